@@ -1,0 +1,21 @@
+//! Compiles the protobuf files with a pure Rust compiler, so that no `protoc` is needed.
+
+use prost::Message;
+use std::{env, error::Error, fs, path::PathBuf};
+
+const SERVICES: [&str; 2] = ["keygate/v1/authorization.proto", "keygate/v1/realms.proto"];
+const RECORDS: &str = "keygate/store/v1/records.proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+
+    let api = protox::compile(SERVICES, ["proto"])?;
+    fs::write(out.join("keygate_descriptors.bin"), api.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(api)?;
+
+    // Records are not part of the API: reflection must not show them, so they are compiled apart.
+    let records = protox::compile([RECORDS], ["proto"])?;
+    tonic_prost_build::configure().build_client(false).build_server(false).compile_fds(records)?;
+    Ok(())
+}
