@@ -1,2 +1,19 @@
+//! keygate answers three questions for anything that handles traffic: who is calling (`Authenticate`), may they call this
+//! often (`CheckRateLimit`), and which keys exist (`ManageKeys`).
+//!
+//! The rooms of the house and the one law between them; a room may use what stands to its right, never the reverse:
+//!
+//! ```text
+//! main → cli → server → grpc  → app → domain
+//!                     → store → app::ports, domain
+//!                     → config → domain
+//!                     → telemetry
+//! ```
+//!
+//! `tests/tidy.rs` holds the house to it.
+
 #![forbid(unsafe_code)]
+
+pub mod app;
+pub mod domain;
 pub mod proto;

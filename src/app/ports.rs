@@ -1,0 +1,166 @@
+//! What the use cases need from outside.
+
+use crate::domain::{
+    account::Account,
+    commit::Change,
+    id::{AccountId, AccountRef, KeyId, RealmName},
+    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot},
+    limit::{Charged, Plan},
+    time::{Ticks, Timestamp},
+};
+use std::{future::Future, sync::Arc};
+
+/// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
+/// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// The key that a digest leads to, working or not, with the mark that [`Store::charge`] confirms.
+    fn find_key(
+        &self,
+        realm: &RealmName,
+        digest: &Digest,
+        freshness: Freshness,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
+    /// Checks a plan and charges all of it or nothing. With a fence, nothing is charged and the answer is
+    /// [`Charged::Stale`] when the account changed since the key was read: an answer that is not `Stale` confirms that what
+    /// was read still holds. A plan without limits only confirms.
+    fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> impl Future<Output = Result<Charged, StoreError>> + Send;
+
+    /// Applies a change as a whole or not at all. Once it returns, no decision on this or any other node rests on what was
+    /// before, except where a realm allows old data while the store is silent.
+    fn commit(&self, change: &Change) -> impl Future<Output = Result<(), CommitError>> + Send;
+
+    /// The account's record, if it exists.
+    fn read_account(&self, owner: &AccountRef) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send;
+
+    /// Keys of an account by id, ended ones included, in the order of `ids`.
+    fn read_keys(
+        &self,
+        owner: &AccountRef,
+        ids: &[KeyId],
+    ) -> impl Future<Output = Result<Vec<Option<KeyRecord>>, StoreError>> + Send;
+
+    /// The account that a key of the realm belongs to.
+    fn locate_key(&self, realm: &RealmName, key: KeyId) -> impl Future<Output = Result<Option<AccountId>, StoreError>> + Send;
+
+    /// A page of keys, ordered by account and then by id. Costs the same however many keys there are.
+    fn list_keys(&self, query: &KeyQuery) -> impl Future<Output = Result<KeyListing, StoreError>> + Send;
+
+    /// The act that was remembered under an idempotency key's slot, unless its time is over.
+    fn read_idempotency(
+        &self,
+        owner: &AccountRef,
+        slot: &[u8; 32],
+    ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
+
+    /// Whether the store can decide right now.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Whether a remembered answer will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It will: the charge confirms it.
+    Remembered,
+    /// It will not: ask the store itself.
+    Fresh,
+}
+
+/// What a digest leads to.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A key.
+    Key(Arc<KeySnapshot>),
+    /// No key, as of that reading of the clock.
+    Nothing(Ticks),
+}
+
+/// What a charge confirms.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence<'a> {
+    /// The account that was read.
+    pub owner: &'a AccountRef,
+    /// [`KeySnapshot::stamp`] of what was read.
+    pub stamp: u64,
+}
+
+/// Which keys to list.
+#[derive(Debug, Clone)]
+pub struct KeyQuery {
+    /// The realm.
+    pub realm: RealmName,
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only ended ones, or only others.
+    pub ended: Option<bool>,
+    /// Begin after this key.
+    pub after: Option<(AccountId, KeyId)>,
+    /// Read at most so many keys, at least 1.
+    pub limit: usize,
+}
+
+/// A page of keys.
+#[derive(Debug, Clone, Default)]
+pub struct KeyListing {
+    /// The keys, each with its account.
+    pub keys: Vec<(AccountId, KeyRecord)>,
+    /// Where the next page begins; absent: there is none.
+    pub next: Option<(AccountId, KeyId)>,
+}
+
+/// Why a store could not answer. None of these is ever a denial.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, or not able to serve.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// No answer within the deadline.
+    #[error("the store did not answer within {} ms", .0.as_millis())]
+    Deadline(std::time::Duration),
+    /// No room left for writing.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// A record is not what keygate wrote, or comes from a newer version.
+    #[error("the store holds a record that cannot be trusted: {0}")]
+    Corrupt(String),
+}
+
+/// Why a change was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The account is not at the expected version.
+    #[error("the account changed in between")]
+    Conflict,
+    /// A new lookup's digest leads to a key already.
+    #[error("the secret is stored already")]
+    DigestTaken(Digest),
+    /// The store could not answer; after a deadline, whether the change was applied is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads clocks.
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day, for deadlines. Never goes back.
+    fn now(&self) -> Timestamp;
+
+    /// A clock that only moves forward evenly, for windows and ages.
+    fn ticks(&self) -> Ticks;
+
+    /// The store told its own time of day: from now on that is the time.
+    fn observe(&self, store_time: Timestamp);
+}
+
+/// Makes random bytes.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills a buffer with bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// When the operating system gives none.
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
+}
+
+/// The operating system gives no random bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gives no random bytes: {0}")]
+pub struct EntropyError(pub String);

@@ -1,0 +1,227 @@
+//! The audit chain of an account. Events are built from ids and closed enums, so they cannot hold a secret; each carries
+//! the hash of the one before, so that a change or a cut shows.
+//!
+//! An event's hash is SHA-256 over the fields in the order of [`AuditEvent`], each preceded by its length as 8 bytes,
+//! big-endian; numbers are 8 bytes, big-endian. The first event follows a hash of 32 zero bytes.
+
+use super::{
+    id::{Environment, KeyId},
+    time::Timestamp,
+};
+use sha2::{Digest as _, Sha256};
+
+/// Who acted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A key of the realm `keygate`, or a realm's own key acting for its owner.
+    Key(KeyId),
+    /// keygate itself.
+    System,
+}
+
+impl Actor {
+    /// The actor as text: a key id, or `keygate`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Key(id) => id.to_string(),
+            Self::System => "keygate".to_owned(),
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// The account came to exist.
+    AccountCreated,
+    /// A key was made.
+    KeyCreated,
+    /// A key made elsewhere was taken over.
+    KeyImported,
+    /// Name, scopes, metadata or expiry changed.
+    KeyUpdated,
+    /// The key stopped to work until it is resumed.
+    KeySuspended,
+    /// The key works again.
+    KeyResumed,
+    /// The key got a new secret.
+    KeyRotated,
+    /// The key was ended for ever.
+    KeyRevoked,
+    /// An imported hash gave way to keygate's own digest, at first use.
+    KeyRekeyed,
+}
+
+impl Act {
+    /// Every act.
+    pub const ALL: [Self; 9] = [
+        Self::AccountCreated,
+        Self::KeyCreated,
+        Self::KeyImported,
+        Self::KeyUpdated,
+        Self::KeySuspended,
+        Self::KeyResumed,
+        Self::KeyRotated,
+        Self::KeyRevoked,
+        Self::KeyRekeyed,
+    ];
+
+    /// The act as stored and hashed.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::AccountCreated => 1,
+            Self::KeyCreated => 2,
+            Self::KeyImported => 3,
+            Self::KeyUpdated => 4,
+            Self::KeySuspended => 5,
+            Self::KeyResumed => 6,
+            Self::KeyRotated => 7,
+            Self::KeyRevoked => 8,
+            Self::KeyRekeyed => 9,
+        }
+    }
+
+    /// The act of a stored code.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.code() == code)
+    }
+
+    /// The stable name, as in logs and exports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AccountCreated => "account_created",
+            Self::KeyCreated => "key_created",
+            Self::KeyImported => "key_imported",
+            Self::KeyUpdated => "key_updated",
+            Self::KeySuspended => "key_suspended",
+            Self::KeyResumed => "key_resumed",
+            Self::KeyRotated => "key_rotated",
+            Self::KeyRevoked => "key_revoked",
+            Self::KeyRekeyed => "key_rekeyed",
+        }
+    }
+}
+
+/// One event of an account's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// The event's number in its account, from 1.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who: see [`Actor::text`].
+    pub actor: String,
+    /// What.
+    pub act: Act,
+    /// The environment of the key.
+    pub environment: Option<Environment>,
+    /// The key.
+    pub key: Option<KeyId>,
+    /// The names of the fields that changed, never their values.
+    pub fields: Vec<String>,
+    /// The hash of the event before.
+    pub previous: [u8; 32],
+    /// The hash of this event.
+    pub hash: [u8; 32],
+}
+
+impl AuditEvent {
+    /// The hash that this event should carry.
+    #[must_use]
+    pub fn expected_hash(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        let mut put = |field: &[u8]| {
+            hasher.update((field.len() as u64).to_be_bytes());
+            hasher.update(field);
+        };
+        put(&self.sequence.to_be_bytes());
+        put(&self.at.as_micros().to_be_bytes());
+        put(self.actor.as_bytes());
+        put(&u64::from(self.act.code()).to_be_bytes());
+        put(self.environment.as_ref().map_or("", Environment::as_str).as_bytes());
+        put(self.key.as_ref().map_or(&[][..], |key| &key.as_bytes()[..]));
+        put(&(self.fields.len() as u64).to_be_bytes());
+        for field in &self.fields {
+            put(field.as_bytes());
+        }
+        put(&self.previous);
+        hasher.finalize().into()
+    }
+}
+
+/// Where a chain ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// How many events there are.
+    pub length: u64,
+    /// The hash of the last; zero when there is none.
+    pub head: [u8; 32],
+}
+
+impl Chain {
+    /// Makes the next event and moves the end of the chain to it.
+    pub(in crate::domain) fn append(
+        &mut self,
+        at: Timestamp,
+        actor: &Actor,
+        act: Act,
+        key: Option<(KeyId, &Environment)>,
+        fields: &[&'static str],
+    ) -> AuditEvent {
+        let mut event = AuditEvent {
+            sequence: self.length.saturating_add(1),
+            at,
+            actor: actor.text(),
+            act,
+            environment: key.map(|(_, environment)| environment.clone()),
+            key: key.map(|(id, _)| id),
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            previous: self.head,
+            hash: [0; 32],
+        };
+        event.hash = event.expected_hash();
+        *self = Self { length: event.sequence, head: event.hash };
+        event
+    }
+
+    /// Checks a whole chain and tells the number of the first event that does not follow from the one before.
+    ///
+    /// # Errors
+    /// The sequence number at which the chain breaks.
+    pub fn verify<'e>(events: impl IntoIterator<Item = &'e AuditEvent>) -> Result<Self, u64> {
+        events.into_iter().try_fold(Self::default(), |end, event| {
+            let next = end.length.saturating_add(1);
+            let follows =
+                event.sequence == next && event.previous == end.head && event.hash == event.expected_hash();
+            if follows { Ok(Self { length: next, head: event.hash }) } else { Err(next) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_verifies_until_any_event_is_changed_cut_or_moved() {
+        let mut chain = Chain::default();
+        let events: Vec<AuditEvent> = (1..=5)
+            .map(|at| chain.append(Timestamp::from_micros(at), &Actor::System, Act::KeyUpdated, None, &["name"]))
+            .collect();
+        assert_eq!(Chain::verify(&events), Ok(chain));
+
+        let mut changed = events.clone();
+        changed[2].actor = "somebody else".to_owned();
+        assert_eq!(Chain::verify(&changed), Err(3));
+        let mut cut = events.clone();
+        cut.remove(1);
+        assert_eq!(Chain::verify(&cut), Err(2));
+        let mut moved = events.clone();
+        moved.swap(3, 4);
+        assert_eq!(Chain::verify(&moved), Err(4));
+    }
+}

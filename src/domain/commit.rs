@@ -1,0 +1,76 @@
+//! A change to one account: computed by pure code, applied by a store as a whole or not at all. There is no other way to
+//! write, so no act can forget its audit event.
+
+use super::{
+    account::Account,
+    audit::{Act, Actor, AuditEvent},
+    id::{AccountRef, Environment, KeyId},
+    key::{Digest, IdempotencyRecord, KeyRecord},
+    time::Timestamp,
+};
+
+/// What one act changes.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The account that is changed.
+    pub owner: AccountRef,
+    /// The version that the change was computed from; 0: the account must not exist.
+    pub expected_version: u64,
+    /// The account's record after the change.
+    pub account: Account,
+    /// Keys written: new ones and changed ones.
+    pub put: Vec<KeyRecord>,
+    /// Keys ended: their record leaves the working set and enters the history.
+    pub end: Vec<KeyRecord>,
+    /// Digests under which a key is found from now on.
+    pub lookups: Vec<NewLookup>,
+    /// Digests that lead nowhere any more.
+    pub forgotten: Vec<Digest>,
+    /// Events of the account's audit chain, in order.
+    pub events: Vec<AuditEvent>,
+    /// Remembers the act under its idempotency key.
+    pub idempotency: Option<IdempotencyRecord>,
+}
+
+/// A digest and the key that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLookup {
+    /// The digest.
+    pub digest: Digest,
+    /// The key's environment.
+    pub environment: Environment,
+    /// The key.
+    pub key: KeyId,
+}
+
+impl Change {
+    /// An empty change on top of what was read of the account; `None`: it does not exist yet and comes to exist now.
+    #[must_use]
+    pub fn begin(owner: &AccountRef, current: Option<&Account>, actor: &Actor, now: Timestamp) -> Self {
+        let mut account = current.cloned().unwrap_or_else(|| Account::unborn(now));
+        let expected_version = account.version;
+        account.version = expected_version.saturating_add(1);
+        let mut change = Self {
+            owner: owner.clone(),
+            expected_version,
+            account,
+            put: Vec::new(),
+            end: Vec::new(),
+            lookups: Vec::new(),
+            forgotten: Vec::new(),
+            events: Vec::new(),
+            idempotency: None,
+        };
+        if current.is_none() {
+            let born = change.account.record(now, actor, Act::AccountCreated, None, &[]);
+            change.events.push(born);
+        }
+        change
+    }
+
+    /// Adds an event about a key.
+    pub fn record(&mut self, now: Timestamp, actor: &Actor, act: Act, key: &KeyRecord, fields: &[&'static str]) {
+        let event = self.account.record(now, actor, act, Some((key.id, &key.environment)), fields);
+        self.events.push(event);
+    }
+}

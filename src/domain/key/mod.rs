@@ -1,0 +1,14 @@
+//! Keys: their text form, their keyed digests, their records, and what may happen to them.
+
+mod digest;
+mod format;
+mod lifecycle;
+mod record;
+
+pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester, RecordMac, SecretRing, ServerSecret};
+pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint};
+pub use lifecycle::{
+    Creation, IdempotencyRecord, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, revoke, rekey, rotate,
+    update,
+};
+pub use record::{KeyRecord, KeySecret, KeySnapshot, KeyState, Limits, Revocation};

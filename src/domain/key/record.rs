@@ -1,0 +1,158 @@
+//! A key's record.
+
+use super::{Digest, DigestScheme};
+use crate::domain::{
+    account::Account,
+    id::{AccountRef, Environment, KeyId, Scope},
+    time::{Ticks, Timestamp},
+};
+use std::collections::BTreeMap;
+
+/// The numbers that bound a key's record; `docs/limits.md` lists them.
+pub struct Limits;
+
+impl Limits {
+    /// Characters of a name.
+    pub const NAME_CHARS: usize = 128;
+    /// Scopes of a key.
+    pub const SCOPES: usize = 32;
+    /// Entries of metadata.
+    pub const METADATA: usize = 32;
+    /// Bytes of a metadata entry's name.
+    pub const METADATA_NAME: usize = 64;
+    /// Bytes of a metadata entry's value.
+    pub const METADATA_VALUE: usize = 512;
+    /// Bytes of the reason given with a revocation.
+    pub const REASON: usize = 256;
+    /// Secrets of one key that work at a time.
+    pub const WORKING_SECRETS: usize = 4;
+    /// Secrets of one key that are remembered, retired ones included.
+    pub const SECRETS: usize = 8;
+    /// Bytes of an idempotency key.
+    pub const IDEMPOTENCY_KEY: usize = 128;
+    /// Keys that one act ends or writes at most.
+    pub const KEYS_PER_ACT: usize = 1_000;
+}
+
+/// Everything that is stored of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Stable for the key's whole life.
+    pub id: KeyId,
+    /// The environment that the key belongs to.
+    pub environment: Environment,
+    /// For people.
+    pub name: String,
+    /// What the key may do.
+    pub scopes: Vec<Scope>,
+    /// Free entries of the key's manager.
+    pub metadata: BTreeMap<String, String>,
+    /// Does not work until it is resumed.
+    pub suspended: bool,
+    /// When the key was made.
+    pub created_at: Timestamp,
+    /// When its record last changed.
+    pub updated_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Increases with every change, from 1.
+    pub version: u64,
+    /// Newest first; at least one.
+    pub secrets: Vec<KeySecret>,
+    /// Who made it: see [`crate::domain::audit::Actor::text`].
+    pub created_by: String,
+    /// Present once the key was ended, for ever.
+    pub revoked: Option<Revocation>,
+}
+
+/// One secret of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySecret {
+    /// What the secret is stored as.
+    pub digest: Digest,
+    /// How the digest comes from the secret.
+    pub scheme: DigestScheme,
+    /// The version of the server secret in the digest.
+    pub secret_version: u32,
+    /// What may be shown of it.
+    pub hint: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops to work; absent for the current one.
+    pub retires_at: Option<Timestamp>,
+}
+
+/// How a key ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// When.
+    pub at: Timestamp,
+    /// Why, in the words of whoever did it.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+}
+
+/// Whether a key works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// It does.
+    Active,
+    /// Not until it is resumed.
+    Suspended,
+    /// Its time is over.
+    Expired,
+    /// Ended for ever.
+    Revoked,
+}
+
+impl KeySecret {
+    /// Whether the secret still works.
+    #[must_use]
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.retires_at.is_none_or(|end| now < end)
+    }
+}
+
+impl KeyRecord {
+    /// Whether the key works at `now`. Judged at use, also from remembered data: nobody has to run a job.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> KeyState {
+        if self.revoked.is_some() {
+            KeyState::Revoked
+        } else if self.expires_at.is_some_and(|end| now >= end) {
+            KeyState::Expired
+        } else if self.suspended {
+            KeyState::Suspended
+        } else {
+            KeyState::Active
+        }
+    }
+
+    /// The secret that is stored as `digest`.
+    #[must_use]
+    pub fn secret(&self, digest: &Digest) -> Option<&KeySecret> {
+        self.secrets.iter().find(|secret| secret.digest.matches(digest))
+    }
+
+    /// What may be shown of the newest secret.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        self.secrets.first().map_or("", |secret| secret.hint.as_str())
+    }
+}
+
+/// A key as it was read: the hot path decides on this, and the store confirms with the charge that it still holds.
+#[derive(Debug, Clone)]
+pub struct KeySnapshot {
+    /// The account that owns the key.
+    pub owner: AccountRef,
+    /// The account's record.
+    pub account: Account,
+    /// The key's record.
+    pub key: KeyRecord,
+    /// When it was read.
+    pub read_at: Ticks,
+    /// The store's own mark of the state that was read; see the port's `charge`.
+    pub stamp: u64,
+}

@@ -1,0 +1,80 @@
+//! What charging a plan came to.
+
+use super::{LimitRule, Plan, Reading};
+use std::time::Duration;
+
+/// A store's answer to a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Charged {
+    /// One reading for each item of the plan, in its order. Everything was charged, or nothing.
+    Decided(Vec<Reading>),
+    /// The account changed since it was read: nothing was charged; read it again.
+    Stale,
+}
+
+/// How one limit stands after the decision.
+#[derive(Debug, Clone)]
+pub struct LimitOutcome<'a> {
+    /// The limit.
+    pub rule: &'a LimitRule,
+    /// Cost that would still be admitted now.
+    pub remaining: u32,
+    /// Until the last counted cost leaves.
+    pub reset_after: Duration,
+    /// True when the limit would not admit the request.
+    pub exceeded: bool,
+    /// Until the cost would be admitted; absent when it is, or never will be.
+    pub retry_after: Option<Duration>,
+    /// True when the store could not be asked and `on_store_failure` decided.
+    pub degraded: bool,
+}
+
+impl<'a> LimitOutcome<'a> {
+    /// What a reading means for its limit.
+    #[must_use]
+    pub fn new(rule: &'a LimitRule, reading: &Reading) -> Self {
+        Self {
+            rule,
+            remaining: rule.limit.saturating_sub(reading.used),
+            reset_after: Duration::from_micros(reading.reset_us),
+            exceeded: !reading.admits,
+            retry_after: reading.retry_us.map(Duration::from_micros),
+            degraded: false,
+        }
+    }
+
+    /// A limit that was passed over because the store could not be asked.
+    #[must_use]
+    pub fn passed_over(rule: &'a LimitRule) -> Self {
+        Self {
+            rule,
+            remaining: rule.limit,
+            reset_after: Duration::ZERO,
+            exceeded: false,
+            retry_after: None,
+            degraded: true,
+        }
+    }
+
+    /// Whether this limit denies the request.
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        self.exceeded && !self.rule.shadow
+    }
+
+    /// Outcomes for a whole plan.
+    #[must_use]
+    pub fn for_plan(plan: &Plan<'a>, readings: &[Reading]) -> Vec<Self> {
+        plan.items().iter().zip(readings).map(|(item, reading)| Self::new(item.rule, reading)).collect()
+    }
+
+    /// The outcome that headers and a denial speak of: the limit that denied (the one to wait for longest), else the one
+    /// with the smallest share left.
+    #[must_use]
+    pub fn spokesman<'o>(outcomes: &'o [Self]) -> Option<&'o Self> {
+        let never = Duration::MAX;
+        let denying = outcomes.iter().filter(|o| o.denies()).max_by_key(|o| o.retry_after.unwrap_or(never));
+        let share = |o: &&Self| u64::from(o.remaining).saturating_mul(1 << 32) / u64::from(o.rule.limit.max(1));
+        denying.or_else(|| outcomes.iter().filter(|o| !o.rule.shadow).min_by_key(share))
+    }
+}

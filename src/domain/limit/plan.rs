@@ -1,0 +1,167 @@
+//! What one request is charged: every limit that applies, each with the exact name of its counter.
+
+use super::{LimitRule, Part};
+use crate::domain::{
+    id::{AccountId, AccountRef, Environment, KeyId, RealmName},
+    realm::Realm,
+};
+use std::{net::IpAddr, ops::Range};
+
+/// Whom a request is charged to. A part that a limit needs and that is missing is an error, never a silent bypass.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subject<'a> {
+    /// The account that owns the key. Key and target account are counted inside it.
+    pub account: Option<&'a AccountId>,
+    /// The account acted on; absent: `account`.
+    pub target_account: Option<&'a AccountId>,
+    /// The key.
+    pub key: Option<KeyId>,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// Free text.
+    pub custom: Option<&'a str>,
+}
+
+/// A limit needs a part that the request does not give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingPart {
+    /// The limit's name.
+    pub limit: String,
+    /// What it counts per and did not get.
+    pub part: Part,
+}
+
+/// Every limit that a request is checked against, to be charged together or not at all.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    realm: &'a RealmName,
+    account: Option<&'a AccountId>,
+    cost: u32,
+    charging: bool,
+    items: Vec<PlanItem<'a>>,
+    names: Vec<u8>,
+}
+
+/// One limit of a plan.
+#[derive(Debug)]
+pub struct PlanItem<'a> {
+    /// The limit.
+    pub rule: &'a LimitRule,
+    /// Whether the counter belongs to the account (and shares its slot), or to the realm at large.
+    pub of_account: bool,
+    name: Range<usize>,
+}
+
+impl<'a> Plan<'a> {
+    /// A plan without limits. With `charging` false, deciding it changes nothing.
+    #[must_use]
+    pub fn new(realm: &'a Realm, account: Option<&'a AccountId>, cost: u32, charging: bool) -> Self {
+        Self { realm: &realm.name, account, cost, charging, items: Vec::new(), names: Vec::new() }
+    }
+
+    /// Adds a limit.
+    ///
+    /// # Errors
+    /// When the subject lacks what the limit counts per.
+    pub fn add(&mut self, environment: &Environment, rule: &'a LimitRule, subject: &Subject<'a>) -> Result<(), MissingPart> {
+        let of_account = rule.per.iter().any(|part| matches!(part, Part::Account | Part::TargetAccount | Part::Key));
+        let home = match self.account {
+            Some(account) if of_account => account.as_str(),
+            None if of_account => return Err(MissingPart { limit: rule.name.to_string(), part: Part::Account }),
+            _ => "",
+        };
+        let start = self.names.len();
+        self.names.reserve(96);
+        self.put(self.realm.as_str().as_bytes());
+        self.put(home.as_bytes());
+        self.put(environment.as_str().as_bytes());
+        self.put(rule.name.as_bytes());
+        self.names.extend_from_slice(&rule.shape.bucket_us().to_be_bytes());
+        self.names.extend_from_slice(&rule.shape.buckets().to_be_bytes());
+        for part in &rule.per {
+            self.put_part(*part, subject)
+                .ok_or_else(|| MissingPart { limit: rule.name.to_string(), part: *part })?;
+        }
+        self.items.push(PlanItem { rule, of_account, name: start..self.names.len() });
+        Ok(())
+    }
+
+    /// The account whose counters the plan touches.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountRef> {
+        self.account.map(|account| AccountRef { realm: self.realm.clone(), account: account.clone() })
+    }
+
+    /// The realm.
+    #[must_use]
+    pub fn realm(&self) -> &RealmName {
+        self.realm
+    }
+
+    /// The account's id, if the plan has one.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&AccountId> {
+        self.account
+    }
+
+    /// The cost that every limit is charged, when all of them admit it.
+    #[must_use]
+    pub fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// Whether anything is charged at all.
+    #[must_use]
+    pub fn charges(&self) -> bool {
+        self.charging && self.cost > 0
+    }
+
+    /// The limits, in the order in which they were added.
+    #[must_use]
+    pub fn items(&self) -> &[PlanItem<'a>] {
+        &self.items
+    }
+
+    /// The counter's name: realm, account, environment, limit, shape and subject, each with its length before it, so that
+    /// no value, however odd, reaches another's counter.
+    #[must_use]
+    pub fn counter(&self, item: &PlanItem<'_>) -> &[u8] {
+        self.names.get(item.name.clone()).unwrap_or_default()
+    }
+
+    fn put(&mut self, field: &[u8]) {
+        // Every field is bounded far below 64 KiB where it is made.
+        let length = u16::try_from(field.len()).unwrap_or(u16::MAX);
+        self.names.extend_from_slice(&length.to_be_bytes());
+        self.names.extend_from_slice(field);
+    }
+
+    fn put_part(&mut self, part: Part, subject: &Subject<'_>) -> Option<()> {
+        self.names.push(match part {
+            Part::Account => b'a',
+            Part::TargetAccount => b't',
+            Part::Key => b'k',
+            Part::Address => b'i',
+            Part::Subject => b's',
+        });
+        match part {
+            Part::Account => self.put(subject.account?.as_str().as_bytes()),
+            Part::TargetAccount => self.put(subject.target_account.or(subject.account)?.as_str().as_bytes()),
+            Part::Key => self.put(subject.key?.as_bytes()),
+            Part::Address => self.put_address(subject.address?),
+            Part::Subject => self.put(subject.custom?.as_bytes()),
+        }
+        Some(())
+    }
+
+    /// An IPv6 client is its /64: whoever has one has them all.
+    fn put_address(&mut self, address: IpAddr) {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => self.put(&v4.octets()),
+            IpAddr::V6(v6) => {
+                let network = u128::from(v6) >> 64;
+                self.put(&network.to_be_bytes()[8..]);
+            }
+        }
+    }
+}

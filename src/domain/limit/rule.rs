@@ -1,0 +1,137 @@
+//! One limit as a realm's configuration states it.
+
+use super::MAX_COST;
+use crate::domain::realm::OperationSet;
+use std::{sync::Arc, time::Duration};
+
+/// A limit: at most `limit` cost in any window of length `window`, counted apart for every combination of `per`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRule {
+    /// The name in the realm's configuration.
+    pub name: Arc<str>,
+    /// The largest cost admitted in any window, 1 to [`MAX_COST`].
+    pub limit: u32,
+    /// The window's length.
+    pub window: Duration,
+    /// How the window is cut into buckets.
+    pub shape: Shape,
+    /// What the limit counts per, beside the environment.
+    pub per: Vec<Part>,
+    /// The operations that the limit applies to.
+    pub operations: OperationSet,
+    /// What decides when the store cannot answer.
+    pub on_store_failure: OnStoreFailure,
+    /// Counts and reports, and never denies.
+    pub shadow: bool,
+}
+
+/// What a limit can count per.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The account that owns the key.
+    Account,
+    /// The account that the request acts on.
+    TargetAccount,
+    /// The key.
+    Key,
+    /// The client's address; IPv6 by its /64 network.
+    Address,
+    /// A free text that the caller of `CheckRateLimit` gives.
+    Subject,
+}
+
+impl LimitRule {
+    /// Checks a limit's size.
+    ///
+    /// # Errors
+    /// When it is not 1 to [`MAX_COST`].
+    pub fn check_limit(limit: u64) -> Result<u32, RuleError> {
+        u32::try_from(limit).ok().filter(|limit| (1..=MAX_COST).contains(limit)).ok_or(RuleError::Limit)
+    }
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 5] = [Self::Account, Self::TargetAccount, Self::Key, Self::Address, Self::Subject];
+
+    /// The name used in a realm's configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::TargetAccount => "target_account",
+            Self::Key => "key",
+            Self::Address => "address",
+            Self::Subject => "subject",
+        }
+    }
+}
+
+/// What decides when the store cannot answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStoreFailure {
+    /// Nobody passes: the caller gets an error.
+    Deny,
+    /// The limit is passed over, and the answer says `degraded`.
+    Allow,
+}
+
+/// How a window is cut: `buckets` buckets of `bucket_us` microseconds, together at least as long as the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    bucket_us: u64,
+    buckets: u32,
+}
+
+/// Why a limit's numbers are not legal: says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// `limit` is out of range.
+    #[error("must be 1 to 1,000,000,000")]
+    Limit,
+    /// `window` is out of range.
+    #[error("must be 1 second to 366 days")]
+    Window,
+    /// `precision` is out of range.
+    #[error("must be 1 to 120")]
+    Precision,
+}
+
+impl Shape {
+    /// The precision of a limit that says nothing of its own.
+    pub const DEFAULT_PRECISION: u32 = 60;
+
+    /// Cuts `window` into `precision` buckets.
+    ///
+    /// # Errors
+    /// When the window is not 1 second to 366 days, or the precision not 1 to 120.
+    pub fn new(window: Duration, precision: u32) -> Result<Self, RuleError> {
+        const MAX_WINDOW: Duration = Duration::from_secs(366 * 86_400);
+        if !(Duration::from_secs(1)..=MAX_WINDOW).contains(&window) {
+            return Err(RuleError::Window);
+        }
+        if !(1..=120).contains(&precision) {
+            return Err(RuleError::Precision);
+        }
+        let window_us = u64::try_from(window.as_micros()).map_err(|_| RuleError::Window)?;
+        Ok(Self { bucket_us: window_us.div_ceil(u64::from(precision)), buckets: precision })
+    }
+
+    /// The length of a bucket in microseconds.
+    #[must_use]
+    pub const fn bucket_us(self) -> u64 {
+        self.bucket_us
+    }
+
+    /// How many full buckets count beside the current one.
+    #[must_use]
+    pub const fn buckets(self) -> u32 {
+        self.buckets
+    }
+
+    /// Microseconds from the start of a bucket until it no longer counts.
+    #[must_use]
+    pub const fn lifetime_us(self) -> u64 {
+        self.bucket_us.saturating_mul(self.buckets as u64 + 1)
+    }
+}

@@ -1,0 +1,86 @@
+//! A realm: one guarded API product, as its configuration states it. Everything here was checked when it was loaded.
+
+mod operations;
+mod policy;
+mod scopes;
+
+pub use operations::{CanonicalPath, Matched, Operation, OperationSet, Operations, PathError, RouteError};
+pub use policy::{AccountPolicy, EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull};
+pub use scopes::{ScopeRule, Scopes};
+
+use super::{
+    credential::CredentialSource,
+    envelope::Envelope,
+    id::{Environment, RealmName},
+    key::{HintStyle, LegacyFormat, TextForm},
+    limit::LimitRule,
+};
+use std::time::Duration;
+
+/// One guarded API product.
+#[derive(Debug)]
+pub struct Realm {
+    /// Its name in requests.
+    pub name: RealmName,
+    /// Its name for people.
+    pub title: String,
+    /// Its environments, at least one.
+    pub environments: Vec<EnvironmentRules>,
+    /// Formats of keys that were made elsewhere, each with the index of its environment.
+    pub legacy_formats: Vec<(usize, LegacyFormat)>,
+    /// Where requests carry the credential, at least one place.
+    pub credentials: Vec<CredentialSource>,
+    /// What keys may be allowed.
+    pub scopes: Scopes,
+    /// The named classes of requests.
+    pub operations: Operations,
+    /// The limits, in the order of the configuration.
+    pub limits: Vec<LimitRule>,
+    /// What may happen to keys.
+    pub keys: KeyPolicy,
+    /// What may be shown of a key.
+    pub hint: HintStyle,
+    /// Errors in the realm's own words.
+    pub envelope: Envelope,
+    /// How limits are told to the end client.
+    pub rate_headers: RateHeaders,
+    /// How old remembered data may be that decides while the store cannot answer. Zero: nobody passes then.
+    pub max_staleness: Duration,
+}
+
+impl Realm {
+    /// The environment of that name and its index.
+    #[must_use]
+    pub fn environment(&self, name: &str) -> Option<(usize, &EnvironmentRules)> {
+        self.environments.iter().enumerate().find(|(_, environment)| environment.name.as_str() == name)
+    }
+
+    /// The environment's name at that index.
+    #[must_use]
+    pub fn environment_at(&self, index: usize) -> Option<&Environment> {
+        self.environments.get(index).map(|rules| &rules.name)
+    }
+
+    /// The limit of that name.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> Option<&LimitRule> {
+        self.limits.iter().find(|limit| &*limit.name == name)
+    }
+
+    /// Judges a key's text without asking anyone: which of the realm's formats it has, if any. keygate's own format,
+    /// whose checksum proves it, goes before legacy ones.
+    #[must_use]
+    pub fn recognize(&self, key: &str) -> Option<TextForm<'_>> {
+        let own = self.environments.iter().enumerate().find(|(_, rules)| rules.format.recognizes(key)).map(
+            |(environment, rules)| TextForm { environment, prefix: rules.format.prefix(), legacy: None },
+        );
+        own.or_else(|| {
+            let mut legacy = self.legacy_formats.iter();
+            legacy.find(|(_, format)| format.recognizes(key)).map(|(environment, format)| TextForm {
+                environment: *environment,
+                prefix: format.prefix(),
+                legacy: Some(format.schemes()),
+            })
+        })
+    }
+}
