@@ -1,3 +1,11 @@
 //! The use cases, one file each, and the ports that they need from outside. Knows neither tonic nor any store.
 
+pub mod authenticate;
+pub mod check_rate_limit;
+pub mod error;
+pub mod explain;
+pub mod house;
+pub mod keys;
+pub mod manager;
 pub mod ports;
+pub mod rekey;

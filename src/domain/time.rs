@@ -1,6 +1,9 @@
 //! Instants. Nothing in the domain reads a clock: `now` is an argument.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// An instant in UTC, in microseconds since 1970-01-01. Deadlines are judged against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -63,5 +66,33 @@ impl Ticks {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The latest of many readings, shared between threads.
+#[derive(Debug, Default)]
+pub struct LatestTicks(AtomicU64);
+
+impl LatestTicks {
+    /// Readings closer together than this are one: a value that everybody reads is not written at every request.
+    const GRAIN_US: u64 = 10_000;
+
+    /// Starts with a reading.
+    #[must_use]
+    pub const fn new(reading: Ticks) -> Self {
+        Self(AtomicU64::new(reading.0))
+    }
+
+    /// The latest reading, at most 10 ms behind.
+    #[must_use]
+    pub fn get(&self) -> Ticks {
+        Ticks(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Takes a reading in.
+    pub fn advance(&self, reading: Ticks) {
+        if reading.0 > self.get().0.saturating_add(Self::GRAIN_US) {
+            self.0.fetch_max(reading.0, Ordering::Relaxed);
+        }
     }
 }

@@ -181,7 +181,7 @@ impl SecretRing {
             };
             EnvironmentDigester { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
         });
-        RealmDigester { environments: states.collect() }
+        RealmDigester { newest_version: self.newest.version, environments: states.collect() }
     }
 
     /// What seals the records of a store. Every version can open; the newest seals.
@@ -205,10 +205,17 @@ struct EnvironmentDigester {
 
 /// Makes the digests of one realm's keys.
 pub struct RealmDigester {
+    newest_version: u32,
     environments: Vec<EnvironmentDigester>,
 }
 
 impl RealmDigester {
+    /// The version of the server secret that new digests are keyed with.
+    #[must_use]
+    pub fn newest_version(&self) -> u32 {
+        self.newest_version
+    }
+
     /// The digest that a new secret of that environment is stored under, and the version of the server secret in it.
     /// `environment` is an index into the realm's environments.
     #[must_use]

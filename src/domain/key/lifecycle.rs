@@ -108,24 +108,6 @@ pub enum StatePatch {
     Resume,
 }
 
-/// Remembers an act for repeats under the same idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyRecord {
-    /// A hash of the idempotency key and the kind of act.
-    pub slot: [u8; 32],
-    /// A hash of the whole request.
-    pub fingerprint: [u8; 32],
-    /// The keys that the act made.
-    pub keys: Vec<KeyId>,
-    /// When the record may be forgotten.
-    pub expires_at: Timestamp,
-}
-
-impl IdempotencyRecord {
-    /// How long a repeat is recognized.
-    pub const LIFETIME: Duration = Duration::from_secs(24 * 3_600);
-}
-
 /// Makes a key. `active` holds the account's active keys of that environment where the realm limits their number.
 ///
 /// # Errors

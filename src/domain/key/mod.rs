@@ -2,13 +2,15 @@
 
 mod digest;
 mod format;
+mod idempotency;
 mod lifecycle;
 mod record;
 
 pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester, RecordMac, SecretRing, ServerSecret};
 pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint};
+pub use idempotency::{IdempotencyRecord, Repeat, Repeatable};
 pub use lifecycle::{
-    Creation, IdempotencyRecord, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, revoke, rekey, rotate,
+    Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, revoke, rekey, rotate,
     update,
 };
 pub use record::{KeyRecord, KeySecret, KeySnapshot, KeyState, Limits, Revocation};

@@ -4,7 +4,7 @@ use super::{Digest, DigestScheme};
 use crate::domain::{
     account::Account,
     id::{AccountRef, Environment, KeyId, Scope},
-    time::{Ticks, Timestamp},
+    time::{LatestTicks, Timestamp},
 };
 use std::collections::BTreeMap;
 
@@ -143,7 +143,7 @@ impl KeyRecord {
 }
 
 /// A key as it was read: the hot path decides on this, and the store confirms with the charge that it still holds.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct KeySnapshot {
     /// The account that owns the key.
     pub owner: AccountRef,
@@ -151,8 +151,8 @@ pub struct KeySnapshot {
     pub account: Account,
     /// The key's record.
     pub key: KeyRecord,
-    /// When it was read.
-    pub read_at: Ticks,
+    /// When the store last confirmed that this still holds.
+    pub confirmed: LatestTicks,
     /// The store's own mark of the state that was read; see the port's `charge`.
     pub stamp: u64,
 }

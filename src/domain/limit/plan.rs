@@ -35,7 +35,7 @@ pub struct MissingPart {
 #[derive(Debug)]
 pub struct Plan<'a> {
     realm: &'a RealmName,
-    account: Option<&'a AccountId>,
+    account: Option<AccountId>,
     cost: u32,
     charging: bool,
     items: Vec<PlanItem<'a>>,
@@ -55,17 +55,18 @@ pub struct PlanItem<'a> {
 impl<'a> Plan<'a> {
     /// A plan without limits. With `charging` false, deciding it changes nothing.
     #[must_use]
-    pub fn new(realm: &'a Realm, account: Option<&'a AccountId>, cost: u32, charging: bool) -> Self {
-        Self { realm: &realm.name, account, cost, charging, items: Vec::new(), names: Vec::new() }
+    pub fn new(realm: &'a Realm, account: Option<&AccountId>, cost: u32, charging: bool) -> Self {
+        Self { realm: &realm.name, account: account.cloned(), cost, charging, items: Vec::new(), names: Vec::new() }
     }
 
     /// Adds a limit.
     ///
     /// # Errors
     /// When the subject lacks what the limit counts per.
-    pub fn add(&mut self, environment: &Environment, rule: &'a LimitRule, subject: &Subject<'a>) -> Result<(), MissingPart> {
+    pub fn add(&mut self, environment: &Environment, rule: &'a LimitRule, subject: &Subject<'_>) -> Result<(), MissingPart> {
         let of_account = rule.per.iter().any(|part| matches!(part, Part::Account | Part::TargetAccount | Part::Key));
-        let home = match self.account {
+        let account = self.account.clone();
+        let home = match &account {
             Some(account) if of_account => account.as_str(),
             None if of_account => return Err(MissingPart { limit: rule.name.to_string(), part: Part::Account }),
             _ => "",
@@ -89,7 +90,7 @@ impl<'a> Plan<'a> {
     /// The account whose counters the plan touches.
     #[must_use]
     pub fn account(&self) -> Option<AccountRef> {
-        self.account.map(|account| AccountRef { realm: self.realm.clone(), account: account.clone() })
+        self.account.as_ref().map(|account| AccountRef { realm: self.realm.clone(), account: account.clone() })
     }
 
     /// The realm.
@@ -101,7 +102,7 @@ impl<'a> Plan<'a> {
     /// The account's id, if the plan has one.
     #[must_use]
     pub fn account_id(&self) -> Option<&AccountId> {
-        self.account
+        self.account.as_ref()
     }
 
     /// The cost that every limit is charged, when all of them admit it.

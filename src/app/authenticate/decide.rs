@@ -1,0 +1,265 @@
+//! One attempt to authenticate, step by step: credential, format, operation, lookup, access, limits.
+
+use super::{AuthenticateRequest, Decision, Denial, Presented, Verdict};
+use crate::{
+    app::{
+        check_rate_limit::{fill, pass_over},
+        error::AppError,
+        explain::Steps,
+        house::{App, Guarded, mint},
+        ports::{Fence, Found, Freshness, Store},
+        rekey::Rekey,
+    },
+    domain::{
+        access::{self, Wanted},
+        credential,
+        deny::DenyReason,
+        id::{AccountId, Environment},
+        key::{Digest, DigestScheme, KeySnapshot, TextForm},
+        limit::{Charged, LimitOutcome, Plan, Subject},
+        realm::Matched,
+        time::{Ticks, Timestamp},
+    },
+};
+use std::{sync::Arc, time::Duration};
+
+/// How often a key is read again when its account changes between reading and charging.
+const READS: usize = 4;
+
+pub(super) struct Attempt<'a, 'g, S> {
+    app: &'a App<S>,
+    guard: &'g Guarded,
+    request: &'a AuthenticateRequest<'a>,
+    now: Timestamp,
+    steps: Steps,
+}
+
+/// A credential of which only the text is known.
+struct Claim<'a, 'g> {
+    text: &'a str,
+    form: TextForm<'g>,
+    /// Absent: the request named none. A reason: it matched none.
+    operation: Result<Option<Matched<'g, 'a>>, DenyReason>,
+    /// The account that the path names.
+    captured: Option<AccountId>,
+}
+
+/// A key and how its text led to it.
+struct Candidate {
+    key: Arc<KeySnapshot>,
+    digest: Digest,
+    scheme: DigestScheme,
+    secret_version: u32,
+}
+
+enum Lookup {
+    Found(Candidate),
+    Nothing(Ticks),
+}
+
+impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
+    pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
+        Self { app, guard, request, now: app.house.clock.now(), steps: Steps::new(request.explain) }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
+        let text = match self.take_credential() {
+            Ok(text) => text,
+            Err(reason) => return Ok(self.denied(reason, Duration::ZERO)),
+        };
+        let guard = self.guard;
+        let Some(form) = guard.realm.recognize(text) else {
+            self.steps.note("format", || "not a key of this realm: wrong prefix, length, alphabet or checksum".to_owned());
+            return Ok(self.denied(DenyReason::MalformedKey, Duration::ZERO));
+        };
+        self.steps.note("format", || {
+            let environment = guard.realm.environment_at(form.environment).map_or("", Environment::as_str);
+            format!("{} key of environment `{environment}`", if form.legacy.is_some() { "legacy" } else { "native" })
+        });
+        let operation = self.match_operation();
+        let captured = self.captured_account(operation.ok().flatten())?;
+        let claim = Claim { text, form, operation, captured };
+
+        let mut freshness = Freshness::Remembered;
+        for _ in 0..READS {
+            let candidate = match self.find(&claim, freshness).await? {
+                Lookup::Found(candidate) => candidate,
+                Lookup::Nothing(at) => {
+                    self.steps.note("lookup", || "no such key".to_owned());
+                    let age = self.app.house.clock.ticks().since(at);
+                    return Ok(self.denied(DenyReason::UnknownKey, age));
+                }
+            };
+            self.steps.note("lookup", || format!("key `{}`", candidate.key.key.id));
+            match self.judge_and_charge(&claim, candidate).await? {
+                Some(decision) => return Ok(self.finish(decision)),
+                None => {
+                    self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
+                    freshness = Freshness::Fresh;
+                }
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    fn take_credential(&mut self) -> Result<&'a str, DenyReason> {
+        let taken = match &self.request.presented {
+            Presented::Nothing => Err(DenyReason::MissingCredential),
+            Presented::Key("") => Err(DenyReason::MissingCredential),
+            Presented::Key(key) => Ok(*key),
+            Presented::Headers(headers) => {
+                credential::extract(&self.guard.realm.credentials, headers.iter().copied())
+            }
+        };
+        self.steps.note("credential", || match taken {
+            Ok(_) => "exactly one".to_owned(),
+            Err(reason) => reason.name().replace('_', " "),
+        });
+        taken
+    }
+
+    fn match_operation(&mut self) -> Result<Option<Matched<'g, 'a>>, DenyReason> {
+        let operations = &self.guard.realm.operations;
+        let matched = match &self.request.request {
+            Some((method, path)) => {
+                operations.matched(method, path).map(Some).ok_or(DenyReason::UnknownOperation)
+            }
+            None => Ok(operations.fallback().map(|(index, operation)| Matched { index, operation, account: None })),
+        };
+        self.steps.note("operation", || match matched {
+            Ok(Some(matched)) => format!("`{}`", matched.operation.name),
+            Ok(None) => "none asked for".to_owned(),
+            Err(_) => "method and path match none".to_owned(),
+        });
+        matched
+    }
+
+    fn captured_account(&self, matched: Option<Matched<'_, '_>>) -> Result<Option<AccountId>, AppError> {
+        let Some(text) = matched.and_then(|matched| matched.account) else { return Ok(None) };
+        let captured =
+            AccountId::new(text).map_err(|e| AppError::invalid("path", format!("the account in it must be {e}")))?;
+        match &self.request.account {
+            Some(given) if *given != captured => {
+                Err(AppError::invalid("account_id", "must be the account that the path names, or be left out"))
+            }
+            _ => Ok(Some(captured)),
+        }
+    }
+
+    /// The key that the text leads to, by the first of its digests that leads anywhere.
+    async fn find(&self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
+        let (realm, form) = (&self.guard.realm, claim.form);
+        let imported = form.legacy.unwrap_or_default();
+        let candidates = self.guard.digester.candidates(form.environment, claim.text, form.prefix, imported);
+        let mut oldest = None;
+        for (scheme, secret_version, digest) in candidates {
+            match self.app.store.find_key(&realm.name, &digest, freshness).await? {
+                Found::Key(key) => return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version })),
+                Found::Nothing(at) => oldest = Some(oldest.map_or(at, |earlier: Ticks| earlier.min(at))),
+            }
+        }
+        Ok(Lookup::Nothing(oldest.unwrap_or_else(|| self.app.house.clock.ticks())))
+    }
+
+    /// Judges what was read and has the store confirm it, charging every limit in the same step.
+    /// Nothing when the account changed in between.
+    async fn judge_and_charge(
+        &mut self,
+        claim: &Claim<'_, 'g>,
+        candidate: Candidate,
+    ) -> Result<Option<Decision<'g>>, AppError> {
+        let (guard, request, key) = (self.guard, self.request, &candidate.key);
+        let matched = claim.operation.ok().flatten();
+        let wanted = Wanted {
+            account: request.account.as_ref().or(claim.captured.as_ref()),
+            organization: request.organization.as_ref(),
+            environment: request.environment.as_ref(),
+            operation_scopes: matched.map_or(&[], |m| &m.operation.scopes),
+            required_scopes: &request.required_scopes,
+        };
+        let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
+        let permit = judged.and_then(|permit| claim.operation.map(|_| permit));
+        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, true);
+        if let Ok(permit) = permit
+            && request.check_rate_limit
+        {
+            let subject = Subject {
+                account: Some(&key.owner.account),
+                target_account: Some(permit.target()),
+                key: Some(key.key.id),
+                address: request.source_address,
+                custom: None,
+            };
+            fill(&mut plan, guard, &key.key.environment, matched.map(|m| m.index), &subject)?;
+        }
+        let fence = Fence { owner: &key.owner, stamp: key.stamp };
+        let clock = &self.app.house.clock;
+        let (limits, data_age, degraded) = match self.app.store.charge(Some(fence), &plan).await {
+            Ok(Charged::Stale) => return Ok(None),
+            Ok(Charged::Decided(readings)) => {
+                key.confirmed.advance(clock.ticks());
+                (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
+            }
+            Err(error) => {
+                let age = clock.ticks().since(key.confirmed.get());
+                if age > guard.realm.max_staleness {
+                    return Err(error.into());
+                }
+                (pass_over(&plan, error)?, age, true)
+            }
+        };
+        let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
+        let verdict = match (permit, denying) {
+            (Err(reason), _) => Verdict::Denied(Denial {
+                reason,
+                key: Some(Arc::clone(key)),
+                limit: None,
+                retry_after: None,
+            }),
+            (Ok(_), Some(outcome)) => Verdict::Denied(Denial::by_limit(outcome, request.cost, Some(Arc::clone(key)))),
+            (Ok(permit), None) => Verdict::Allowed {
+                target: permit.target().clone(),
+                key: Arc::clone(key),
+                operation: matched.map(|m| m.operation),
+            },
+        };
+        let rekey = match verdict {
+            Verdict::Allowed { .. } if !degraded => self.rekey(claim, &candidate)?,
+            _ => None,
+        };
+        Ok(Some(Decision { verdict, limits, data_age, degraded, steps: Vec::new(), now: self.now, rekey }))
+    }
+
+    /// A secret that is not stored under keygate's own newest digest shall be, once it was used.
+    fn rekey(&self, claim: &Claim<'_, '_>, candidate: &Candidate) -> Result<Option<Rekey>, AppError> {
+        let newest = self.guard.digester.newest_version();
+        if candidate.scheme == DigestScheme::Native && candidate.secret_version == newest {
+            return Ok(None);
+        }
+        let minted = mint(self.guard, claim.form.environment, claim.form.prefix, claim.text)?;
+        let (owner, key) = (candidate.key.owner.clone(), candidate.key.key.id);
+        Ok(Some(Rekey { owner, key, old: candidate.digest, minted }))
+    }
+
+    fn denied(self, reason: DenyReason, data_age: Duration) -> Decision<'g> {
+        let verdict = Verdict::Denied(Denial { reason, key: None, limit: None, retry_after: None });
+        let now = self.now;
+        self.finish(Decision { verdict, limits: Vec::new(), data_age, degraded: false, steps: Vec::new(), now, rekey: None })
+    }
+
+    fn finish(mut self, mut decision: Decision<'g>) -> Decision<'g> {
+        for outcome in &decision.limits {
+            self.steps.note("limit", || {
+                let (name, limit) = (&outcome.rule.name, outcome.rule.limit);
+                let found = if outcome.exceeded { "exceeded" } else { "admits" };
+                format!("`{name}` {found}: {} of {limit} left", outcome.remaining)
+            });
+        }
+        self.steps.note("decision", || match &decision.verdict {
+            Verdict::Allowed { .. } => "allowed".to_owned(),
+            Verdict::Denied(denial) => denial.reason.name().replace('_', " "),
+        });
+        decision.steps = self.steps.into_vec();
+        decision
+    }
+}

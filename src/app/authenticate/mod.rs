@@ -1,0 +1,124 @@
+//! Who is calling, and may they: one credential, one decision, and every limit that applies charged in the same step.
+
+mod decide;
+
+use super::{
+    error::AppError,
+    explain::Step,
+    house::{App, Guarded},
+    ports::Store,
+    rekey::Rekey,
+};
+use crate::domain::{
+    deny::DenyReason,
+    id::{AccountId, Environment, Scope},
+    key::KeySnapshot,
+    limit::{LimitOutcome, LimitRule},
+    realm::{CanonicalPath, Operation},
+    time::Timestamp,
+};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// Where the credential is.
+#[derive(Debug, Clone)]
+pub enum Presented<'a> {
+    /// Nowhere.
+    Nothing,
+    /// The key itself.
+    Key(&'a str),
+    /// Somewhere in these headers.
+    Headers(Vec<(&'a str, &'a str)>),
+}
+
+/// A request to authenticate, its fields checked.
+pub struct AuthenticateRequest<'a> {
+    /// The credential.
+    pub presented: Presented<'a>,
+    /// Method and path of the request that came with it.
+    pub request: Option<(&'a str, CanonicalPath<'a>)>,
+    /// The client's address.
+    pub source_address: Option<IpAddr>,
+    /// The account acted on.
+    pub account: Option<AccountId>,
+    /// The organization acted within.
+    pub organization: Option<AccountId>,
+    /// The pinned environment.
+    pub environment: Option<Environment>,
+    /// Scopes needed beside those of the operation.
+    pub required_scopes: Vec<Scope>,
+    /// What the request costs.
+    pub cost: u32,
+    /// Whether to charge the limits.
+    pub check_rate_limit: bool,
+    /// Whether to tell the steps.
+    pub explain: bool,
+}
+
+/// The decision and what it rests on.
+pub struct Decision<'g> {
+    /// Yes or no.
+    pub verdict: Verdict<'g>,
+    /// The limits that applied, after the decision.
+    pub limits: Vec<LimitOutcome<'g>>,
+    /// How old the data was that decided.
+    pub data_age: Duration,
+    /// Whether the store could not be asked.
+    pub degraded: bool,
+    /// The steps, if asked for.
+    pub steps: Vec<Step>,
+    /// When it was decided.
+    pub now: Timestamp,
+    /// Work that is left for after the answer.
+    pub rekey: Option<Rekey>,
+}
+
+/// Yes or no.
+pub enum Verdict<'g> {
+    /// The request may pass.
+    Allowed {
+        /// The key.
+        key: Arc<KeySnapshot>,
+        /// The account acted on.
+        target: AccountId,
+        /// The operation.
+        operation: Option<&'g Operation>,
+    },
+    /// It may not.
+    Denied(Denial<'g>),
+}
+
+/// Why not.
+pub struct Denial<'g> {
+    /// The true reason.
+    pub reason: DenyReason,
+    /// The key in question, where it is known.
+    pub key: Option<Arc<KeySnapshot>>,
+    /// The limit that denied.
+    pub limit: Option<&'g LimitRule>,
+    /// How long to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl<S: Store> App<S> {
+    /// Decides on a request.
+    ///
+    /// # Errors
+    /// When the request is wrong for this realm, or the store cannot answer.
+    pub async fn authenticate<'g>(
+        &self,
+        guard: &'g Guarded,
+        request: &AuthenticateRequest<'_>,
+    ) -> Result<Decision<'g>, AppError> {
+        decide::Attempt::new(self, guard, request).run().await
+    }
+}
+
+impl<'g> Denial<'g> {
+    /// A denial by a limit.
+    #[must_use]
+    pub fn by_limit(outcome: &LimitOutcome<'g>, cost: u32, key: Option<Arc<KeySnapshot>>) -> Self {
+        let hopeless = cost > outcome.rule.limit;
+        let reason = if hopeless { DenyReason::CostAboveLimit } else { DenyReason::RateLimited };
+        Self { reason, key, limit: Some(outcome.rule), retry_after: outcome.retry_after }
+    }
+}

@@ -1,0 +1,117 @@
+//! May they call this often: charges limits, or looks at them, without a credential.
+
+use super::{
+    authenticate::Denial,
+    error::AppError,
+    house::{App, Guarded},
+    ports::{Store, StoreError},
+};
+use crate::domain::{
+    id::Environment,
+    limit::{Charged, LimitOutcome, LimitRule, MissingPart, OnStoreFailure, Part, Plan, Subject},
+    time::Timestamp,
+};
+
+/// Which limits are meant.
+#[derive(Debug, Clone)]
+pub enum Selection<'g> {
+    /// These.
+    Limits(Vec<&'g LimitRule>),
+    /// All that apply to the operation with that index.
+    Operation(usize),
+}
+
+/// A request to charge limits, its fields checked.
+#[derive(Debug)]
+pub struct CheckRateLimit<'g, 'a> {
+    /// The environment.
+    pub environment: &'g Environment,
+    /// The limits.
+    pub selection: Selection<'g>,
+    /// Whom to charge.
+    pub subject: Subject<'a>,
+    /// What the request costs.
+    pub cost: u32,
+    /// Only look.
+    pub peek: bool,
+}
+
+/// How the limits stand.
+pub struct LimitDecision<'g> {
+    /// Present when denied.
+    pub denial: Option<Denial<'g>>,
+    /// The limits, after the decision.
+    pub limits: Vec<LimitOutcome<'g>>,
+    /// Whether the store could not be asked.
+    pub degraded: bool,
+    /// When it was decided.
+    pub now: Timestamp,
+}
+
+impl<S: Store> App<S> {
+    /// Charges limits, all or none.
+    ///
+    /// # Errors
+    /// When the subject lacks what a limit counts per, or the store cannot answer.
+    pub async fn check_rate_limit<'g>(
+        &self,
+        guard: &'g Guarded,
+        request: &CheckRateLimit<'g, '_>,
+    ) -> Result<LimitDecision<'g>, AppError> {
+        let mut plan = Plan::new(&guard.realm, request.subject.account, request.cost, !request.peek);
+        match &request.selection {
+            Selection::Limits(limits) => {
+                for limit in limits {
+                    plan.add(request.environment, limit, &request.subject).map_err(missing)?;
+                }
+            }
+            Selection::Operation(index) => {
+                fill(&mut plan, guard, request.environment, Some(*index), &request.subject)?;
+            }
+        }
+        let (limits, degraded) = match self.store.charge(None, &plan).await {
+            Ok(Charged::Decided(readings)) => (LimitOutcome::for_plan(&plan, &readings), false),
+            Ok(Charged::Stale) => return Err(AppError::Bug("a charge without a fence cannot be stale")),
+            Err(error) => (pass_over(&plan, error)?, true),
+        };
+        let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
+        let denial = denying.map(|outcome| Denial::by_limit(outcome, request.cost, None));
+        Ok(LimitDecision { denial, limits, degraded, now: self.house.clock.now() })
+    }
+}
+
+/// Adds every limit that applies to the operation.
+pub(super) fn fill<'g>(
+    plan: &mut Plan<'g>,
+    guard: &'g Guarded,
+    environment: &Environment,
+    operation: Option<usize>,
+    subject: &Subject<'_>,
+) -> Result<(), AppError> {
+    let applying = guard.realm.limits.iter().filter(|limit| limit.operations.contains(operation));
+    for limit in applying {
+        plan.add(environment, limit, subject).map_err(missing)?;
+    }
+    Ok(())
+}
+
+/// Passes over limits that the store could not decide, where every one of them allows it.
+pub(super) fn pass_over<'g>(plan: &Plan<'g>, error: StoreError) -> Result<Vec<LimitOutcome<'g>>, AppError> {
+    let may_pass = |rule: &LimitRule| rule.shadow || rule.on_store_failure == OnStoreFailure::Allow;
+    if !plan.items().iter().all(|item| may_pass(item.rule)) {
+        return Err(error.into());
+    }
+    Ok(plan.items().iter().map(|item| LimitOutcome::passed_over(item.rule)).collect())
+}
+
+fn missing(missing: MissingPart) -> AppError {
+    let field = match missing.part {
+        Part::Account => "account_id",
+        Part::TargetAccount => "target_account_id",
+        Part::Key => "key_id",
+        Part::Address => "source_address",
+        Part::Subject => "custom",
+    };
+    let problem = format!("is needed: the limit `{}` counts per {}", missing.limit, missing.part.name());
+    AppError::invalid(field, problem)
+}

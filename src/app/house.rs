@@ -1,0 +1,122 @@
+//! What all use cases share: the realms with their digesters, the store, the clock.
+
+use super::{
+    error::AppError,
+    ports::{Clock, Entropy, Store},
+};
+use crate::domain::{
+    id::{AccountRef, KeyId, RealmName},
+    key::{Minted, RealmDigester, SecretRing, hint},
+    realm::{Realm, Realms},
+    secret::Secret,
+    time::Timestamp,
+};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// A realm and what digests its keys.
+pub struct Guarded {
+    /// The realm.
+    pub realm: Arc<Realm>,
+    /// Makes the digests of its keys.
+    pub digester: RealmDigester,
+}
+
+/// What every worker shares.
+pub struct House {
+    realms: HashMap<RealmName, Guarded>,
+    /// Reads clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Makes random bytes.
+    pub entropy: Arc<dyn Entropy>,
+    locks: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+/// The use cases over one store. Cheap to clone: every worker has one of its own.
+pub struct App<S> {
+    /// What every worker shares.
+    pub house: Arc<House>,
+    /// This worker's way to the store.
+    pub store: S,
+}
+
+impl<S: Clone> Clone for App<S> {
+    fn clone(&self) -> Self {
+        Self { house: Arc::clone(&self.house), store: self.store.clone() }
+    }
+}
+
+impl House {
+    /// Acts on this many accounts are made at the same time, at most.
+    const LOCKS: usize = 256;
+
+    /// Makes ready what all use cases share.
+    #[must_use]
+    pub fn new(realms: &Realms, ring: &SecretRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let guarded = |realm: &Arc<Realm>| {
+            (realm.name.clone(), Guarded { realm: Arc::clone(realm), digester: ring.digester(realm) })
+        };
+        Self {
+            realms: realms.iter().map(guarded).collect(),
+            clock,
+            entropy,
+            locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The realm of that name.
+    ///
+    /// # Errors
+    /// When there is none: says which there are.
+    pub fn realm(&self, name: &str) -> Result<&Guarded, AppError> {
+        self.realms.get(name).ok_or_else(|| {
+            let mut names: Vec<&str> = self.realms.keys().map(RealmName::as_str).collect();
+            names.sort_unstable();
+            let names = names.join("`, `");
+            AppError::invalid("realm", format!("must be a realm of this server: `{names}`"))
+        })
+    }
+
+    /// Acts on one account wait for each other on this node, so that only other nodes make them start over.
+    pub(super) async fn act_on(&self, owner: &AccountRef) -> Option<MutexGuard<'_, ()>> {
+        let slot = (self.hasher.hash_one(owner) as usize).checked_rem(self.locks.len())?;
+        Some(self.locks.get(slot)?.lock().await)
+    }
+
+    /// A new key id.
+    pub(super) fn new_key_id(&self, now: Timestamp) -> Result<KeyId, AppError> {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random)?;
+        Ok(KeyId::new(now, random))
+    }
+
+    /// A new secret for an environment of a realm, with what is stored of it.
+    pub(super) fn new_secret(&self, guard: &Guarded, environment: usize) -> Result<(Secret, Minted), AppError> {
+        let rules = guard.realm.environments.get(environment).ok_or(AppError::Bug("no such environment"))?;
+        let secret = rules.format.generate(|buffer| self.entropy.fill(buffer))?;
+        let minted = mint(guard, environment, rules.format.prefix(), secret.expose())?;
+        Ok((secret, minted))
+    }
+}
+
+/// What is stored of a key's text.
+pub(super) fn mint(guard: &Guarded, environment: usize, prefix: &str, key: &str) -> Result<Minted, AppError> {
+    let (secret_version, digest) =
+        guard.digester.newest(environment, key).ok_or(AppError::Bug("no digester for this environment"))?;
+    let scheme = crate::domain::key::DigestScheme::Native;
+    Ok(Minted { digest, scheme, secret_version, hint: hint(guard.realm.hint, prefix, key) })
+}
+
+impl<S: Store> App<S> {
+    /// The use cases over a store.
+    #[must_use]
+    pub fn new(house: Arc<House>, store: S) -> Self {
+        Self { house, store }
+    }
+}

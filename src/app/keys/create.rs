@@ -1,0 +1,155 @@
+//! Making a key.
+
+use super::{ATTEMPTS, Outcome, OwnedKey};
+use crate::{
+    app::{
+        error::AppError,
+        house::{App, Guarded},
+        manager::ManagePermit,
+        ports::{KeyQuery, Store},
+    },
+    domain::{
+        id::{AccountId, AccountRef, Environment, KeyId, Scope},
+        key::{Creation, KeyRecord, KeyState, Limits, Repeatable, create},
+        realm::AccountPolicy,
+        secret::Secret,
+        time::Timestamp,
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// When a key ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// As the realm says.
+    Default,
+    /// Then.
+    At(Timestamp),
+    /// So long from now.
+    In(Duration),
+}
+
+impl Expiry {
+    pub(super) fn resolve(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Default => None,
+            Self::At(at) => Some(at),
+            Self::In(span) => Some(now.after(span)),
+        }
+    }
+}
+
+/// A request to make a key, its fields checked.
+#[derive(Debug)]
+pub struct CreateKey {
+    /// The account that will own it.
+    pub account: AccountId,
+    /// Index of its environment in the realm.
+    pub environment: usize,
+    /// Its name.
+    pub name: String,
+    /// Its scopes.
+    pub scopes: Vec<Scope>,
+    /// Its metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// When it ends.
+    pub expiry: Expiry,
+    /// Recognizes a repeat.
+    pub repeatable: Option<Repeatable>,
+}
+
+/// A key and, once, its secret.
+pub struct Created {
+    /// The key.
+    pub owned: OwnedKey,
+    /// The secret; absent when this answers a repeat.
+    pub secret: Option<Secret>,
+    /// Keys that ended to make room.
+    pub replaced: Vec<KeyId>,
+}
+
+impl<S: Store> App<S> {
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// When the realm's policy forbids it, or the store cannot answer.
+    pub async fn create_key(
+        &self,
+        permit: ManagePermit,
+        guard: &Guarded,
+        request: &CreateKey,
+    ) -> Result<Created, AppError> {
+        let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
+        let (secret, minted) = self.house.new_secret(guard, request.environment)?;
+        let environment =
+            guard.realm.environment_at(request.environment).ok_or(AppError::Bug("no such environment"))?;
+        let id = self.house.new_key_id(self.house.clock.now())?;
+        let _turn = self.house.act_on(&owner).await;
+        for _ in 0..ATTEMPTS {
+            let account = self.store.read_account(&owner).await?;
+            if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
+                return self.created_before(owner, made).await;
+            }
+            if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
+                return Err(AppError::UnknownAccount);
+            }
+            let now = self.house.clock.now();
+            let active = match guard.realm.keys.max_active_keys {
+                Some(_) => self.active_keys(&owner, environment, now).await?,
+                None => Vec::new(),
+            };
+            let creation = Creation {
+                id,
+                environment: environment.clone(),
+                name: request.name.clone(),
+                scopes: request.scopes.clone(),
+                metadata: request.metadata.clone(),
+                expires_at: request.expiry.resolve(now),
+            };
+            let policy = &guard.realm.keys;
+            let (mut change, key) =
+                create(&owner, account.as_ref(), policy, &active, creation, minted.clone(), permit.actor(), now)?;
+            change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![id], now));
+            let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
+            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+                let owned = OwnedKey { account: owner.account, key };
+                return Ok(Created { owned, secret: Some(secret), replaced });
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    /// The answer to a repeat: the key as it is now, without its secret.
+    pub(super) async fn created_before(&self, owner: AccountRef, made: Vec<KeyId>) -> Result<Created, AppError> {
+        let id = made.first().copied().ok_or(AppError::Bug("a remembered act made no key"))?;
+        let (_, key) = self.read_for_change(&owner, id).await?;
+        Ok(Created { owned: OwnedKey { account: owner.account, key }, secret: None, replaced: Vec::new() })
+    }
+
+    /// The keys of an account that count against the number of active keys.
+    async fn active_keys(
+        &self,
+        owner: &AccountRef,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<Vec<KeyRecord>, AppError> {
+        let mut query = KeyQuery {
+            realm: owner.realm.clone(),
+            account: Some(owner.account.clone()),
+            ended: Some(false),
+            after: None,
+            limit: Limits::KEYS_PER_ACT,
+        };
+        let mut active = Vec::new();
+        loop {
+            let page = self.store.list_keys(&query).await?;
+            active.extend(page.keys.into_iter().map(|(_, key)| key).filter(|key| {
+                key.environment == *environment && matches!(key.state(now), KeyState::Active | KeyState::Suspended)
+            }));
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(active),
+            }
+        }
+    }
+}

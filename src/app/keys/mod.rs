@@ -1,0 +1,87 @@
+//! The acts on keys. Every one reads, computes a change with pure code, and commits it as a whole; when the account changed
+//! in between, it starts over.
+
+mod bootstrap;
+mod create;
+mod import;
+mod read;
+mod revoke;
+mod rotate;
+mod update;
+
+pub use bootstrap::Bootstrap;
+pub use create::{CreateKey, Created, Expiry};
+pub use import::{ImportKeys, ImportRow, ImportedSecret, Verdict};
+pub use read::{KeyFilter, KeyPage};
+pub use revoke::{RevokeAccount, RevokeKey, Revoked};
+pub use rotate::RotateKey;
+pub use update::UpdateKey;
+
+use super::{
+    error::AppError,
+    house::{App, Guarded},
+    ports::{CommitError, Store},
+};
+use crate::domain::{
+    account::Account,
+    id::{AccountId, AccountRef, KeyId},
+    key::{KeyRecord, Repeat, Repeatable},
+};
+
+/// How often an act starts over when other nodes change the account at the same time.
+const ATTEMPTS: usize = 16;
+
+/// A key and the account that owns it.
+#[derive(Debug, Clone)]
+pub struct OwnedKey {
+    /// The account.
+    pub account: AccountId,
+    /// The key.
+    pub key: KeyRecord,
+}
+
+/// Whether a commit went through.
+enum Outcome<T> {
+    Done(T),
+    StartOver,
+}
+
+impl<T> Outcome<T> {
+    fn of(committed: Result<(), CommitError>, value: T) -> Result<Self, AppError> {
+        match committed {
+            Ok(()) => Ok(Self::Done(value)),
+            Err(CommitError::Conflict) => Ok(Self::StartOver),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl<S: Store> App<S> {
+    /// The account that a key of the realm belongs to.
+    async fn owner_of(&self, guard: &Guarded, key: KeyId) -> Result<AccountRef, AppError> {
+        let realm = guard.realm.name.clone();
+        let account = self.store.locate_key(&realm, key).await?.ok_or(AppError::UnknownKey(key))?;
+        Ok(AccountRef { realm, account })
+    }
+
+    /// A key and its account's record, as of one version of the account: the account is read first, so that a change in
+    /// between makes the commit conflict.
+    async fn read_for_change(&self, owner: &AccountRef, key: KeyId) -> Result<(Account, KeyRecord), AppError> {
+        let account = self.store.read_account(owner).await?.ok_or(AppError::UnknownKey(key))?;
+        let keys = self.store.read_keys(owner, &[key]).await?;
+        let key = keys.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
+        Ok((account, key))
+    }
+
+    /// The keys that the same request made before, if it comes again.
+    async fn repeated(&self, owner: &AccountRef, repeatable: Option<&Repeatable>) -> Result<Option<Vec<KeyId>>, AppError> {
+        let Some(repeatable) = repeatable else { return Ok(None) };
+        let Some(record) = self.store.read_idempotency(owner, repeatable.slot()).await? else { return Ok(None) };
+        match record.compare(repeatable) {
+            Repeat::Same(keys) => Ok(Some(keys)),
+            Repeat::Different => {
+                Err(AppError::invalid("idempotency_key", "was used for a different request within the last 24 hours"))
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Seeing keys: one, or a page of them.
+
+use super::OwnedKey;
+use crate::{
+    app::{
+        error::AppError,
+        house::{App, Guarded},
+        manager::ManagePermit,
+        ports::{KeyQuery, Store},
+    },
+    domain::{
+        id::{AccountId, Environment, KeyId},
+        key::KeyState,
+    },
+};
+
+/// Which keys to list.
+#[derive(Debug, Clone)]
+pub struct KeyFilter {
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only this environment's.
+    pub environment: Option<Environment>,
+    /// Only those in this state.
+    pub state: Option<KeyState>,
+    /// Begin after this key.
+    pub after: Option<(AccountId, KeyId)>,
+    /// At most so many.
+    pub page_size: usize,
+}
+
+/// A page of keys.
+#[derive(Debug)]
+pub struct KeyPage {
+    /// The keys.
+    pub keys: Vec<OwnedKey>,
+    /// Where the next page begins.
+    pub next: Option<(AccountId, KeyId)>,
+}
+
+/// How many keys of the store one page may cost, however few of them the filter lets through.
+const READ_AT_MOST: usize = 2_000;
+
+impl<S: Store> App<S> {
+    /// One key, also an ended one.
+    ///
+    /// # Errors
+    /// When there is no such key, or the store cannot answer.
+    pub async fn get_key(&self, _permit: ManagePermit, guard: &Guarded, key: KeyId) -> Result<OwnedKey, AppError> {
+        let owner = self.owner_of(guard, key).await?;
+        let found = self.store.read_keys(&owner, &[key]).await?;
+        let key = found.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
+        Ok(OwnedKey { account: owner.account, key })
+    }
+
+    /// A page of keys. Costs the same however many keys there are: where a filter lets few through, the page is short and
+    /// has a successor.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn list_keys(
+        &self,
+        _permit: ManagePermit,
+        guard: &Guarded,
+        filter: &KeyFilter,
+    ) -> Result<KeyPage, AppError> {
+        let now = self.house.clock.now();
+        let mut query = KeyQuery {
+            realm: guard.realm.name.clone(),
+            account: filter.account.clone(),
+            ended: filter.state.map(|state| state == KeyState::Revoked),
+            after: filter.after.clone(),
+            limit: filter.page_size,
+        };
+        let mut keys = Vec::new();
+        let mut read: usize = 0;
+        loop {
+            query.limit = filter.page_size.saturating_sub(keys.len());
+            let page = self.store.list_keys(&query).await?;
+            read = read.saturating_add(query.limit);
+            keys.extend(page.keys.into_iter().map(|(account, key)| OwnedKey { account, key }).filter(|owned| {
+                filter.environment.as_ref().is_none_or(|environment| owned.key.environment == *environment)
+                    && filter.state.is_none_or(|state| owned.key.state(now) == state)
+            }));
+            match page.next {
+                Some(next) if keys.len() < filter.page_size && read < READ_AT_MOST => query.after = Some(next),
+                next => return Ok(KeyPage { keys, next }),
+            }
+        }
+    }
+}

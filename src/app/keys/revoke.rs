@@ -1,0 +1,133 @@
+//! Ending keys, for ever.
+
+use super::{ATTEMPTS, Outcome, OwnedKey};
+use crate::{
+    app::{
+        error::AppError,
+        house::{App, Guarded},
+        manager::ManagePermit,
+        ports::{KeyQuery, Store},
+    },
+    domain::{
+        id::{AccountId, AccountRef, Environment, KeyId},
+        key::{KeyRecord, Limits, revoke},
+    },
+};
+
+/// A request to end a key, its fields checked.
+#[derive(Debug)]
+pub struct RevokeKey {
+    /// The key.
+    pub key: KeyId,
+    /// Why.
+    pub reason: String,
+    /// The version that the act is based on.
+    pub expected_version: Option<u64>,
+}
+
+/// A request to end all keys of an account, its fields checked.
+#[derive(Debug)]
+pub struct RevokeAccount {
+    /// The account.
+    pub account: AccountId,
+    /// Only those of this environment.
+    pub environment: Option<Environment>,
+    /// Why.
+    pub reason: String,
+}
+
+/// The keys that an act ended.
+#[derive(Debug)]
+pub struct Revoked {
+    /// The keys.
+    pub keys: Vec<OwnedKey>,
+    /// More remain than one act may end.
+    pub more: bool,
+}
+
+impl<S: Store> App<S> {
+    /// Ends a key.
+    ///
+    /// # Errors
+    /// When there is no such key, it was revoked or changed in between, or the store cannot answer.
+    pub async fn revoke_key(
+        &self,
+        permit: ManagePermit,
+        guard: &Guarded,
+        request: &RevokeKey,
+    ) -> Result<Revoked, AppError> {
+        let owner = self.owner_of(guard, request.key).await?;
+        let _turn = self.house.act_on(&owner).await;
+        for _ in 0..ATTEMPTS {
+            let (account, key) = self.read_for_change(&owner, request.key).await?;
+            let now = self.house.clock.now();
+            let (change, ended) =
+                revoke(&owner, &account, &[key], request.expected_version, &request.reason, permit.actor(), now)?;
+            if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
+                return Ok(Revoked { keys: owned(&owner, ended), more: false });
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    /// Ends all keys of an account in one act.
+    ///
+    /// # Errors
+    /// When there is no such account, or the store cannot answer.
+    pub async fn revoke_account(
+        &self,
+        permit: ManagePermit,
+        guard: &Guarded,
+        request: &RevokeAccount,
+    ) -> Result<Revoked, AppError> {
+        let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
+        let _turn = self.house.act_on(&owner).await;
+        for _ in 0..ATTEMPTS {
+            let account = self.store.read_account(&owner).await?.ok_or(AppError::UnknownAccount)?;
+            let (keys, more) = self.live_keys(&owner, request.environment.as_ref()).await?;
+            if keys.is_empty() {
+                return Ok(Revoked { keys: Vec::new(), more });
+            }
+            let now = self.house.clock.now();
+            let (change, ended) = revoke(&owner, &account, &keys, None, &request.reason, permit.actor(), now)?;
+            if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
+                return Ok(Revoked { keys: owned(&owner, ended), more });
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    /// Keys of an account that were not ended, as many as one act may end; and whether there are more.
+    async fn live_keys(
+        &self,
+        owner: &AccountRef,
+        environment: Option<&Environment>,
+    ) -> Result<(Vec<KeyRecord>, bool), AppError> {
+        let mut query = KeyQuery {
+            realm: owner.realm.clone(),
+            account: Some(owner.account.clone()),
+            ended: Some(false),
+            after: None,
+            limit: Limits::KEYS_PER_ACT,
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = self.store.list_keys(&query).await?;
+            let wanted = page.keys.into_iter().map(|(_, key)| key);
+            found.extend(wanted.filter(|key| environment.is_none_or(|environment| key.environment == *environment)));
+            let full = found.len() >= Limits::KEYS_PER_ACT;
+            match page.next {
+                Some(next) if !full => query.after = Some(next),
+                next => {
+                    let more = next.is_some() || found.len() > Limits::KEYS_PER_ACT;
+                    found.truncate(Limits::KEYS_PER_ACT);
+                    return Ok((found, more));
+                }
+            }
+        }
+    }
+}
+
+fn owned(owner: &AccountRef, keys: Vec<KeyRecord>) -> Vec<OwnedKey> {
+    keys.into_iter().map(|key| OwnedKey { account: owner.account.clone(), key }).collect()
+}

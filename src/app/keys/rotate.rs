@@ -1,0 +1,75 @@
+//! Giving a key a new secret under the same id.
+
+use super::{ATTEMPTS, Created, Outcome, OwnedKey};
+use crate::{
+    app::{
+        error::AppError,
+        house::{App, Guarded},
+        manager::ManagePermit,
+        ports::Store,
+    },
+    domain::{
+        id::KeyId,
+        key::{Repeatable, rotate},
+    },
+};
+use std::time::Duration;
+
+/// A request to rotate a key, its fields checked.
+#[derive(Debug)]
+pub struct RotateKey {
+    /// The key.
+    pub key: KeyId,
+    /// How long the old secret goes on working; absent: the realm's default.
+    pub grace: Option<Duration>,
+    /// The version that the act is based on.
+    pub expected_version: Option<u64>,
+    /// Recognizes a repeat.
+    pub repeatable: Option<Repeatable>,
+}
+
+impl<S: Store> App<S> {
+    /// Rotates a key.
+    ///
+    /// # Errors
+    /// When there is no such key, it was revoked or changed in between, the grace is too long, or the store cannot answer.
+    pub async fn rotate_key(
+        &self,
+        permit: ManagePermit,
+        guard: &Guarded,
+        request: &RotateKey,
+    ) -> Result<Created, AppError> {
+        let owner = self.owner_of(guard, request.key).await?;
+        let _turn = self.house.act_on(&owner).await;
+        for _ in 0..ATTEMPTS {
+            let (account, key) = self.read_for_change(&owner, request.key).await?;
+            if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
+                return self.created_before(owner, made).await;
+            }
+            let environment = guard.realm.environment(key.environment.as_str()).map(|(index, _)| index);
+            let environment = environment.ok_or_else(|| {
+                AppError::invalid("rotate.key_id", "names a key of an environment that the realm no longer has")
+            })?;
+            let (secret, minted) = self.house.new_secret(guard, environment)?;
+            let now = self.house.clock.now();
+            let policy = &guard.realm.keys;
+            let (mut change, key) = rotate(
+                &owner,
+                &account,
+                policy,
+                &key,
+                request.expected_version,
+                request.grace,
+                minted,
+                permit.actor(),
+                now,
+            )?;
+            change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![key.id], now));
+            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+                let owned = OwnedKey { account: owner.account, key };
+                return Ok(Created { owned, secret: Some(secret), replaced: Vec::new() });
+            }
+        }
+        Err(AppError::Contended)
+    }
+}
