@@ -2,14 +2,18 @@
 
 mod support;
 
+use serde_json::json;
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    process::Command,
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
-use support::redis::RedisServer;
+use support::{
+    python::{PythonClient, python, python_client},
+    redis::RedisServer,
+};
 
 fn running(id: &str) -> bool {
     Command::new("sh").args(["-c", &format!("kill -0 {id} 2>/dev/null")]).status().unwrap().success()
@@ -131,4 +135,79 @@ fn redis_that_cannot_start_says_why() {
     assert!(missing.contains("apt-get install redis-server"), "{missing}");
     let refused = why("redis-server", &["--no-such-parameter", "1"]);
     assert!(refused.starts_with("`redis-server` ended at once"), "{refused}");
+}
+
+/// The server beside the Python client. It ends with its standard input, so with this value.
+struct Echo {
+    child: Child,
+    client: PythonClient,
+}
+
+impl Echo {
+    /// With reflection under `grpc.reflection.{version}` only.
+    fn start(version: &str) -> Self {
+        let mut command = python("echo.py");
+        let mut child = command.arg(version).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let client = python_client(format!("127.0.0.1:{}", port.trim()));
+        Self { child, client }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn python_calls_by_either_version_of_reflection() {
+    for version in ["v1", "v1alpha"] {
+        let echo = Echo::start(version);
+        let request =
+            json!({"some_text": "ä \"quoted\"", "big_number": "9007199254740993", "at": "2026-01-02T03:04:05Z"});
+        let metadata = [("x-a", "b=c"), ("x-b-bin", "AAE="), ("authorization", "Bearer x")];
+        let mut expected = request.clone();
+        expected["metadata"] = json!(["x-a=b=c", "x-b-bin=b'\\x00\\x01'"]);
+        assert_eq!(echo.client.call("echo.v1.Echo/Say", &request, &metadata), Ok(expected));
+
+        let defaults = json!({"some_text": "", "big_number": "0", "metadata": []});
+        assert_eq!(echo.client.call("echo.v1.Echo/Say", &json!({}), &[]), Ok(defaults));
+    }
+}
+
+#[test]
+fn python_reports_grpc_errors_with_their_details() {
+    let echo = Echo::start("v1");
+    let refused = json!({
+        "code": "INVALID_ARGUMENT",
+        "message": "`some_text` is refused",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "field_violations": [{"field": "some_text", "description": "must be empty", "reason": ""}],
+            },
+            {"@type": "type.googleapis.com/echo.v1.Unknown", "value": "AQI="},
+        ],
+    });
+    assert_eq!(echo.client.call("echo.v1.Echo/Refuse", &json!({}), &[]), Err(refused));
+
+    let nobody = python_client("127.0.0.1:1").call("echo.v1.Echo/Say", &json!({}), &[]).unwrap_err();
+    assert_eq!(nobody["code"], "UNAVAILABLE");
+}
+
+#[test]
+fn python_asks_for_health() {
+    let echo = Echo::start("v1");
+    assert_eq!(echo.client.health(""), Ok(json!({"status": "SERVING"})));
+    assert_eq!(echo.client.health("echo.v1.Echo"), Ok(json!({"status": "NOT_SERVING"})));
+    assert_eq!(echo.client.health("none").unwrap_err()["code"], "NOT_FOUND");
+}
+
+#[test]
+#[should_panic(expected = "has no field named \"nonsense\"")]
+fn python_takes_no_request_that_does_not_fit() {
+    let _ = Echo::start("v1").client.call("echo.v1.Echo/Say", &json!({"nonsense": 1}), &[]);
 }
