@@ -24,6 +24,11 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one command of the harness may take, a paused server included.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The server binary to test with.
+pub fn binary() -> String {
+    env::var(BINARY_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 /// A running, paused or killed server.
 pub struct RedisServer {
     binary: String,
@@ -41,8 +46,7 @@ impl RedisServer {
 
     /// The same with more arguments, such as `["--maxmemory", "10mb"]`. They win over the defaults.
     pub fn start_with(extra: &[&str]) -> Self {
-        let binary = env::var(BINARY_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
-        Self::start_binary(&binary, extra).unwrap_or_else(|reason| panic!("{reason}"))
+        Self::start_binary(&binary(), extra).unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     /// The same with this server binary, or why it does not start.
