@@ -1,5 +1,7 @@
 //! The test harness is tested too: a Redis that is not what it claims to be would make every test on it worthless.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use serde_json::json;
