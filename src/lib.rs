@@ -16,4 +16,5 @@
 
 pub mod app;
 pub mod domain;
+pub mod grpc;
 pub mod proto;

@@ -153,7 +153,9 @@ pub enum PathError {
     #[error("must be printable ASCII; percent-encode anything else")]
     Characters,
     /// Can be understood in two ways.
-    #[error("must be in canonical form: no `.` or `..` segment, no empty segment, no backslash, and no percent-encoded `/`, `\\`, `.` or control character")]
+    #[error(
+        "must be in canonical form: no `.` or `..` segment, no empty segment, no backslash, and no percent-encoded `/`, `\\`, `.` or control character"
+    )]
     Ambiguous,
 }
 
@@ -213,8 +215,11 @@ mod tests {
     #[test]
     fn the_very_method_goes_before_any_method_and_the_default_comes_last() {
         let mut operations = Operations::default();
-        let (read, write, rest) =
-            (operations.add(operation("read"), false), operations.add(operation("write"), false), operations.add(operation("rest"), true));
+        let (read, write, rest) = (
+            operations.add(operation("read"), false),
+            operations.add(operation("write"), false),
+            operations.add(operation("rest"), true),
+        );
         operations.route(read, "GET /v1/accounts/{account}/leads").unwrap();
         operations.route(write, "* /v1/accounts/{account}/{*path}").unwrap();
         let at = |method: &str, path: &'static str| {
@@ -241,7 +246,26 @@ mod tests {
         for path in ["/", "/v1", "/v1/", "/v1/a%20b", "/pkg.Service/Method", "/a/b?c=/../d"] {
             assert!(CanonicalPath::new(path).is_ok(), "{path}");
         }
-        for path in ["", "v1", "//", "/a//b", "/a/../b", "/./a", "/a/..", "/a%2fb", "/a%2Fb", "/%2e%2e/b", "/a\\b", "/a%5cb", "/a%00", "/a%", "/a%zz", "/a%252f", "/ä", "/a b"] {
+        for path in [
+            "",
+            "v1",
+            "//",
+            "/a//b",
+            "/a/../b",
+            "/./a",
+            "/a/..",
+            "/a%2fb",
+            "/a%2Fb",
+            "/%2e%2e/b",
+            "/a\\b",
+            "/a%5cb",
+            "/a%00",
+            "/a%",
+            "/a%zz",
+            "/a%252f",
+            "/ä",
+            "/a b",
+        ] {
             assert!(CanonicalPath::new(path).is_err(), "{path}");
         }
     }
