@@ -15,5 +15,6 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod config;
 pub mod domain;
 pub mod proto;

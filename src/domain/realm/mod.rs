@@ -3,10 +3,12 @@
 mod operations;
 mod policy;
 mod scopes;
+mod set;
 
 pub use operations::{CanonicalPath, Matched, Operation, OperationSet, Operations, PathError, RouteError};
 pub use policy::{AccountPolicy, EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull};
 pub use scopes::{ScopeRule, Scopes};
+pub use set::Realms;
 
 use super::{
     credential::CredentialSource,
