@@ -1,7 +1,7 @@
 //! Operations: named classes of requests, matched by method and path template or by gRPC method.
 
 use crate::domain::id::Scope;
-use matchit::Router;
+use matchit::{InsertError, Router};
 use std::{collections::HashMap, fmt, sync::Arc};
 
 /// A named class of requests.
@@ -36,9 +36,12 @@ pub enum RouteError {
     /// Not of the form `METHOD /path`.
     #[error("must be `METHOD /path`, with `*` for any method, `{{name}}` for one segment and `{{*name}}` for the rest")]
     Form,
-    /// The template is not legal or clashes with another.
-    #[error("{0}")]
-    Template(String),
+    /// The path is not a legal template.
+    #[error("must hold at most one `{{name}}` in a segment, and `{{*name}}` only at the end")]
+    Template,
+    /// Some request would match this route and another one alike.
+    #[error("clashes with the route `{0}`: one request must never match two routes alike")]
+    Clash(String),
 }
 
 /// What a request matched.
@@ -70,14 +73,18 @@ impl Operations {
     pub fn route(&mut self, index: usize, route: &str) -> Result<(), RouteError> {
         let (method, path) = route.split_once(' ').ok_or(RouteError::Form)?;
         let legal_method = method == "*" || (!method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase()));
-        if !legal_method || !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+        let legal_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
+        if !legal_method || !legal_path {
             return Err(RouteError::Form);
         }
         let router = match method {
             "*" => &mut self.any_method,
             method => self.by_method.entry(method.to_owned()).or_default(),
         };
-        router.insert(path, index).map_err(|error| RouteError::Template(error.to_string()))
+        router.insert(path, index).map_err(|error| match error {
+            InsertError::Conflict { with } => RouteError::Clash(with),
+            _ => RouteError::Template,
+        })
     }
 
     /// The operation that takes what no route matches.
