@@ -113,6 +113,18 @@ impl RecordCodec {
         stored::Idempotency, IdempotencyRecord, convert::idempotency_to, |message| convert::idempotency_from(*slot, message)
     );
 
+    /// A record that says nothing and proves that a store belongs to this server's secret.
+    #[must_use]
+    pub fn encode_witness(&self) -> Vec<u8> {
+        self.seal(&Place::Witness, &())
+    }
+
+    /// Whether the witness was sealed with any version of this server's secret.
+    #[must_use]
+    pub fn knows_witness(&self, bytes: &[u8]) -> bool {
+        self.open::<()>(&Place::Witness, bytes).is_ok()
+    }
+
     fn seal(&self, place: &Place<'_>, message: &impl Message) -> Vec<u8> {
         let mut bytes = vec![0; HEADER];
         bytes.reserve_exact(message.encoded_len());

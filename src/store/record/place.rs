@@ -18,6 +18,7 @@ pub(super) enum Place<'a> {
     Pointer(&'a RealmName, KeyId),
     Event(&'a AccountRef, u64),
     Idempotency(&'a AccountRef, &'a [u8; 32]),
+    Witness,
 }
 
 impl Place<'_> {
@@ -33,6 +34,7 @@ impl Place<'_> {
             Self::Event(owner, sequence) => {
                 then(&[b"event", version, realm(owner), account(owner), &sequence.to_be_bytes()])
             }
+            Self::Witness => then(&[b"witness", version]),
             Self::Idempotency(owner, slot) => then(&[b"idempotency", version, realm(owner), account(owner), &slot[..]]),
         }
     }
@@ -56,6 +58,7 @@ impl fmt::Display for Place<'_> {
             Self::Event(owner, sequence) => {
                 write!(f, "audit event {sequence} of account `{}` of realm `{}`", owner.account, owner.realm)
             }
+            Self::Witness => f.write_str("witness of the server secret"),
             Self::Idempotency(owner, _) => {
                 write!(f, "idempotency record of account `{}` of realm `{}`", owner.account, owner.realm)
             }
