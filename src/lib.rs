@@ -19,3 +19,4 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod proto;
+pub mod store;

@@ -2,6 +2,7 @@
 
 use crate::domain::{
     account::Account,
+    audit::AuditEvent,
     commit::Change,
     id::{AccountId, AccountRef, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
@@ -72,6 +73,14 @@ pub trait Store: Clone + Send + Sync + 'static {
         ids: &[KeyId],
     ) -> impl Future<Output = Result<Vec<Option<LastUse>>, StoreError>> + Send;
 
+    /// Events of the account's audit chain, in order, from the one with the number `from` (the first has 1), at most `limit`.
+    fn read_audit(
+        &self,
+        owner: &AccountRef,
+        from: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
+
     /// Whether the store can decide right now.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -123,7 +132,7 @@ pub struct KeyQuery {
 pub struct KeyListing {
     /// The keys, each with its account.
     pub keys: Vec<(AccountId, KeyRecord)>,
-    /// Where the next page begins; absent: there is none.
+    /// What [`KeyQuery::after`] of the next page must be: the last key of this one. Absent: there is no next page.
     pub next: Option<(AccountId, KeyId)>,
 }
 
