@@ -105,7 +105,7 @@ fn wants_json(arguments: &[OsString]) -> bool {
 impl Command {
     fn run(self, output: &mut Output) -> Result<Exit, Failure> {
         match self {
-            Self::Serve(args) => args.run(),
+            Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Limit(command) => wait(command.run(output)),

@@ -16,8 +16,5 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
     out.line(&format!("operator key {key}{made}"))?;
     out.line("")?;
     out.line("authenticate a key:")?;
-    out.line(&format!(
-        "  keygate authenticate --endpoint http://{} --realm keygate --key-stdin < {key}",
-        ready.address
-    ))
+    out.line(&format!("  keygate authenticate --endpoint http://{} --realm keygate --key-stdin < {key}", ready.address))
 }
