@@ -19,4 +19,5 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod proto;
+pub mod server;
 pub mod store;
