@@ -17,3 +17,4 @@
 pub mod app;
 pub mod domain;
 pub mod proto;
+pub mod store;

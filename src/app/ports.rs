@@ -2,6 +2,7 @@
 
 use crate::domain::{
     account::Account,
+    audit::AuditEvent,
     commit::Change,
     id::{AccountId, AccountRef, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot},
@@ -52,6 +53,14 @@ pub trait Store: Clone + Send + Sync + 'static {
         owner: &AccountRef,
         slot: &[u8; 32],
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
+
+    /// Events of the account's audit chain, in order, from the one with the number `from` (the first has 1), at most `limit`.
+    fn read_audit(
+        &self,
+        owner: &AccountRef,
+        from: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 
     /// Whether the store can decide right now.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -104,7 +113,7 @@ pub struct KeyQuery {
 pub struct KeyListing {
     /// The keys, each with its account.
     pub keys: Vec<(AccountId, KeyRecord)>,
-    /// Where the next page begins; absent: there is none.
+    /// What [`KeyQuery::after`] of the next page must be: the last key of this one. Absent: there is no next page.
     pub next: Option<(AccountId, KeyId)>,
 }
 
