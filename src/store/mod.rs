@@ -5,6 +5,7 @@
 mod cached;
 pub mod embedded;
 pub mod record;
+pub mod redis;
 
 pub use cached::{CacheSettings, Cached};
 
