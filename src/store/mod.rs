@@ -21,12 +21,15 @@ use crate::{
     },
 };
 use embedded::Embedded;
+use redis::Redis;
 
 /// The store that the configuration names. A closed list: whoever asks it pays a branch, no boxed future.
 #[derive(Clone)]
 pub enum Backend {
     /// One process, one directory.
     Embedded(Cached<Embedded>),
+    /// A Redis that any number of servers share.
+    Redis(Cached<Redis>),
 }
 
 /// Passes a call on to the store that there is.
@@ -34,6 +37,7 @@ macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
             Self::Embedded($store) => $call.await,
+            Self::Redis($store) => $call.await,
         }
     };
 }
