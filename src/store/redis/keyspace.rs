@@ -161,7 +161,6 @@ mod tests {
                 keys.ended_ids(),
                 keys.events(),
                 keys.uses(),
-                keys.uses(),
                 keys.idempotency(&[0; 32]),
             ] {
                 names.push(name.into_bytes());
