@@ -16,12 +16,16 @@ use redis::{Value, cmd, pipe};
 use std::sync::Arc;
 
 impl Redis {
-    /// Two round trips: the lookup, then the account with the key.
+    /// Two round trips: the lookup, then the account with the key. A digest that leads nowhere costs the same two, so that
+    /// the time of an answer does not tell whether a key ever existed.
     pub(super) async fn find(&self, realm: &RealmName, digest: &Digest) -> Result<Found, StoreError> {
         // Before asking: what is read is at least as new as this.
         let read_at = self.clock.ticks();
         let stored = self.connection.query(cmd("GET").arg(keyspace::lookup(digest))).await?;
-        let Some(stored) = self.bytes(Some(stored))? else { return Ok(Found::Nothing(read_at)) };
+        let Some(stored) = self.bytes(Some(stored))? else {
+            self.read_pair(&keyspace::AccountKeys::of_nobody(realm), &[0; 16]).await?;
+            return Ok(Found::Nothing(read_at));
+        };
         let lookup = self.codec.decode_lookup(digest, &stored)?;
         if lookup.owner.realm != *realm {
             return Ok(Found::Nothing(read_at));
@@ -66,8 +70,15 @@ impl Redis {
     /// confirmed by a charge. The live key before the ended one: a key that ends in between is found. Not as a transaction,
     /// because a full server refuses those, even to read.
     async fn account_and_key(&self, lookup: &Lookup) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
-        let keys = keyspace::AccountKeys::new(&lookup.owner);
-        let id = &lookup.key.as_bytes()[..];
+        self.read_pair(&keyspace::AccountKeys::new(&lookup.owner), lookup.key.as_bytes()).await
+    }
+
+    async fn read_pair(
+        &self,
+        keys: &keyspace::AccountKeys,
+        id: &[u8; 16],
+    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+        let id = &id[..];
         let mut commands = pipe();
         commands.cmd("GET").arg(keys.record());
         commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);
