@@ -151,7 +151,7 @@ const RUNNING: &str =
 /// What to try when the server answers with that code.
 const fn hint(code: Code) -> Option<&'static str> {
     match code {
-        Code::Unavailable => Some(RUNNING),
+        Code::Unavailable => Some("keygate or its store is out of reach; an act may have been done all the same"),
         Code::Unauthenticated => Some("which management key is used? KEYGATE_KEY or `--key-file` names it"),
         Code::PermissionDenied => Some("the management key lacks the role that this act needs in this realm"),
         Code::Aborted => Some("read the key again and repeat the act with its current version"),
