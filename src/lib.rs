@@ -22,3 +22,4 @@ pub mod grpc;
 pub mod proto;
 pub mod server;
 pub mod store;
+pub mod telemetry;

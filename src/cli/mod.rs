@@ -13,6 +13,7 @@ mod keys;
 mod limit;
 mod names;
 mod output;
+mod ready;
 mod realm;
 mod secrets;
 mod serve;
@@ -117,7 +118,7 @@ fn wants_json(arguments: &[OsString]) -> bool {
 impl Command {
     fn run(self, output: &mut Output) -> Result<Exit, Failure> {
         match self {
-            Self::Serve(args) => args.run(),
+            Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Limit(command) => wait(command.run(output)),

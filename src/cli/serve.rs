@@ -3,11 +3,12 @@
 use super::{
     exit::{Exit, help},
     failure::Failure,
-    realm,
+    output::Output,
+    ready, realm,
 };
 use crate::{
     config::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind},
-    server::{self, Options, StartError},
+    server::{self, Options, Ready, StartError},
 };
 use clap::{ValueEnum, builder::RangedU64ValueParser};
 use std::{net::SocketAddr, path::PathBuf};
@@ -88,9 +89,11 @@ enum Form {
 }
 
 impl Args {
-    pub(super) fn run(self) -> Result<Exit, Failure> {
+    pub(super) fn run(self, out: &mut Output) -> Result<Exit, Failure> {
         let options = Options { reissue_operator_key: self.reissue_operator_key };
-        server::run(self.settings()?, options).map_err(|error| not_started(&error))?;
+        // A server whose words nobody can read serves all the same.
+        let announce = |ready: &Ready| drop(ready::announce(out, ready));
+        server::run(&self.settings()?, options, announce).map_err(|error| not_started(&error))?;
         Ok(Exit::Success)
     }
 
