@@ -168,7 +168,7 @@ fn drawn(mut table: Table) -> String {
 }
 
 /// What others wrote, without anything that could steer the terminal or change the order of what is read.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(steers) {
         return text.to_owned();
