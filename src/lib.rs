@@ -13,6 +13,21 @@
 //! `tests/tidy.rs` holds the house to it.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+// Nothing that comes over the network may end the process.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod app;
 pub mod cli;

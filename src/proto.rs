@@ -1,6 +1,12 @@
 //! The generated protobuf code and nothing else: the API for `grpc` and the command line, the records for `store`.
 
-#![allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]
+#![allow(
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    reason = "generated code"
+)]
 
 /// The public API, `keygate.v1`.
 pub mod v1 {

@@ -28,7 +28,12 @@ pub enum AppError {
     Unauthenticated,
     /// The management key may not do this.
     #[error("this management key lacks the role `{role}` for the realm `{realm}`")]
-    NotAllowed { role: &'static str, realm: RealmName },
+    NotAllowed {
+        /// The role that is missing.
+        role: &'static str,
+        /// The realm that was to be managed.
+        realm: RealmName,
+    },
     /// No such key in this realm.
     #[error("there is no key `{0}` in this realm")]
     UnknownKey(KeyId),

@@ -3,13 +3,16 @@
 use super::{
     authenticate::{AuthenticateRequest, Presented, Verdict},
     error::AppError,
-    house::App,
+    house::{App, Guarded},
     ports::Store,
 };
 use crate::domain::{
+    account::Account,
     audit::Actor,
-    id::{RealmName, Scope},
+    id::{AccountRef, RealmName, Scope},
+    key::Acting,
     realm::{Realm, Realms},
+    time::Timestamp,
 };
 use std::sync::Arc;
 
@@ -52,10 +55,15 @@ pub struct ManagePermit {
 }
 
 impl ManagePermit {
-    /// Who acts, for the audit chain.
-    #[must_use]
-    pub fn actor(&self) -> &Actor {
-        &self.actor
+    /// An act of this manager on an account.
+    pub(super) fn acting<'a>(
+        &'a self,
+        guard: &'a Guarded,
+        owner: &'a AccountRef,
+        account: Option<&'a Account>,
+        now: Timestamp,
+    ) -> Acting<'a> {
+        Acting { owner, account, policy: &guard.realm.keys, actor: &self.actor, now }
     }
 }
 

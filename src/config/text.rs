@@ -22,7 +22,10 @@ pub fn show_duration(span: Duration) -> String {
         return "0s".to_owned();
     }
     let largest = UNITS.iter().rev().find(|(_, size)| millis.is_multiple_of(*size));
-    largest.map_or_else(|| format!("{millis}ms"), |(name, size)| format!("{}{name}", millis.saturating_div(*size)))
+    largest.map_or_else(
+        || format!("{millis}ms"),
+        |(name, size)| format!("{}{name}", millis.checked_div(*size).unwrap_or_default()),
+    )
 }
 
 /// Writes a number with its thousands apart: `1,000,000`.

@@ -161,11 +161,11 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = u128::from_be_bytes(self.0);
+        let mut value = u128::from_be_bytes(self.0);
         let mut text = [0u8; Self::DIGITS];
-        for (place, slot) in text.iter_mut().enumerate() {
-            let shift = 5 * (Self::DIGITS - 1 - place);
-            *slot = CROCKFORD[(value >> shift & 31) as usize];
+        for slot in text.iter_mut().rev() {
+            *slot = CROCKFORD.get((value & 31) as usize).copied().unwrap_or_default();
+            value >>= 5;
         }
         f.write_str(Self::PREFIX)?;
         f.write_str(std::str::from_utf8(&text).unwrap_or_default())

@@ -11,10 +11,24 @@ pub enum StartError {
     Configuration(Mistakes),
     /// A file of the server cannot be read or written.
     #[error("`{}` cannot be {action}: {cause}", path.display())]
-    File { path: PathBuf, action: &'static str, cause: io::Error },
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried with it.
+        action: &'static str,
+        /// What the operating system says.
+        cause: io::Error,
+    },
     /// The file with the server secrets is not what keygate wrote.
     #[error("`{}`, line {line}: {problem}", path.display())]
-    Secrets { path: PathBuf, line: usize, problem: &'static str },
+    Secrets {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what is allowed.
+        problem: &'static str,
+    },
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),
@@ -23,10 +37,20 @@ pub enum StartError {
     Operator(AppError),
     /// Nobody can listen there.
     #[error("cannot listen on {address}: {cause}")]
-    Listen { address: SocketAddr, cause: io::Error },
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        cause: io::Error,
+    },
     /// The operating system gives no thread or runtime.
     #[error("cannot start {what}: {cause}")]
-    System { what: &'static str, cause: io::Error },
+    System {
+        /// What could not be started.
+        what: &'static str,
+        /// What the operating system says.
+        cause: io::Error,
+    },
     /// A worker stopped with an error.
     #[error("a worker stopped: {0}")]
     Worker(String),

@@ -165,12 +165,16 @@ pub fn creation_with(owner: &AccountRef, account: Option<&Account>, seed: u8, di
         expires_at: None,
     };
     let minted = Minted { digest, scheme: DigestScheme::Native, secret_version: 1, hint: String::new() };
-    key::create(owner, account, &policy(), &[], creation, minted, &Actor::System, now).unwrap()
+    let policy = policy();
+    key::create(&key::Acting { owner, account, policy: &policy, actor: &Actor::System, now }, &[], creation, minted)
+        .unwrap()
 }
 
 pub fn revocation(owner: &AccountRef, account: &Account, key: &KeyRecord) -> Change {
     let now = Timestamp::from_micros(1_900_000_000_000_000);
-    key::revoke(owner, account, std::slice::from_ref(key), None, "lost", &Actor::System, now).unwrap().0
+    let policy = policy();
+    let acting = key::Acting { owner, account: Some(account), policy: &policy, actor: &Actor::System, now };
+    key::revoke(&acting, std::slice::from_ref(key), None, "lost").unwrap().0
 }
 
 /// Makes a key and reads it back.

@@ -6,7 +6,10 @@ use keygate::domain::{
     commit::Change,
     envelope::{Envelope, Template},
     id::{AccountId, AccountRef, Environment, KeyId, RealmName},
-    key::{Creation, Digest, DigestScheme, HintStyle, KeyFormat, KeyRecord, Minted, SecretRing, ServerSecret, create},
+    key::{
+        Acting, Creation, Digest, DigestScheme, HintStyle, KeyFormat, KeyRecord, Minted, SecretRing, ServerSecret,
+        create,
+    },
     limit::{LimitRule, OnStoreFailure, Part, Plan, Shape, Subject},
     realm::{
         AccountPolicy, EnvironmentRules, KeyPolicy, OperationSet, Operations, RateHeaders, Realm, Scopes, WhenFull,
@@ -36,16 +39,19 @@ pub fn ring(versions: &[(u32, u8)]) -> SecretRing {
     SecretRing::new(secrets.collect()).unwrap()
 }
 
-pub fn policy() -> KeyPolicy {
-    KeyPolicy {
-        max_active_keys: None,
-        when_full: WhenFull::Refuse,
-        default_grace: Duration::ZERO,
-        max_grace: Duration::from_secs(86_400),
-        default_lifetime: None,
-        max_lifetime: None,
-        accounts: AccountPolicy::WithFirstKey,
-    }
+static POLICY: KeyPolicy = KeyPolicy {
+    max_active_keys: None,
+    when_full: WhenFull::Refuse,
+    default_grace: Duration::ZERO,
+    max_grace: Duration::from_secs(86_400),
+    default_lifetime: None,
+    max_lifetime: None,
+    accounts: AccountPolicy::WithFirstKey,
+};
+
+/// keygate itself, acting on an account.
+pub fn acting<'a>(owner: &'a AccountRef, account: Option<&'a Account>, now: Timestamp) -> Acting<'a> {
+    Acting { owner, account, policy: &POLICY, actor: &Actor::System, now }
 }
 
 pub fn realm() -> Realm {
@@ -63,7 +69,7 @@ pub fn realm_named(name: &str) -> Realm {
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),
-        keys: policy(),
+        keys: POLICY.clone(),
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", Template::DEFAULT_BODY).unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
@@ -107,7 +113,7 @@ pub fn creation(number: u64) -> Creation {
 
 /// The change that makes key `number`, found under digest `number`.
 pub fn creating(owner: &AccountRef, account: Option<&Account>, number: u64, now: Timestamp) -> (Change, KeyRecord) {
-    create(owner, account, &policy(), &[], creation(number), minted(number), &Actor::System, now).unwrap()
+    create(&acting(owner, account, now), &[], creation(number), minted(number)).unwrap()
 }
 
 /// At most `limit` a minute per free subject, in 60 buckets.

@@ -4,7 +4,6 @@ use crate::{embedded::CachedWorld, fixtures::*, world::World};
 use keygate::{
     app::ports::{Fence, Found, Freshness, Store},
     domain::{
-        audit::Actor,
         key::{KeyPatch, revoke, update},
         limit::{Charged, Plan},
     },
@@ -76,14 +75,13 @@ fn no_charge_confirms_what_was_before_an_acknowledged_commit() {
                 let account = world.account(&owner).await.unwrap();
                 let key = world.store().read_keys(&owner, &[key_id(1)]).await.unwrap().remove(0).unwrap();
                 let (change, _) =
-                    update(&owner, &account, &policy(), &key, None, KeyPatch::default(), &Actor::System, world.now())
-                        .unwrap();
+                    update(&acting(&owner, Some(&account), world.now()), &key, None, KeyPatch::default()).unwrap();
                 world.commit(&change).await;
                 acknowledged.store(change.account.version, Ordering::SeqCst);
             }
             let account = world.account(&owner).await.unwrap();
             let key = world.store().read_keys(&owner, &[key_id(1)]).await.unwrap().remove(0).unwrap();
-            let (change, _) = revoke(&owner, &account, &[key], None, "", &Actor::System, world.now()).unwrap();
+            let (change, _) = revoke(&acting(&owner, Some(&account), world.now()), &[key], None, "").unwrap();
             world.commit(&change).await;
             acknowledged.store(change.account.version, Ordering::SeqCst);
             revoked.store(true, Ordering::SeqCst);

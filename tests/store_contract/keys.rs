@@ -4,7 +4,6 @@ use crate::{fixtures::*, world::World};
 use keygate::{
     app::ports::{CommitError, Fence, Found, Freshness, Store},
     domain::{
-        audit::Actor,
         id::RealmName,
         key::{KeyPatch, KeyState, revoke, rotate, update},
         limit::Charged,
@@ -34,7 +33,7 @@ pub async fn a_stale_reading_is_never_confirmed_and_charges_nothing<W: World>(wo
     // A change to another key of the account is a change of the account.
     let account = world.account(&owner).await.unwrap();
     let patch = KeyPatch { name: Some("renamed".to_owned()), ..KeyPatch::default() };
-    let (change, _) = update(&owner, &account, &policy(), &other, None, patch, &Actor::System, world.now()).unwrap();
+    let (change, _) = update(&acting(&owner, Some(&account), world.now()), &other, None, patch).unwrap();
     world.commit(&change).await;
 
     let (realm, limit) = (realm(), rule("requests", 5));
@@ -60,7 +59,7 @@ pub async fn a_revoked_key_is_found_with_its_true_state_and_leaves_the_working_o
     let account = world.account(&owner).await.unwrap();
     let now = world.now();
     let (change, ended) =
-        revoke(&owner, &account, std::slice::from_ref(&key), None, "leaked", &Actor::System, now).unwrap();
+        revoke(&acting(&owner, Some(&account), now), std::slice::from_ref(&key), None, "leaked").unwrap();
     world.commit(&change).await;
     assert!(!world.confirms(&before).await);
     let after = world.find(&digest(1), Freshness::Fresh).await.unwrap();
@@ -78,8 +77,7 @@ pub async fn a_rotated_key_is_found_under_both_secrets_until_one_is_forgotten<W:
         let account = world.account(&owner).await.unwrap();
         let grace = Some(Duration::ZERO);
         let (change, rotated) =
-            rotate(&owner, &account, &policy(), &key, None, grace, minted(number), &Actor::System, world.now())
-                .unwrap();
+            rotate(&acting(&owner, Some(&account), world.now()), &key, None, grace, &minted(number)).unwrap();
         world.commit(&change).await;
         key = rotated;
         let newest = world.find(&digest(number), Freshness::Remembered).await.unwrap();
@@ -123,7 +121,7 @@ pub async fn a_digest_that_leads_to_a_key_is_taken_and_writes_nothing<W: World>(
 
     // Also once the key was ended: what was revoked never comes back as another key.
     let account = world.account(&mine).await.unwrap();
-    let (revocation, _) = revoke(&mine, &account, &[key], None, "over", &Actor::System, world.now()).unwrap();
+    let (revocation, _) = revoke(&acting(&mine, Some(&account), world.now()), &[key], None, "over").unwrap();
     world.commit(&revocation).await;
     assert_eq!(world.store().commit(&change).await, Err(CommitError::DigestTaken(digest(1))));
 

@@ -4,7 +4,7 @@ use crate::{fixtures::*, world::World};
 use keygate::{
     app::ports::{KeyQuery, Store},
     domain::{
-        audit::{Act, Actor, Chain},
+        audit::{Act, Chain},
         id::{AccountId, KeyId},
         key::{IdempotencyRecord, ImportedKey, adopt, revoke},
     },
@@ -42,7 +42,8 @@ pub async fn a_listing_is_ordered_filtered_and_paged<W: World>(world: &W) {
         let ends = number % 3 == 0;
         if ends {
             let account = world.account(&owner).await.unwrap();
-            let (change, _) = revoke(&owner, &account, &[key.clone()], None, "", &Actor::System, world.now()).unwrap();
+            let (change, _) =
+                revoke(&acting(&owner, Some(&account), world.now()), std::slice::from_ref(&key), None, "").unwrap();
             world.commit(&change).await;
         }
         all.push((name.to_owned(), key.id, ends));
@@ -74,7 +75,7 @@ pub async fn ten_thousand_keys_are_listed_page_by_page<W: World>(world: &W) {
         let account = world.account(&owner).await;
         let keys = (batch * 1_000..(batch + 1) * 1_000)
             .map(|number| ImportedKey { creation: creation(number), minted: minted(number) });
-        let (change, _) = adopt(&owner, account.as_ref(), keys.collect(), &Actor::System, world.now()).unwrap();
+        let (change, _) = adopt(&acting(&owner, account.as_ref(), world.now()), keys.collect()).unwrap();
         world.commit(&change).await;
     }
     let ids: Vec<_> = listed(world, Some("large"), Some(false), 999).await.into_iter().map(|(_, id)| id).collect();

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         audit::Actor,
         id::{AccountId, AccountRef, Scope},
-        key::{Creation, create},
+        key::{Acting, Creation, create},
         realm::Realms,
         secret::Secret,
     },
@@ -73,8 +73,9 @@ impl<S: Store> App<S> {
             expires_at: None,
         };
         let minted = mint(guard, form.environment, form.prefix, secret.expose())?;
-        let policy = &guard.realm.keys;
-        let (change, _) = create(&owner, account.as_ref(), policy, &[], creation, minted, &Actor::System, now)?;
+        let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
+        let acting = Acting { owner, account, policy, actor: &Actor::System, now };
+        let (change, _) = create(&acting, &[], creation, minted)?;
         match Outcome::of(self.store.commit(&change).await, ())? {
             Outcome::Done(()) => Ok(Bootstrap::Made),
             Outcome::StartOver => Ok(Bootstrap::Present),

@@ -106,9 +106,8 @@ impl<S: Store> App<S> {
                 metadata: request.metadata.clone(),
                 expires_at: request.expiry.resolve(now),
             };
-            let policy = &guard.realm.keys;
-            let (mut change, key) =
-                create(&owner, account.as_ref(), policy, &active, creation, minted.clone(), permit.actor(), now)?;
+            let acting = permit.acting(guard, &owner, account.as_ref(), now);
+            let (mut change, key) = create(&acting, &active, creation, minted.clone())?;
             change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {

@@ -51,8 +51,15 @@ pub struct ImportRow {
 pub enum ImportedSecret {
     /// The key itself.
     Raw(Secret),
-    /// A hash of it, and what may be shown of the key.
-    Hash { scheme: DigestScheme, hash: Vec<u8>, hint: String },
+    /// A hash of it.
+    Hash {
+        /// How it was made.
+        scheme: DigestScheme,
+        /// The hash.
+        hash: Vec<u8>,
+        /// What may be shown of the key.
+        hint: String,
+    },
 }
 
 /// What became of a row.
@@ -171,7 +178,7 @@ impl<S: Store> App<S> {
             let keys = ready
                 .iter()
                 .map(|ready| ImportedKey { creation: ready.key.creation.clone(), minted: ready.key.minted.clone() });
-            let (mut change, keys) = match adopt(owner, account.as_ref(), keys.collect(), permit.actor(), now) {
+            let (mut change, keys) = match adopt(&permit.acting(guard, owner, account.as_ref(), now), keys.collect()) {
                 Ok(adopted) => adopted,
                 Err(error) => return Ok(refuse(&ready, &error.to_string())),
             };

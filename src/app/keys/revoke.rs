@@ -61,8 +61,8 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             let (account, key) = self.read_for_change(&owner, request.key).await?;
             let now = self.house.clock.now();
-            let (change, ended) =
-                revoke(&owner, &account, &[key], request.expected_version, &request.reason, permit.actor(), now)?;
+            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let (change, ended) = revoke(&acting, &[key], request.expected_version, &request.reason)?;
             if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more: false });
             }
@@ -89,7 +89,8 @@ impl<S: Store> App<S> {
                 return Ok(Revoked { keys: Vec::new(), more });
             }
             let now = self.house.clock.now();
-            let (change, ended) = revoke(&owner, &account, &keys, None, &request.reason, permit.actor(), now)?;
+            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let (change, ended) = revoke(&acting, &keys, None, &request.reason)?;
             if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more });
             }

@@ -52,18 +52,8 @@ impl<S: Store> App<S> {
             })?;
             let (secret, minted) = self.house.new_secret(guard, environment)?;
             let now = self.house.clock.now();
-            let policy = &guard.realm.keys;
-            let (mut change, key) = rotate(
-                &owner,
-                &account,
-                policy,
-                &key,
-                request.expected_version,
-                request.grace,
-                minted,
-                permit.actor(),
-                now,
-            )?;
+            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let (mut change, key) = rotate(&acting, &key, request.expected_version, request.grace, &minted)?;
             change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![key.id], now));
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 let owned = OwnedKey::new(owner.account, key);

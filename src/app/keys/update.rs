@@ -60,9 +60,8 @@ impl<S: Store> App<S> {
                 expires_at: request.expiry.map(|expiry| expiry.resolve(now)),
                 state: request.state,
             };
-            let policy = &guard.realm.keys;
-            let (change, key) =
-                update(&owner, &account, policy, &key, request.expected_version, patch, permit.actor(), now)?;
+            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let (change, key) = update(&acting, &key, request.expected_version, patch)?;
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 return Ok(OwnedKey::new(owner.account, key));
             }

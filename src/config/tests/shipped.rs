@@ -158,7 +158,7 @@ fn recurr_tells_reads_from_writes_and_knows_its_older_keys() {
         ("QUERY", "/v1/subscribers", &read_write),
     ] {
         let (name, _) = operation(&realm, method, path);
-        assert_eq!(realm.operations.named(name).unwrap().1.scopes, [scope.clone()], "{method} {path}");
+        assert_eq!(realm.operations.named(name).unwrap().1.scopes, std::slice::from_ref(scope), "{method} {path}");
     }
     assert!(realm.scopes.grant(std::slice::from_ref(&read_write), &read_only));
     assert!(!realm.scopes.grant(std::slice::from_ref(&read_only), &read_write));

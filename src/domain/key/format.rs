@@ -94,7 +94,9 @@ fn digit(value: u32) -> char {
 
 /// 62^6 is larger than 2^32: six digits always suffice.
 fn checksum(sum: u32) -> impl Iterator<Item = char> {
-    (0..CHECKSUM_LENGTH as u32).rev().map(move |place| digit(sum / 62u32.saturating_pow(place)))
+    (0..CHECKSUM_LENGTH as u32)
+        .rev()
+        .map(move |place| digit(sum.checked_div(62u32.saturating_pow(place)).unwrap_or_default()))
 }
 
 /// Keys that were made elsewhere and that a realm goes on accepting once they are imported.

@@ -19,7 +19,14 @@ pub enum LifecycleError {
     Revoked(KeyId),
     /// Somebody changed the key in between.
     #[error("key `{key}` is at version {current}, not {expected}: read it again")]
-    Version { key: KeyId, current: u64, expected: u64 },
+    Version {
+        /// The key.
+        key: KeyId,
+        /// The version that it has.
+        current: u64,
+        /// The version that the act was based on.
+        expected: u64,
+    },
     /// The grace is longer than the realm allows.
     #[error("grace must be at most {} seconds in this realm", .0.as_secs())]
     Grace(Duration),
@@ -113,27 +120,48 @@ pub enum StatePatch {
     Resume,
 }
 
+/// Who acts when, on which account, under which rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting<'a> {
+    /// The account that is acted on.
+    pub owner: &'a AccountRef,
+    /// Its record; absent: it comes to exist with the act.
+    pub account: Option<&'a Account>,
+    /// The realm's rules.
+    pub policy: &'a KeyPolicy,
+    /// Who acts.
+    pub actor: &'a Actor,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Acting<'_> {
+    fn begin(&self) -> Change {
+        Change::begin(self.owner, self.account, self.actor, self.now)
+    }
+
+    fn record(&self, change: &mut Change, act: Act, key: &KeyRecord, fields: &[&'static str]) {
+        change.record(self.now, self.actor, act, key, fields);
+    }
+}
+
 /// Makes a key. `active` holds the account's active keys of that environment where the realm limits their number.
 ///
 /// # Errors
 /// When the account is not active, the expiry is not legal, or there are too many keys.
 pub fn create(
-    owner: &AccountRef,
-    account: Option<&Account>,
-    policy: &KeyPolicy,
+    acting: &Acting<'_>,
     active: &[KeyRecord],
     creation: Creation,
     minted: Minted,
-    actor: &Actor,
-    now: Timestamp,
 ) -> Result<(Change, KeyRecord), LifecycleError> {
-    must_be_active(account)?;
-    let expires_at = expiry(policy, creation.expires_at, now)?;
-    let mut change = Change::begin(owner, account, actor, now);
-    if let Some(most) = policy.max_active_keys
+    must_be_active(acting.account)?;
+    let expires_at = expiry(acting, creation.expires_at)?;
+    let mut change = acting.begin();
+    if let Some(most) = acting.policy.max_active_keys
         && active.len() >= most
     {
-        match policy.when_full {
+        match acting.policy.when_full {
             WhenFull::Refuse => return Err(LifecycleError::TooManyKeys(most)),
             WhenFull::Replace => {
                 // Oldest first, until the new one has a place.
@@ -141,13 +169,13 @@ pub fn create(
                 let mut by_age: Vec<&KeyRecord> = active.iter().collect();
                 by_age.sort_by_key(|key| key.id);
                 for key in by_age.into_iter().take(surplus) {
-                    end(&mut change, key, "replaced by a new key", actor, now);
+                    end(acting, &mut change, key, "replaced by a new key");
                 }
             }
         }
     }
-    let key = new_key(Creation { expires_at, ..creation }, minted, actor, now);
-    put_new(&mut change, &key, Act::KeyCreated, actor, now);
+    let key = new_key(acting, Creation { expires_at, ..creation }, &minted);
+    put_new(acting, &mut change, &key, Act::KeyCreated);
     Ok((change, key))
 }
 
@@ -155,19 +183,13 @@ pub fn create(
 ///
 /// # Errors
 /// When the account is not active.
-pub fn adopt(
-    owner: &AccountRef,
-    account: Option<&Account>,
-    keys: Vec<ImportedKey>,
-    actor: &Actor,
-    now: Timestamp,
-) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
-    must_be_active(account)?;
-    let mut change = Change::begin(owner, account, actor, now);
+pub fn adopt(acting: &Acting<'_>, keys: Vec<ImportedKey>) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
+    must_be_active(acting.account)?;
+    let mut change = acting.begin();
     let keys: Vec<KeyRecord> =
-        keys.into_iter().map(|imported| new_key(imported.creation, imported.minted, actor, now)).collect();
+        keys.into_iter().map(|imported| new_key(acting, imported.creation, &imported.minted)).collect();
     for key in &keys {
-        put_new(&mut change, key, Act::KeyImported, actor, now);
+        put_new(acting, &mut change, key, Act::KeyImported);
     }
     Ok((change, keys))
 }
@@ -177,14 +199,10 @@ pub fn adopt(
 /// # Errors
 /// When the key was revoked or changed in between, or the new expiry is not legal.
 pub fn update(
-    owner: &AccountRef,
-    account: &Account,
-    policy: &KeyPolicy,
+    acting: &Acting<'_>,
     key: &KeyRecord,
     expected_version: Option<u64>,
     patch: KeyPatch,
-    actor: &Actor,
-    now: Timestamp,
 ) -> Result<(Change, KeyRecord), LifecycleError> {
     must_be_changeable(key, expected_version)?;
     let mut new = key.clone();
@@ -207,32 +225,32 @@ pub fn update(
     }
     if let Some(expires_at) = patch.expires_at {
         new.expires_at = match expires_at {
-            Some(at) => checked_expiry(policy, at, now).map(Some)?,
-            None => match policy.max_lifetime {
+            Some(at) => checked_expiry(acting, at).map(Some)?,
+            None => match acting.policy.max_lifetime {
                 Some(most) => return Err(LifecycleError::ExpiryTooFar(most)),
                 None => None,
             },
         };
         fields.push("expires_at");
     }
-    touch(&mut new, now);
-    let mut change = Change::begin(owner, Some(account), actor, now);
+    touch(&mut new, acting.now);
+    let mut change = acting.begin();
     if !fields.is_empty() {
-        change.record(now, actor, Act::KeyUpdated, &new, &fields);
+        acting.record(&mut change, Act::KeyUpdated, &new, &fields);
     }
     match patch.state {
         Some(StatePatch::Suspend) if !new.suspended => {
             new.suspended = true;
-            change.record(now, actor, Act::KeySuspended, &new, &[]);
+            acting.record(&mut change, Act::KeySuspended, &new, &[]);
         }
         Some(StatePatch::Resume) if new.suspended => {
             new.suspended = false;
-            change.record(now, actor, Act::KeyResumed, &new, &[]);
+            acting.record(&mut change, Act::KeyResumed, &new, &[]);
         }
         _ => {}
     }
     if change.events.is_empty() {
-        change.record(now, actor, Act::KeyUpdated, &new, &[]);
+        acting.record(&mut change, Act::KeyUpdated, &new, &[]);
     }
     change.put.push(new.clone());
     Ok((change, new))
@@ -244,40 +262,36 @@ pub fn update(
 /// # Errors
 /// When the key was revoked or changed in between, or the grace is too long.
 pub fn rotate(
-    owner: &AccountRef,
-    account: &Account,
-    policy: &KeyPolicy,
+    acting: &Acting<'_>,
     key: &KeyRecord,
     expected_version: Option<u64>,
     grace: Option<Duration>,
-    minted: Minted,
-    actor: &Actor,
-    now: Timestamp,
+    minted: &Minted,
 ) -> Result<(Change, KeyRecord), LifecycleError> {
     must_be_changeable(key, expected_version)?;
-    must_be_active(Some(account))?;
-    let grace = grace.unwrap_or(policy.default_grace);
-    if grace > policy.max_grace {
-        return Err(LifecycleError::Grace(policy.max_grace));
+    must_be_active(acting.account)?;
+    let grace = grace.unwrap_or(acting.policy.default_grace);
+    if grace > acting.policy.max_grace {
+        return Err(LifecycleError::Grace(acting.policy.max_grace));
     }
-    let mut change = Change::begin(owner, Some(account), actor, now);
+    let mut change = acting.begin();
     let mut new = key.clone();
-    let end = now.after(grace);
+    let end = acting.now.after(grace);
     for secret in &mut new.secrets {
         if grace.is_zero() || secret.retires_at.is_none() {
             secret.retires_at = Some(secret.retires_at.map_or(end, |earlier| earlier.min(end)));
         }
     }
-    if new.secrets.iter().filter(|secret| secret.works(now)).count() >= Limits::WORKING_SECRETS {
+    if new.secrets.iter().filter(|secret| secret.works(acting.now)).count() >= Limits::WORKING_SECRETS {
         return Err(LifecycleError::TooManySecrets);
     }
-    new.secrets.insert(0, new_secret(&minted, now));
+    new.secrets.insert(0, new_secret(minted, acting.now));
     for forgotten in new.secrets.split_off(new.secrets.len().min(Limits::SECRETS)) {
         change.forgotten.push(forgotten.digest);
     }
-    touch(&mut new, now);
-    change.record(now, actor, Act::KeyRotated, &new, &["secrets"]);
-    change.lookups.push(lookup(&new, &minted));
+    touch(&mut new, acting.now);
+    acting.record(&mut change, Act::KeyRotated, &new, &["secrets"]);
+    change.lookups.push(lookup(&new, minted));
     change.put.push(new.clone());
     Ok((change, new))
 }
@@ -287,18 +301,15 @@ pub fn rotate(
 /// # Errors
 /// When a key was revoked before, or changed in between.
 pub fn revoke(
-    owner: &AccountRef,
-    account: &Account,
+    acting: &Acting<'_>,
     keys: &[KeyRecord],
     expected_version: Option<u64>,
     reason: &str,
-    actor: &Actor,
-    now: Timestamp,
 ) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
-    let mut change = Change::begin(owner, Some(account), actor, now);
+    let mut change = acting.begin();
     for key in keys {
         must_be_changeable(key, expected_version)?;
-        end(&mut change, key, reason, actor, now);
+        end(acting, &mut change, key, reason);
     }
     let ended = change.end.clone();
     Ok((change, ended))
@@ -351,22 +362,22 @@ fn must_be_changeable(key: &KeyRecord, expected: Option<u64>) -> Result<(), Life
     }
 }
 
-fn expiry(policy: &KeyPolicy, wanted: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, LifecycleError> {
+fn expiry(acting: &Acting<'_>, wanted: Option<Timestamp>) -> Result<Option<Timestamp>, LifecycleError> {
     match wanted {
-        Some(at) => checked_expiry(policy, at, now).map(Some),
-        None => Ok(policy.default_lifetime.or(policy.max_lifetime).map(|span| now.after(span))),
+        Some(at) => checked_expiry(acting, at).map(Some),
+        None => Ok(acting.policy.default_lifetime.or(acting.policy.max_lifetime).map(|span| acting.now.after(span))),
     }
 }
 
-fn checked_expiry(policy: &KeyPolicy, at: Timestamp, now: Timestamp) -> Result<Timestamp, LifecycleError> {
-    match policy.max_lifetime {
-        _ if at <= now => Err(LifecycleError::Expiry),
-        Some(most) if at > now.after(most) => Err(LifecycleError::ExpiryTooFar(most)),
+fn checked_expiry(acting: &Acting<'_>, at: Timestamp) -> Result<Timestamp, LifecycleError> {
+    match acting.policy.max_lifetime {
+        _ if at <= acting.now => Err(LifecycleError::Expiry),
+        Some(most) if at > acting.now.after(most) => Err(LifecycleError::ExpiryTooFar(most)),
         _ => Ok(at),
     }
 }
 
-fn new_key(creation: Creation, minted: Minted, actor: &Actor, now: Timestamp) -> KeyRecord {
+fn new_key(acting: &Acting<'_>, creation: Creation, minted: &Minted) -> KeyRecord {
     KeyRecord {
         id: creation.id,
         environment: creation.environment,
@@ -374,12 +385,12 @@ fn new_key(creation: Creation, minted: Minted, actor: &Actor, now: Timestamp) ->
         scopes: creation.scopes,
         metadata: creation.metadata,
         suspended: false,
-        created_at: now,
-        updated_at: now,
+        created_at: acting.now,
+        updated_at: acting.now,
         expires_at: creation.expires_at,
         version: 1,
-        secrets: vec![new_secret(&minted, now)],
-        created_by: actor.text(),
+        secrets: vec![new_secret(minted, acting.now)],
+        created_by: acting.actor.text(),
         revoked: None,
     }
 }
@@ -395,8 +406,8 @@ fn new_secret(minted: &Minted, now: Timestamp) -> KeySecret {
     }
 }
 
-fn put_new(change: &mut Change, key: &KeyRecord, act: Act, actor: &Actor, now: Timestamp) {
-    change.record(now, actor, act, key, &[]);
+fn put_new(acting: &Acting<'_>, change: &mut Change, key: &KeyRecord, act: Act) {
+    acting.record(change, act, key, &[]);
     change.lookups.extend(key.secrets.iter().map(|secret| NewLookup {
         digest: secret.digest,
         environment: key.environment.clone(),
@@ -409,11 +420,11 @@ fn lookup(key: &KeyRecord, minted: &Minted) -> NewLookup {
     NewLookup { digest: minted.digest, environment: key.environment.clone(), key: key.id }
 }
 
-fn end(change: &mut Change, key: &KeyRecord, reason: &str, actor: &Actor, now: Timestamp) {
+fn end(acting: &Acting<'_>, change: &mut Change, key: &KeyRecord, reason: &str) {
     let mut ended = key.clone();
-    touch(&mut ended, now);
-    ended.revoked = Some(Revocation { at: now, reason: reason.to_owned(), by: actor.text() });
-    change.record(now, actor, Act::KeyRevoked, &ended, &[]);
+    touch(&mut ended, acting.now);
+    ended.revoked = Some(Revocation { at: acting.now, reason: reason.to_owned(), by: acting.actor.text() });
+    acting.record(change, Act::KeyRevoked, &ended, &[]);
     change.end.push(ended);
 }
 

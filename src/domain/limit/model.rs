@@ -30,7 +30,7 @@ impl WindowModel {
         let used = self.used_at(now.as_micros());
         let admits = u64::from(cost).saturating_add(used) <= u64::from(self.limit);
         if admits && charge && cost > 0 {
-            self.admitted.push((now.as_micros() / self.shape.bucket_us(), cost));
+            self.admitted.push((self.shape.bucket_at(now), cost));
         }
         let retry_us = if admits || cost > self.limit {
             None

@@ -1,8 +1,8 @@
 //! One limit as a realm's configuration states it.
 
 use super::MAX_COST;
-use crate::domain::realm::OperationSet;
-use std::{sync::Arc, time::Duration};
+use crate::domain::{realm::OperationSet, time::Ticks};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 /// A limit: at most `limit` cost in any window of length `window`, counted apart for every combination of `per`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub enum OnStoreFailure {
 /// How a window is cut: `buckets` buckets of `bucket_us` microseconds, together at least as long as the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    bucket_us: u64,
+    bucket_us: NonZeroU64,
     buckets: u32,
 }
 
@@ -114,13 +114,20 @@ impl Shape {
             return Err(RuleError::Precision);
         }
         let window_us = u64::try_from(window.as_micros()).map_err(|_| RuleError::Window)?;
-        Ok(Self { bucket_us: window_us.div_ceil(u64::from(precision)), buckets: precision })
+        let bucket_us = NonZeroU64::new(window_us.div_ceil(u64::from(precision))).ok_or(RuleError::Window)?;
+        Ok(Self { bucket_us, buckets: precision })
     }
 
     /// The length of a bucket in microseconds.
     #[must_use]
     pub const fn bucket_us(self) -> u64 {
-        self.bucket_us
+        self.bucket_us.get()
+    }
+
+    /// The index of the bucket that an instant lies in.
+    #[must_use]
+    pub fn bucket_at(self, at: Ticks) -> u64 {
+        at.as_micros() / self.bucket_us
     }
 
     /// How many full buckets count beside the current one.
@@ -132,6 +139,6 @@ impl Shape {
     /// Microseconds from the start of a bucket until it no longer counts.
     #[must_use]
     pub const fn lifetime_us(self) -> u64 {
-        self.bucket_us.saturating_mul(self.buckets as u64 + 1)
+        self.bucket_us.get().saturating_mul((self.buckets as u64).saturating_add(1))
     }
 }

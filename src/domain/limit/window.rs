@@ -35,13 +35,13 @@ impl Window {
     /// An empty window.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        let length = shape.buckets() as usize + 1;
+        let length = (shape.buckets() as usize).saturating_add(1);
         Self { index: 0, used: 0, ring: vec![0; length].into_boxed_slice() }
     }
 
     /// Moves to `now` and tells whether `cost` fits under `limit`. Charges nothing.
     pub fn look(&mut self, shape: Shape, limit: u32, cost: u32, now: Ticks) -> Reading {
-        self.advance(now.as_micros() / shape.bucket_us());
+        self.advance(shape.bucket_at(now));
         let admits = self.used.checked_add(cost).is_some_and(|total| total <= limit);
         Reading {
             admits,
@@ -68,8 +68,8 @@ impl Window {
     }
 
     fn slot(&self, index: u64) -> usize {
-        let length = self.ring.len().max(1) as u64;
-        (index % length) as usize
+        // A ring is never empty, so there always is a remainder.
+        index.checked_rem(self.ring.len() as u64).unwrap_or_default() as usize
     }
 
     fn advance(&mut self, index: u64) {

@@ -41,6 +41,6 @@ impl Stamps {
 
     fn stripe(&self, owner: &AccountRef) -> Option<&AtomicU64> {
         let hash = self.hasher.hash_one((owner.realm.as_str(), owner.account.as_str()));
-        self.stripes.get((hash % STRIPES as u64) as usize)
+        self.stripes.get(hash.checked_rem(self.stripes.len() as u64)? as usize)
     }
 }
