@@ -220,3 +220,22 @@ impl Keygate {
         }
     }
 }
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A key of the right form that nobody made: prefix, these characters, and the checksum over both.
+pub fn well_formed(prefix: &str, random: &str) -> String {
+    let covered = format!("{prefix}{random}");
+    let mut sum = crc32fast::hash(covered.as_bytes());
+    let mut digits = [0; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[sum as usize % 62];
+        sum /= 62;
+    }
+    format!("{covered}{}", String::from_utf8_lossy(&digits))
+}
+
+/// Whether the last six characters are the checksum of those before.
+pub fn has_checksum(key: &str) -> bool {
+    key == well_formed("", &key[..key.len() - 6])
+}

@@ -9,3 +9,4 @@ pub mod keygate;
 pub mod python;
 pub mod redis;
 pub mod stack;
+pub mod stored;
