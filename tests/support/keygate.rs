@@ -5,7 +5,7 @@
 
 use keygate::proto::v1::authorization_client::AuthorizationClient;
 use std::{
-    fs,
+    env, fs,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -240,7 +240,9 @@ async fn launch(data: &DataDir, arguments: &[String], printed: &Arc<Mutex<Vec<u8
     let before = printed.lock().expect("nobody panics with it").len();
     let mut command = Command::new(BINARY);
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(arguments);
-    command.env_remove("KEYGATE_KEY").env_remove("KEYGATE_ENDPOINT");
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("KEYGATE_")) {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary can be started");
     let readers = vec![
