@@ -15,8 +15,11 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod proto;
+pub mod server;
 pub mod store;
+pub mod telemetry;
