@@ -161,9 +161,9 @@ impl Keygate {
         }
     }
 
-    /// Whether the process still runs.
-    pub fn runs(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.child.try_wait().expect("our own child").is_none())
+    /// The process that runs, for sending it a signal.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the server runs").child.id()
     }
 
     /// Everything it printed so far, restarts included.

@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod keygate;
 pub mod python;
+pub mod raw;
 pub mod redis;
 pub mod stack;
 pub mod stored;

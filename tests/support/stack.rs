@@ -44,16 +44,16 @@ macro_rules! on_both_stores {
             use super::*;
 
             #[allow(unused_mut, reason = "some bodies restart the server")]
-            async fn check(mut $stack: $crate::support::stack::Stack) $body
+            async fn row(mut $stack: $crate::support::stack::Stack) $body
 
             #[tokio::test]
             async fn embedded() {
-                check($crate::support::stack::Stack::embedded(&[]).await).await;
+                row($crate::support::stack::Stack::embedded(&[]).await).await;
             }
 
             #[tokio::test]
             async fn redis() {
-                check($crate::support::stack::Stack::redis(&[]).await).await;
+                row($crate::support::stack::Stack::redis(&[]).await).await;
             }
         }
     )*};
