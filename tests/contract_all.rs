@@ -104,7 +104,7 @@ on_both_stores! {
             let Ok(text) = fs::read_to_string(file.unwrap().path()) else { continue };
             text.split_whitespace().filter(|word| word.len() >= 32).for_each(|word| stack.remember(word));
         }
-        stack.keygate.terminate();
+        stack.keygate.terminate().await;
         stack.assert_no_secret("what keygate printed", &stack.output());
     }
 }
@@ -187,7 +187,7 @@ async fn a4_no_secret_is_printed_at_the_most_talkative_level() {
     for format in ["text", "json"] {
         let mut stack = Stack::embedded(&["--log-level", "trace", "--log-format", format]).await;
         use_it_all(&stack).await;
-        stack.keygate.terminate();
+        stack.keygate.terminate().await;
         stack.assert_no_secret("what keygate printed", &stack.output());
         assert!(stack.output().len() > 1_000, "nothing was printed at all");
         // The true reason stands in the log, for whoever runs the server.

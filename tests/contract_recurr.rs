@@ -159,7 +159,7 @@ on_both_stores! {
             assert!(!format!("{shown:?}").contains(&secret["rk_live_".len()..secret.len() - 4]));
             assert!(!format!("{shown:?}").contains(&secret[8..24]));
         }
-        stack.keygate.terminate();
+        stack.keygate.terminate().await;
         let stored = Stored::read(&stack);
         assert!(stored.holds(hint.as_bytes()), "what is read is not the store");
         assert!(!stored.holds(secret.as_bytes()) && !stored.holds(&secret.as_bytes()[8..34]));

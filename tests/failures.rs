@@ -60,7 +60,7 @@ async fn a_second_server_on_a_data_directory_is_told_and_the_first_goes_on() {
 async fn a_data_directory_of_a_newer_version_is_left_as_it_is() {
     let mut keygate = Keygate::start(&[]).await;
     let data = keygate.data_dir().to_owned();
-    assert!(keygate.terminate().success());
+    assert!(keygate.terminate().await.success());
     let file = data.join("keygate.redb");
     {
         let table: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
@@ -77,7 +77,7 @@ async fn a_data_directory_of_a_newer_version_is_left_as_it_is() {
 async fn a_store_that_is_none_and_a_secret_that_is_lost_are_told() {
     let mut keygate = Keygate::start(&[]).await;
     let data = keygate.data_dir().to_owned();
-    assert!(keygate.terminate().success());
+    assert!(keygate.terminate().await.success());
     let secrets = fs::read_to_string(data.join("secrets")).unwrap();
     fs::remove_file(data.join("secrets")).unwrap();
     let ended = refused(DataDir::Given(data.clone()), &[]).await;
@@ -262,7 +262,7 @@ async fn whatever_was_acknowledged_before_a_kill_is_there_after_it() {
 async fn told_to_end_it_ends_in_good_order_and_forgets_nothing() {
     let mut keygate = Keygate::start(&[]).await;
     let (id, key) = keygate.new_key("recurr", "acme", "live").await;
-    assert!(keygate.terminate().success());
+    assert!(keygate.terminate().await.success());
     keygate.restart().await;
     assert_eq!(keygate.authenticate(by_key("recurr", &key)).await.allowed().key_id, id);
 }

@@ -20,7 +20,8 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_keygate");
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Less than the server waits for connections to drain: none may keep it from ending.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the server prints before the address where it listens.
 const LISTENING: &str = "listening on ";
 
@@ -96,8 +97,8 @@ impl Keygate {
         }
     }
 
-    /// Asks it to end with SIGTERM and waits until it has.
-    pub fn terminate(&mut self) -> ExitStatus {
+    /// Asks it to end with SIGTERM and waits until it has. Meanwhile the client may read that it is being left.
+    pub async fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the server runs");
         let kill = format!("kill -TERM {}", process.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("`sh` can be started").success());
@@ -111,7 +112,7 @@ impl Keygate {
                 process.child.kill().expect("our own child can be killed");
                 panic!("keygate did not end within {STOP_TIMEOUT:?} of SIGTERM:\n{}", self.output());
             }
-            thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
