@@ -150,7 +150,8 @@ async fn misplaced(keygate: &Keygate, realm: &str, place: &str, key: &str) -> Re
     let request = by_key(realm, "");
     match place {
         "realm" => {
-            keygate.try_authenticate(by_key(&key, &key)).await.map(drop)?;
+            keygate.try_authenticate(by_key(&key, &key)).await.unwrap_err();
+            keygate.try_manage_as(None, &key, Operation::List(ListKeys::default())).await.unwrap_err();
             keygate.try_manage(&key, Operation::List(ListKeys::default())).await.map(drop)
         }
         "account" => {

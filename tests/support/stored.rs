@@ -1,7 +1,7 @@
 //! The bytes that a store holds.
 
 use super::stack::Stack;
-use std::{collections::HashSet, fs, path::Path};
+use std::{fs, path::Path};
 
 /// Every file of a store.
 pub struct Stored(Vec<Vec<u8>>);
@@ -25,20 +25,6 @@ impl Stored {
         let finder = |file: &Vec<u8>| file.windows(bytes.len()).any(|window| window == bytes);
         self.0.iter().any(finder)
     }
-
-    /// Runs of `length` bytes that stand in both stores and look random.
-    pub fn random_runs_shared_with(&self, other: &Self, length: usize) -> Vec<String> {
-        let mine: HashSet<&[u8]> = self.0.iter().flat_map(|file| file.windows(length)).filter(|run| random(run)).collect();
-        let theirs = other.0.iter().flat_map(|file| file.windows(length));
-        theirs.filter(|run| mine.contains(run)).map(|run| data_encoding::HEXLOWER.encode(run)).take(3).collect()
-    }
-}
-
-/// 32 random bytes hold 30 different ones; text, numbers and padding hold fewer, and bytes of text.
-fn random(run: &[u8]) -> bool {
-    let different: HashSet<u8> = run.iter().copied().collect();
-    let text = run.iter().filter(|byte| byte.is_ascii_graphic() || **byte == b' ').count();
-    different.len() * 4 >= run.len() * 3 && text * 4 < run.len() * 3
 }
 
 fn collect(dir: &Path, files: &mut Vec<Vec<u8>>) {
