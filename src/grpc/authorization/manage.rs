@@ -39,7 +39,9 @@ pub(super) async fn handle<S: Store>(
         })
         .collect();
     let act = act_name(message.operation.as_ref());
-    let span = tracing::info_span!("manage_keys", request_id, realm = message.realm, act);
+    // What is no realm's name may be anything, a key that was put in the wrong place too.
+    let realm = app.house.realm(&message.realm).map_or("", |guard| guard.realm.name.as_str());
+    let span = tracing::info_span!("manage_keys", request_id, realm, act);
     let done = async {
         let manager = app.manager(headers).await?;
         manage(app, &manager, message).await
