@@ -6,13 +6,15 @@ mod support;
 
 use keygate::proto::v1::{
     AuthenticateRequest, CheckRateLimitRequest, CreateKey, DenyReason, GetKey, LimitNames, ListKeys, ManageKeysRequest,
-    RevokeAccountKeys, RotateKey, Subject, UpdateKey, check_rate_limit_request::Selection, manage_keys_request::Operation,
+    RevokeAccountKeys, RotateKey, Subject, UpdateKey, check_rate_limit_request::Selection,
+    manage_keys_request::Operation,
 };
 use prost_types::Duration;
 use std::fs;
 use support::{
     calls::{
-        Answered, assert_invalid, at, by_bearer, by_headers, by_key, charged, key_for, seconds, texts, violations, well_formed,
+        Answered, assert_invalid, at, by_bearer, by_headers, by_key, charged, key_for, seconds, texts, violations,
+        well_formed,
     },
     keygate::Keygate,
     raw::raw_call,
@@ -304,5 +306,8 @@ async fn a_request_that_matches_no_operation_is_404_where_the_realm_names_all_of
     }
     // Who they are goes before what they want: without a key nobody learns which operations there are.
     let stranger = well_formed("nw_", "Unknown0Unknown0Unknow");
-    keygate.authenticate(charged(by_key("narrow", &stranger), "POST", "/nowhere", 1)).await.denied_for(DenyReason::UnknownKey);
+    keygate
+        .authenticate(charged(by_key("narrow", &stranger), "POST", "/nowhere", 1))
+        .await
+        .denied_for(DenyReason::UnknownKey);
 }

@@ -5,8 +5,7 @@
 mod support;
 
 use keygate::proto::v1::{
-    CreateKey, Denied, DenyReason, KeyState, UpdateKey, authenticate_response::Outcome,
-    manage_keys_request::Operation,
+    CreateKey, Denied, DenyReason, KeyState, UpdateKey, authenticate_response::Outcome, manage_keys_request::Operation,
 };
 use std::{fs, time::Duration};
 use support::{
@@ -145,7 +144,9 @@ async fn use_it_all(keygate: &Keygate) {
 }
 
 async fn misplaced(keygate: &Keygate, realm: &str, place: &str, key: &str) -> Result<(), tonic::Status> {
-    use keygate::proto::v1::{CheckRateLimitRequest, GetKey, LimitNames, ListKeys, check_rate_limit_request::Selection};
+    use keygate::proto::v1::{
+        CheckRateLimitRequest, GetKey, LimitNames, ListKeys, check_rate_limit_request::Selection,
+    };
     let key = key.to_owned();
     let request = by_key(realm, "");
     match place {
@@ -250,7 +251,8 @@ async fn play(keygate: &Keygate, seed: u64) -> Vec<String> {
         let account = ["a", "b", "c"][random.below(3)];
         let known: Vec<_> = keys.iter().filter(|(of, ..)| *of == realm).cloned().collect();
         let chosen = (!known.is_empty()).then(|| known[random.below(known.len())].clone());
-        let unknown = (realm, "key_00000000000000000000000000".to_owned(), well_formed(prefix, "Unknown0Unknown0Unknown012"));
+        let unknown =
+            (realm, "key_00000000000000000000000000".to_owned(), well_formed(prefix, "Unknown0Unknown0Unknown012"));
         let (_, id, secret) = chosen.unwrap_or(unknown);
         let line = match random.below(10) {
             0 | 1 => {
@@ -284,7 +286,8 @@ async fn play(keygate: &Keygate, seed: u64) -> Vec<String> {
             }
             4 => {
                 let state = [KeyState::Active, KeyState::Suspended, KeyState::Revoked][random.below(3)];
-                let update = UpdateKey { key_id: id, state: state.into(), name: Some("new".to_owned()), ..Default::default() };
+                let update =
+                    UpdateKey { key_id: id, state: state.into(), name: Some("new".to_owned()), ..Default::default() };
                 said(keygate.try_manage(realm, Operation::Update(update)).await)
             }
             5 => {
@@ -299,7 +302,8 @@ async fn play(keygate: &Keygate, seed: u64) -> Vec<String> {
             }
             _ => {
                 let value = format!("{before}{secret}");
-                let (method, path) = [("GET", "/v1/accounts/a"), ("POST", "/v1/accounts/a/leads/bulk"), ("", "")][random.below(3)];
+                let (method, path) =
+                    [("GET", "/v1/accounts/a"), ("POST", "/v1/accounts/a/leads/bulk"), ("", "")][random.below(3)];
                 let cost = [0, 1, 20, 400][random.below(4)];
                 let request = charged(by_headers(realm, &[(header, &value)]), method, path, cost);
                 match keygate.try_authenticate(request).await {
@@ -310,7 +314,10 @@ async fn play(keygate: &Keygate, seed: u64) -> Vec<String> {
                                 format!("{:?} {} {} {limits:?}", denied.reason(), denied.http_status, denied.body)
                             }
                             Some(Outcome::Allowed(allowed)) => {
-                                format!("allowed {} {} {:?} {limits:?}", allowed.account_id, allowed.operation, allowed.scopes)
+                                format!(
+                                    "allowed {} {} {:?} {limits:?}",
+                                    allowed.account_id, allowed.operation, allowed.scopes
+                                )
                             }
                             None => "nothing".to_owned(),
                         }
@@ -326,7 +333,8 @@ async fn play(keygate: &Keygate, seed: u64) -> Vec<String> {
 
 fn said(done: Result<keygate::proto::v1::manage_keys_response::Result, tonic::Status>) -> String {
     use keygate::proto::v1::manage_keys_response::Result as Done;
-    let key = |key: &keygate::proto::v1::Key| format!("{} {:?} {} {}", key.account_id, key.state(), key.version, key.name);
+    let key =
+        |key: &keygate::proto::v1::Key| format!("{} {:?} {} {}", key.account_id, key.state(), key.version, key.name);
     match done {
         Ok(Done::Key(one)) => key(&one),
         Ok(Done::Page(page)) => {

@@ -21,7 +21,9 @@ fn careless_forms(key: &str) -> Vec<(String, Vec<u8>)> {
     let body = key.strip_prefix("recoup_sk_").expect("the prefix is `recoup_sk_`");
     let mut forms = vec![("the key".to_owned(), key.into()), ("its random part".to_owned(), body[..26].into())];
     for (what, text) in [("the key", key), ("its random part", body)] {
-        for (algorithm, hash) in [("SHA-256", Sha256::digest(text).to_vec()), ("SHA-512", Sha512::digest(text).to_vec())] {
+        for (algorithm, hash) in
+            [("SHA-256", Sha256::digest(text).to_vec()), ("SHA-512", Sha512::digest(text).to_vec())]
+        {
             for encoding in [BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER] {
                 forms.push((format!("{algorithm} of {what}, encoded"), encoding.encode(&hash).into_bytes()));
             }
@@ -77,5 +79,10 @@ fn server_secret(data: &std::path::Path) -> [u8; 32] {
 fn digest(secret: [u8; 32], key: &str) -> [u8; 32] {
     let ring = SecretRing::new(vec![ServerSecret::new(1, secret.into())]).expect("one version is a ring");
     let realms = config::load(&Settings::default()).expect("the shipped realms are right");
-    *ring.digester(realms.get("recoup").expect("recoup is shipped")).newest(0, key).expect("it has an environment").1.as_bytes()
+    *ring
+        .digester(realms.get("recoup").expect("recoup is shipped"))
+        .newest(0, key)
+        .expect("it has an environment")
+        .1
+        .as_bytes()
 }

@@ -5,8 +5,8 @@
 mod support;
 
 use keygate::proto::v1::{
-    AuthenticateRequest, Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, RotateKey, UpdateKey,
-    import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
+    AuthenticateRequest, Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, RotateKey,
+    UpdateKey, import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use std::time::Duration;
 use support::calls::{

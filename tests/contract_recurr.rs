@@ -11,7 +11,9 @@ use keygate::proto::v1::{
 };
 use std::fs;
 use support::{
-    calls::{Answered, assert_invalid, by_bearer, by_headers, by_key, charged, header_list, key_for, now, texts, well_formed},
+    calls::{
+        Answered, assert_invalid, by_bearer, by_headers, by_key, charged, header_list, key_for, now, texts, well_formed,
+    },
     keygate::{DataDir, Keygate},
     redis::RedisServer,
     stored::Stored,

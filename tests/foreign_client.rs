@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use support::{calls::well_formed, python::python_client};
 use tokio_stream::StreamExt;
 use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
-    server_reflection_response::MessageResponse,
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
 const MANAGE: &str = "keygate.v1.Authorization/ManageKeys";

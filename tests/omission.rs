@@ -53,14 +53,20 @@ fn read(folder: &str, kind: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let Ok(entries) = fs::read_dir(&folder) else { return String::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
-    let texts = paths.filter(|path| path.extension().is_some_and(|k| k == kind)).map(|path| fs::read_to_string(path).unwrap());
+    let texts =
+        paths.filter(|path| path.extension().is_some_and(|k| k == kind)).map(|path| fs::read_to_string(path).unwrap());
     texts.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn every_call_is_known_here() {
     // A new call fails here until it has its denied test (below, or in its own file) and its place in this list.
-    let known = ["Authorization/Authenticate", "Authorization/CheckRateLimit", "Authorization/ManageKeys", "Realms/RenderError"];
+    let known = [
+        "Authorization/Authenticate",
+        "Authorization/CheckRateLimit",
+        "Authorization/ManageKeys",
+        "Realms/RenderError",
+    ];
     assert_eq!(calls(), known);
 }
 
@@ -108,10 +114,18 @@ fn every_act(key_id: &str) -> Vec<(&'static str, Operation, &'static [&'static s
         ("list", Operation::List(ListKeys::default()), &["revoker"]),
         (
             "update",
-            Operation::Update(UpdateKey { key_id: key_id.clone(), state: KeyState::Suspended.into(), ..Default::default() }),
+            Operation::Update(UpdateKey {
+                key_id: key_id.clone(),
+                state: KeyState::Suspended.into(),
+                ..Default::default()
+            }),
             &["reader", "revoker"],
         ),
-        ("rotate", Operation::Rotate(RotateKey { key_id: key_id.clone(), ..Default::default() }), &["reader", "revoker"]),
+        (
+            "rotate",
+            Operation::Rotate(RotateKey { key_id: key_id.clone(), ..Default::default() }),
+            &["reader", "revoker"],
+        ),
         ("revoke", Operation::Revoke(RevokeKey { key_id, ..Default::default() }), &["reader"]),
         (
             "revoke_account",

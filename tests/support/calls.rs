@@ -2,9 +2,9 @@
 
 use super::keygate::Keygate;
 use keygate::proto::v1::{
-    Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, CreateKey, Denied,
-    DenyReason, GetKey, Header, Headers, Key, KeyPage, KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest, RevokeKey,
-    RotateKey, UpdateKey, authenticate_request::Credential, authenticate_response::Outcome,
+    Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, CreateKey,
+    Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage, KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest,
+    RevokeKey, RotateKey, UpdateKey, authenticate_request::Credential, authenticate_response::Outcome,
     manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use prost_types::{Duration, Timestamp};

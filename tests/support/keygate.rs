@@ -157,7 +157,11 @@ impl Keygate {
             if found.as_ref().is_ok_and(|status| *status == wanted) {
                 return;
             }
-            assert!(Instant::now() < deadline, "health is {found:?} after {within:?}, not {wanted:?}:\n{}", self.output());
+            assert!(
+                Instant::now() < deadline,
+                "health is {found:?} after {within:?}, not {wanted:?}:\n{}",
+                self.output()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -236,7 +240,11 @@ impl Process {
 }
 
 /// Starts the process and waits until it serves.
-async fn launch(data: &DataDir, arguments: &[String], printed: &Arc<Mutex<Vec<u8>>>) -> Result<(Process, String), Ended> {
+async fn launch(
+    data: &DataDir,
+    arguments: &[String],
+    printed: &Arc<Mutex<Vec<u8>>>,
+) -> Result<(Process, String), Ended> {
     let began = Instant::now();
     let before = printed.lock().expect("nobody panics with it").len();
     let mut command = Command::new(BINARY);
