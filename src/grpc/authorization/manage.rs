@@ -3,7 +3,7 @@
 use super::keys::{KeyWriter, import_report, read_page_token};
 use crate::{
     app::{
-        error::AppError,
+        error::{AppError, Violation},
         house::{App, Guarded},
         keys::{CreateKey, Expiry, KeyFilter, RevokeAccount, RevokeKey, RotateKey, UpdateKey},
         manager::{Manager, Role},
@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         id::AccountId,
-        key::{KeyState, Limits, Repeatable, StatePatch},
+        key::{KeyState, LifecycleError, Limits, Repeatable, StatePatch},
         realm::Realm,
     },
     grpc::{authorization::import, fields::Fields, status},
@@ -39,7 +39,9 @@ pub(super) async fn handle<S: Store>(
         })
         .collect();
     let act = act_name(message.operation.as_ref());
-    let span = tracing::info_span!("manage_keys", request_id, realm = message.realm, act);
+    // What is no realm's name may be anything, a key that was put in the wrong place too.
+    let realm = app.house.realm(&message.realm).map_or("", |guard| guard.realm.name.as_str());
+    let span = tracing::info_span!("manage_keys", request_id, realm, act);
     let done = async {
         let manager = app.manager(headers).await?;
         manage(app, &manager, message).await
@@ -74,7 +76,13 @@ async fn manage<S: Store>(
     let reply = match operation {
         Operation::Create(create) => {
             let permit = permit(Role::KeyManager)?;
-            Reply::Created(writer.created(app.create_key(permit, guard, &read_create(guard, create)?).await?))
+            Reply::Created(
+                writer.created(
+                    app.create_key(permit, guard, &read_create(guard, create)?)
+                        .await
+                        .map_err(|error| placed("create.", error))?,
+                ),
+            )
         }
         Operation::Get(get) => {
             let permit = permit(Role::Reader)?;
@@ -88,11 +96,23 @@ async fn manage<S: Store>(
         }
         Operation::Update(update) => {
             let permit = permit(Role::KeyManager)?;
-            Reply::Key(writer.key(&app.update_key(permit, guard, &read_update(realm, update)?).await?))
+            Reply::Key(
+                writer.key(
+                    &app.update_key(permit, guard, &read_update(realm, update)?)
+                        .await
+                        .map_err(|error| placed("update.", error))?,
+                ),
+            )
         }
         Operation::Rotate(rotate) => {
             let permit = permit(Role::KeyManager)?;
-            Reply::Rotated(writer.created(app.rotate_key(permit, guard, &read_rotate(&rotate)?).await?))
+            Reply::Rotated(
+                writer.created(
+                    app.rotate_key(permit, guard, &read_rotate(&rotate)?)
+                        .await
+                        .map_err(|error| placed("rotate.", error))?,
+                ),
+            )
         }
         Operation::Revoke(revoke) => {
             let permit = permit(Role::Revoker)?;
@@ -106,11 +126,32 @@ async fn manage<S: Store>(
         Operation::Import(batch) => {
             let permit = permit(Role::KeyManager)?;
             let dry_run = batch.dry_run;
-            let verdicts = app.import_keys(permit, guard, import::read(realm, batch)?).await?;
+            let verdicts = app
+                .import_keys(permit, guard, import::read(realm, batch)?)
+                .await
+                .map_err(|error| placed("import.", error))?;
             Reply::Imported(import_report(&verdicts, dry_run))
         }
     };
     Ok(v1::ManageKeysResponse { result: Some(reply) })
+}
+
+/// What a use case says of a field, told of the field in the message: `rotate.grace`, not `grace`.
+fn placed(prefix: &str, error: AppError) -> AppError {
+    let field = match &error {
+        AppError::Lifecycle(LifecycleError::Grace(_)) => "grace",
+        AppError::Lifecycle(LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_)) => "expires_at",
+        AppError::Lifecycle(LifecycleError::TooMuchMetadata) => "metadata",
+        AppError::Invalid(violations) => {
+            let place = |violation: &Violation| match violation.field.contains('.') {
+                true => violation.clone(),
+                false => Violation { field: format!("{prefix}{}", violation.field), ..violation.clone() },
+            };
+            return AppError::Invalid(violations.iter().map(place).collect());
+        }
+        _ => return error,
+    };
+    AppError::invalid(&format!("{prefix}{field}"), error.to_string())
 }
 
 fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, AppError> {

@@ -1,0 +1,207 @@
+//! What Recotap promises its users, row by row.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use keygate::proto::v1::{
+    Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, import_row::Secret,
+    manage_keys_request::Operation, manage_keys_response::Result as Done,
+};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+use support::calls::{Answered, by_headers, by_key, header_list, key_for, well_formed};
+use tonic::Code;
+
+const REQUIRED: &str = r#"{"status":401,"message":"X-Api-Key header is required"}"#;
+const INVALID: &str = r#"{"status":401,"message":"Invalid API key"}"#;
+
+#[track_caller]
+fn assert_401(denied: &Denied, body: &str) {
+    assert_eq!((denied.http_status, denied.body.as_str()), (401, body), "{denied:?}");
+    assert_eq!(denied.headers, header_list(&[("content-type", "application/json")]));
+}
+
+fn of_account(account: &str, state: KeyState) -> ListKeys {
+    ListKeys { account_id: account.to_owned(), state: state.into(), ..Default::default() }
+}
+
+on_both_stores! {
+    async fn t1_the_header_is_required_and_anything_but_the_users_key_is_invalid(stack) {
+        let (_, key) = stack.new_key("recotap", "user-1", "live").await;
+        for name in ["X-Api-Key", "x-api-key", "X-API-KEY"] {
+            stack.authenticate(by_headers("recotap", &[(name, &key)])).await.allowed();
+        }
+        let bearer = format!("Bearer {key}");
+        for headers in [vec![], vec![("authorization", bearer.as_str())], vec![("x-api-key", "")]] {
+            let answer = stack.authenticate(by_headers("recotap", &headers)).await;
+            assert_401(&answer.denied_for(DenyReason::MissingCredential), REQUIRED);
+        }
+        let (_, newer) = stack.new_key("recotap", "user-1", "live").await;
+        let unknown = well_formed("rtap_", "Unknown0Unknown0Unknown012");
+        for (presented, reason) in [
+            (unknown.as_str(), DenyReason::UnknownKey),
+            (key.as_str(), DenyReason::RevokedKey),
+            ("your-api-key-here", DenyReason::MalformedKey),
+        ] {
+            let answer = stack.authenticate(by_headers("recotap", &[("X-Api-Key", presented)])).await;
+            assert_401(&answer.denied_for(reason), INVALID);
+        }
+        stack.authenticate(by_headers("recotap", &[("X-Api-Key", &newer)])).await.allowed();
+    }
+
+    async fn t3_a_new_key_replaces_the_old_one_at_once(stack) {
+        let first = stack.create("recotap", key_for("user-1", "live")).await;
+        assert_eq!(first.replaced_key_ids, Vec::<String>::new());
+        let first_id = first.key.unwrap().id;
+        let second = stack.create("recotap", key_for("user-1", "live")).await;
+        assert_eq!(second.replaced_key_ids, [first_id.as_str()]);
+        stack.authenticate(by_key("recotap", &first.secret)).await.denied_for(DenyReason::RevokedKey);
+        stack.authenticate(by_key("recotap", &second.secret)).await.allowed();
+        let active = stack.list("recotap", of_account("user-1", KeyState::Active)).await.keys;
+        assert_eq!(active.iter().map(|key| &key.id).collect::<Vec<_>>(), [&second.key.unwrap().id]);
+        // A suspended key is one that exists: it gives way too, and does not come back beside the new one.
+        let suspend = keygate::proto::v1::UpdateKey {
+            key_id: active[0].id.clone(),
+            state: KeyState::Suspended.into(),
+            ..Default::default()
+        };
+        stack.update("recotap", suspend).await;
+        let third = stack.create("recotap", key_for("user-1", "live")).await;
+        assert_eq!(third.replaced_key_ids, [active[0].id.as_str()]);
+        // Rotating is generating too: the old secret has no grace.
+        let rotated = stack.rotate("recotap", &third.key.unwrap().id, None).await;
+        stack.authenticate(by_key("recotap", &third.secret)).await.denied_for(DenyReason::RetiredSecret);
+        stack.authenticate(by_key("recotap", &rotated.secret)).await.allowed();
+    }
+
+    async fn t3_an_import_makes_no_second_key(stack) {
+        let (_, first) = stack.new_key("recotap", "user-1", "live").await;
+        let row = |random: &str, account: &str| ImportRow {
+            secret: Some(Secret::RawKey(well_formed("rtap_", random))),
+            account_id: account.to_owned(),
+            name: "taken over".to_owned(),
+            ..Default::default()
+        };
+        let rows = vec![
+            row("Import00Import00Import0001", "user-1"),
+            row("Import00Import00Import0002", "user-2"),
+            row("Import00Import00Import0003", "user-2"),
+        ];
+        let Done::Imported(report) =
+            stack.manage("recotap", Operation::Import(ImportKeys { rows, ..Default::default() })).await
+        else {
+            panic!("not a report")
+        };
+        assert!(report.verdicts.iter().any(|one| one.outcome() == ImportOutcome::Refused), "{report:?}");
+        for account in ["user-1", "user-2"] {
+            let active = stack.list("recotap", of_account(account, KeyState::Active)).await.keys;
+            assert!(active.len() <= 1, "{account} has {} keys", active.len());
+        }
+        let _ = first;
+    }
+
+    async fn t3_racing_generations_never_leave_two_keys_or_none(stack) {
+        let (_, first) = stack.new_key("recotap", "user-1", "live").await;
+        let made = Mutex::new(vec![first]);
+        let done = AtomicBool::new(false);
+        // One generates; the watcher sees no older key after a newer one, and never two in the list.
+        let generate = async {
+            for _ in 0..40 {
+                let (_, key) = stack.new_key("recotap", "user-1", "live").await;
+                let older = made.lock().unwrap().last().cloned().unwrap();
+                made.lock().unwrap().push(key.clone());
+                stack.authenticate(by_key("recotap", &key)).await.allowed();
+                stack.authenticate(by_key("recotap", &older)).await.denied_for(DenyReason::RevokedKey);
+            }
+            done.store(true, Ordering::Relaxed);
+        };
+        let watch = async {
+            let mut looks = 0;
+            while !done.load(Ordering::Relaxed) {
+                let known = made.lock().unwrap().clone();
+                let mut newer_works = false;
+                for key in known.iter().rev().take(3) {
+                    let works = matches!(
+                        stack.authenticate(by_key("recotap", key)).await.outcome,
+                        Some(keygate::proto::v1::authenticate_response::Outcome::Allowed(_))
+                    );
+                    assert!(!(works && newer_works), "an older key works beside a newer one");
+                    newer_works |= works;
+                }
+                let active = stack.list("recotap", of_account("user-1", KeyState::Active)).await.keys;
+                // A page is read in two steps on Redis: a key that ended in between is left out, and no second one is in.
+                assert!(active.len() <= 1, "{active:?}");
+                looks += 1;
+            }
+            assert!(looks > 3, "{looks} looks");
+        };
+        tokio::join!(generate, watch);
+
+        // Many generate at once: of all the keys, one is left.
+        let all = tokio::join!(
+            stack.try_manage("recotap", Operation::Create(key_for("user-2", "live"))),
+            stack.try_manage("recotap", Operation::Create(key_for("user-2", "live"))),
+            stack.try_manage("recotap", Operation::Create(key_for("user-2", "live"))),
+            stack.try_manage("recotap", Operation::Create(key_for("user-2", "live"))),
+        );
+        let mut working = 0;
+        for made in [all.0, all.1, all.2, all.3] {
+            let Ok(Done::Created(made)) = made else { panic!("not made: {made:?}") };
+            let answer = stack.authenticate(by_key("recotap", &made.secret)).await;
+            working += usize::from(matches!(
+                answer.outcome,
+                Some(keygate::proto::v1::authenticate_response::Outcome::Allowed(_))
+            ));
+        }
+        assert_eq!(working, 1);
+    }
+
+    async fn t4_the_key_is_shown_once_and_no_part_of_it_ever_after(stack) {
+        let made = stack.create("recotap", key_for("user-1", "live")).await;
+        let (key, secret) = (made.key.unwrap(), made.secret);
+        assert!(secret.starts_with("rtap_") && secret.len() == "rtap_".len() + 32);
+        let allowed = stack.authenticate(by_key("recotap", &secret)).await.allowed();
+        let shown = [
+            format!("{key:?}"),
+            format!("{allowed:?}"),
+            format!("{:?}", stack.get("recotap", &key.id).await),
+            format!("{:?}", stack.list("recotap", ListKeys::default()).await),
+            format!("{:?}", stack.revoke("recotap", &key.id).await),
+        ];
+        let body = &secret["rtap_".len()..];
+        for text in &shown {
+            for start in 0..=body.len() - 4 {
+                // Four characters of a key could stand in an id by chance; four that are mixed in case cannot, as ids are
+                // upper case.
+                let part = &body[start..start + 4];
+                let mixed = part.chars().any(|c| c.is_ascii_lowercase()) && part.chars().any(|c| c.is_ascii_uppercase());
+                assert!(!(mixed && text.contains(part)), "`{part}` of `{secret}` stands in {text}");
+            }
+        }
+        assert_eq!((key.hint.as_str(), key.secrets[0].hint.as_str(), allowed.hint.as_str()), ("", "", ""));
+    }
+
+    async fn t5_keys_do_not_expire_and_others_are_untouched(stack) {
+        let made = stack.create("recotap", key_for("user-1", "live")).await;
+        assert_eq!(made.key.unwrap().expires_at, None);
+        let (other_id, other) = stack.new_key("recotap", "user-2", "live").await;
+        let before = stack.get("recotap", &other_id).await;
+        for _ in 0..3 {
+            stack.new_key("recotap", "user-1", "live").await;
+        }
+        let after = stack.get("recotap", &other_id).await;
+        assert_eq!((before.version, before.updated_at, before.state), (after.version, after.updated_at, after.state));
+        stack.authenticate(by_key("recotap", &other)).await.allowed();
+        // No grace either: the old key is invalid immediately.
+        let rotate = keygate::proto::v1::RotateKey {
+            key_id: other_id,
+            grace: Some(support::calls::seconds(1)),
+            ..Default::default()
+        };
+        let status = stack.try_manage("recotap", Operation::Rotate(rotate)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+}

@@ -1,0 +1,242 @@
+//! Calls to keygate in few words. Whatever secret comes back is remembered as one that may never be printed.
+
+use super::keygate::Keygate;
+use keygate::proto::v1::{
+    Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, CreateKey,
+    Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage, KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest,
+    RevokeKey, RotateKey, UpdateKey, authenticate_request::Credential, authenticate_response::Outcome,
+    manage_keys_request::Operation, manage_keys_response::Result as Done,
+};
+use prost_types::{Duration, Timestamp};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tonic::{Request, Status};
+use tonic_types::StatusExt;
+
+/// A request with the key itself.
+pub fn by_key(realm: &str, key: &str) -> AuthenticateRequest {
+    let credential = Some(Credential::ApiKey(key.to_owned()));
+    AuthenticateRequest { realm: realm.to_owned(), credential, ..Default::default() }
+}
+
+/// A request with headers.
+pub fn by_headers(realm: &str, headers: &[(&str, &str)]) -> AuthenticateRequest {
+    let credential = Some(Credential::Headers(Headers { entries: header_list(headers) }));
+    AuthenticateRequest { realm: realm.to_owned(), credential, ..Default::default() }
+}
+
+/// A request with `authorization: Bearer KEY`.
+pub fn by_bearer(realm: &str, key: &str) -> AuthenticateRequest {
+    by_headers(realm, &[("authorization", &format!("Bearer {key}"))])
+}
+
+/// The same for an HTTP request, charged to its limits.
+pub fn charged(request: AuthenticateRequest, method: &str, path: &str, cost: i64) -> AuthenticateRequest {
+    let (method, path) = (method.to_owned(), path.to_owned());
+    AuthenticateRequest { method, path, cost: Some(cost), check_rate_limit: true, ..request }
+}
+
+pub fn header_list(headers: &[(&str, &str)]) -> Vec<Header> {
+    let header = |(name, value): &(&str, &str)| Header { name: (*name).to_owned(), value: (*value).to_owned() };
+    headers.iter().map(header).collect()
+}
+
+/// A key of that account and environment.
+pub fn key_for(account: &str, environment: &str) -> CreateKey {
+    let (account_id, environment) = (account.to_owned(), environment.to_owned());
+    CreateKey { account_id, environment, name: "a key".to_owned(), ..Default::default() }
+}
+
+pub fn texts(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&text| text.to_owned()).collect()
+}
+
+pub const fn seconds(seconds: i64) -> Duration {
+    Duration { seconds, nanos: 0 }
+}
+
+pub fn millis(span: Option<&Duration>) -> i64 {
+    span.map_or(0, |span| span.seconds * 1_000 + i64::from(span.nanos) / 1_000_000)
+}
+
+/// Seconds since 1970-01-01.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
+    i64::try_from(now.as_secs()).expect("the clock is set")
+}
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
+}
+
+/// The value of a header, which stands there once at most.
+pub fn header<'h>(headers: &'h [Header], name: &str) -> Option<&'h str> {
+    let mut found = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+    let value = found.next().map(|header| header.value.as_str());
+    assert!(found.next().is_none(), "`{name}` stands twice in {headers:?}");
+    value
+}
+
+/// The fields that an INVALID_ARGUMENT names, each with its problem.
+pub fn violations(status: &Status) -> Vec<(String, String)> {
+    let bad = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    bad.into_iter().map(|one| (one.field, one.description)).collect()
+}
+
+/// Fails unless the error is INVALID_ARGUMENT and names exactly these fields.
+#[track_caller]
+pub fn assert_invalid(status: &Status, fields: &[&str]) {
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
+    let found = violations(status);
+    let named: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(named, fields, "{found:?}");
+    assert!(found.iter().all(|(_, problem)| !problem.is_empty()), "{found:?}");
+    assert!(!status.message().is_empty());
+}
+
+/// What came of `Authenticate`.
+pub trait Answered {
+    #[track_caller]
+    fn allowed(self) -> Allowed;
+    #[track_caller]
+    fn denied(self) -> Denied;
+    /// The denial, which has that reason.
+    #[track_caller]
+    fn denied_for(self, reason: DenyReason) -> Denied;
+}
+
+impl Answered for AuthenticateResponse {
+    fn allowed(self) -> Allowed {
+        match self.outcome {
+            Some(Outcome::Allowed(allowed)) => allowed,
+            other => panic!("not allowed: {other:?}"),
+        }
+    }
+
+    fn denied(self) -> Denied {
+        match self.outcome {
+            Some(Outcome::Denied(denied)) => denied,
+            other => panic!("not denied: {other:?}"),
+        }
+    }
+
+    fn denied_for(self, reason: DenyReason) -> Denied {
+        let denied = self.denied();
+        assert_eq!(denied.reason(), reason, "{denied:?}");
+        denied
+    }
+}
+
+impl Keygate {
+    pub async fn authenticate(&self, request: AuthenticateRequest) -> AuthenticateResponse {
+        self.try_authenticate(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
+
+    pub async fn try_authenticate(&self, request: AuthenticateRequest) -> Result<AuthenticateResponse, Status> {
+        let answer = self.client().authenticate(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
+    }
+
+    pub async fn check(&self, request: CheckRateLimitRequest) -> CheckRateLimitResponse {
+        self.try_check(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
+
+    pub async fn try_check(&self, request: CheckRateLimitRequest) -> Result<CheckRateLimitResponse, Status> {
+        let answer = self.client().check_rate_limit(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
+    }
+
+    /// Does one act as the operator.
+    pub async fn manage(&self, realm: &str, operation: Operation) -> Done {
+        self.try_manage(realm, operation).await.unwrap_or_else(|status| panic!("not done: {status:?}"))
+    }
+
+    pub async fn try_manage(&self, realm: &str, operation: Operation) -> Result<Done, Status> {
+        self.try_manage_as(Some(self.operator()), realm, operation).await
+    }
+
+    /// Does one act with that management key, or with none.
+    pub async fn try_manage_as(&self, key: Option<&str>, realm: &str, operation: Operation) -> Result<Done, Status> {
+        let mut request = Request::new(ManageKeysRequest { realm: realm.to_owned(), operation: Some(operation) });
+        if let Some(key) = key {
+            let value = format!("Bearer {key}").parse().expect("a management key is ASCII");
+            request.metadata_mut().insert("authorization", value);
+        }
+        let answer = self.client().manage_keys(request).await.map_err(|status| self.checked(status))?;
+        let done = answer.into_inner().result.expect("every answer holds a result");
+        if let Done::Created(made) | Done::Rotated(made) = &done {
+            self.remember(&made.secret);
+        }
+        Ok(done)
+    }
+
+    pub async fn create(&self, realm: &str, key: CreateKey) -> KeyWithSecret {
+        match self.manage(realm, Operation::Create(key)).await {
+            Done::Created(made) => made,
+            other => panic!("not created: {other:?}"),
+        }
+    }
+
+    /// Makes a key that may do whatever its realm's keys may, and gives its id and its secret.
+    pub async fn new_key(&self, realm: &str, account: &str, environment: &str) -> (String, String) {
+        let scopes = if realm == "recurr" { texts(&["read-write"]) } else { Vec::new() };
+        let made = self.create(realm, CreateKey { scopes, ..key_for(account, environment) }).await;
+        (made.key.expect("a key comes with its secret").id, made.secret)
+    }
+
+    pub async fn get(&self, realm: &str, id: &str) -> Key {
+        match self.manage(realm, Operation::Get(GetKey { key_id: id.to_owned() })).await {
+            Done::Key(key) => key,
+            other => panic!("no key: {other:?}"),
+        }
+    }
+
+    pub async fn list(&self, realm: &str, filter: ListKeys) -> KeyPage {
+        match self.manage(realm, Operation::List(filter)).await {
+            Done::Page(page) => page,
+            other => panic!("no page: {other:?}"),
+        }
+    }
+
+    pub async fn update(&self, realm: &str, update: UpdateKey) -> Key {
+        match self.manage(realm, Operation::Update(update)).await {
+            Done::Key(key) => key,
+            other => panic!("not updated: {other:?}"),
+        }
+    }
+
+    pub async fn rotate(&self, realm: &str, id: &str, grace: Option<Duration>) -> KeyWithSecret {
+        let rotate = RotateKey { key_id: id.to_owned(), grace, ..Default::default() };
+        match self.manage(realm, Operation::Rotate(rotate)).await {
+            Done::Rotated(made) => made,
+            other => panic!("not rotated: {other:?}"),
+        }
+    }
+
+    pub async fn revoke(&self, realm: &str, id: &str) -> KeysRevoked {
+        let reason = "a test".to_owned();
+        let revoke = RevokeKey { key_id: id.to_owned(), reason, ..Default::default() };
+        match self.manage(realm, Operation::Revoke(revoke)).await {
+            Done::Revoked(revoked) => revoked,
+            other => panic!("not revoked: {other:?}"),
+        }
+    }
+}
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A key of the right form that nobody made: prefix, these characters, and the checksum over both.
+pub fn well_formed(prefix: &str, random: &str) -> String {
+    let covered = format!("{prefix}{random}");
+    let mut sum = crc32fast::hash(covered.as_bytes());
+    let mut digits = [0; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[sum as usize % 62];
+        sum /= 62;
+    }
+    format!("{covered}{}", String::from_utf8_lossy(&digits))
+}
+
+/// Whether the last six characters are the checksum of those before.
+pub fn has_checksum(key: &str) -> bool {
+    key == well_formed("", &key[..key.len() - 6])
+}

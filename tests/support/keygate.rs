@@ -1,0 +1,314 @@
+//! A real `keygate serve` for one test: on a port and in a data directory of its own, to be killed and restarted.
+//!
+//! Whatever it prints is kept, and every secret that went through this harness is looked for in it: when a server ends, the
+//! test fails if one of them was printed. Errors are searched as they come.
+
+use keygate::proto::v1::authorization_client::AuthorizationClient;
+use std::{
+    env, fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tonic::{Status, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_keygate");
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Less than the server waits for connections to drain: none may keep it from ending.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the server prints before the address where it listens.
+const LISTENING: &str = "listening on ";
+
+/// A server, or what is left of one.
+pub struct Keygate {
+    process: Option<Process>,
+    arguments: Vec<String>,
+    data: DataDir,
+    address: String,
+    channel: Channel,
+    operator: String,
+    printed: Arc<Mutex<Vec<u8>>>,
+    secrets: Mutex<Vec<String>>,
+}
+
+/// How a server ended that did not start.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub output: String,
+    pub after: Duration,
+}
+
+/// Where a server keeps its data.
+pub enum DataDir {
+    /// Removed with the server.
+    Own(TempDir),
+    /// Left as it is.
+    Given(PathBuf),
+}
+
+struct Process {
+    child: Child,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Keygate {
+    /// Starts a server with a new data directory and these arguments, and waits until it says that it serves.
+    pub async fn start(arguments: &[&str]) -> Self {
+        Self::try_start(DataDir::new(), arguments).await.unwrap_or_else(|ended| panic!("keygate ended: {ended:#?}"))
+    }
+
+    /// The same with this data directory, or how the server ended.
+    pub async fn try_start(data: DataDir, arguments: &[&str]) -> Result<Self, Ended> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let printed = Arc::default();
+        let (process, address) = launch(&data, &arguments, &printed).await?;
+        let channel = connect(&address).await;
+        let operator = fs::read_to_string(data.path().join("operator.key")).unwrap_or_default().trim().to_owned();
+        let secrets = Mutex::new(Vec::new());
+        let server = Self { process: Some(process), arguments, data, address, channel, operator, printed, secrets };
+        server.remember(&server.operator);
+        Ok(server)
+    }
+
+    /// Starts it again, with the same data and arguments, on another port.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let (process, address) = launch(&self.data, &self.arguments, &self.printed)
+            .await
+            .unwrap_or_else(|ended| panic!("keygate did not start again: {ended:#?}"));
+        self.process = Some(process);
+        self.channel = connect(&address).await;
+        self.address = address;
+    }
+
+    /// Ends it with SIGKILL. Does nothing when it is dead.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.child.kill().expect("our own child can be killed");
+            process.child.wait().expect("our own child can be waited for");
+            process.join();
+        }
+    }
+
+    /// Asks it to end with SIGTERM and waits until it has. Meanwhile the client may read that it is being left.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the server runs");
+        let kill = format!("kill -TERM {}", process.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("`sh` can be started").success());
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        loop {
+            if let Some(status) = process.child.try_wait().expect("our own child can be waited for") {
+                process.join();
+                return status;
+            }
+            if Instant::now() > deadline {
+                process.child.kill().expect("our own child can be killed");
+                panic!("keygate did not end within {STOP_TIMEOUT:?} of SIGTERM:\n{}", self.output());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// `host:port`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `http://host:port`
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The operator key that the server made at its first start.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// A client of its own service.
+    pub fn client(&self) -> AuthorizationClient<Channel> {
+        AuthorizationClient::new(self.channel.clone()).max_decoding_message_size(64 * 1024 * 1024)
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// What it says of its own health.
+    pub async fn health(&self) -> ServingStatus {
+        health(self.channel.clone()).await.expect("health is always answered")
+    }
+
+    /// Waits until it says so of its health.
+    pub async fn wait_for_health(&self, wanted: ServingStatus, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            let found = health(self.channel.clone()).await;
+            if found.as_ref().is_ok_and(|status| *status == wanted) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "health is {found:?} after {within:?}, not {wanted:?}:\n{}",
+                self.output()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The process that runs, for sending it a signal.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the server runs").child.id()
+    }
+
+    /// Everything it printed so far, restarts included.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&self.printed.lock().expect("nobody panics with it")).into_owned()
+    }
+
+    /// Makes this text one that may never be printed nor stand in an error.
+    pub fn remember(&self, secret: &str) {
+        if secret.len() >= 16 {
+            self.secrets.lock().expect("nobody panics with it").push(secret.to_owned());
+        }
+    }
+
+    /// Fails when `text` holds one of the secrets.
+    pub fn assert_no_secret(&self, place: &str, text: &str) {
+        for secret in self.secrets.lock().expect("nobody panics with it").iter() {
+            assert!(!text.contains(secret.as_str()), "{place} holds a secret:\n{text}");
+            // Half a key is no better: the random part alone is the secret.
+            let (_, tail) = secret.split_at(secret.len() / 2);
+            assert!(!text.contains(tail), "{place} holds half a secret:\n{text}");
+        }
+    }
+
+    /// The error, which holds no secret.
+    pub fn checked(&self, status: Status) -> Status {
+        self.assert_no_secret("an error", &format!("{status:?}"));
+        self.assert_no_secret("an error's details", &String::from_utf8_lossy(status.details()));
+        status
+    }
+}
+
+impl Drop for Keygate {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // Nothing to be done about an error here.
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+            process.join();
+        }
+        if thread::panicking() {
+            eprintln!("keygate printed:\n{}", self.output());
+        } else {
+            self.assert_no_secret("what keygate printed", &self.output());
+            assert!(!self.output().contains("panicked at"), "keygate panicked:\n{}", self.output());
+        }
+    }
+}
+
+impl DataDir {
+    pub fn new() -> Self {
+        Self::Own(TempDir::with_prefix("keygate-data-").expect("a temporary directory can be made"))
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(dir) => dir.path(),
+            Self::Given(path) => path,
+        }
+    }
+}
+
+impl Process {
+    fn join(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
+    }
+}
+
+/// Starts the process and waits until it serves.
+async fn launch(
+    data: &DataDir,
+    arguments: &[String],
+    printed: &Arc<Mutex<Vec<u8>>>,
+) -> Result<(Process, String), Ended> {
+    let began = Instant::now();
+    let before = printed.lock().expect("nobody panics with it").len();
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(arguments);
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("KEYGATE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary can be started");
+    let readers = vec![
+        keep(child.stdout.take().expect("standard output is piped"), printed),
+        keep(child.stderr.take().expect("standard error is piped"), printed),
+    ];
+    let mut process = Process { child, readers };
+    let so_far = || {
+        let printed = printed.lock().expect("nobody panics with it");
+        String::from_utf8_lossy(&printed[before..]).into_owned()
+    };
+    loop {
+        if let Some(status) = process.child.try_wait().expect("our own child can be waited for") {
+            process.join();
+            return Err(Ended { status, output: so_far(), after: began.elapsed() });
+        }
+        if let Some(address) = address_in(&so_far()) {
+            let channel = connect(&address).await;
+            if health(channel).await.is_ok_and(|status| status == ServingStatus::Serving) {
+                return Ok((process, address));
+            }
+        }
+        if began.elapsed() > START_TIMEOUT {
+            process.child.kill().expect("our own child can be killed");
+            panic!("keygate does not serve after {START_TIMEOUT:?}:\n{}", so_far());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Keeps what comes out of a pipe.
+fn keep(mut pipe: impl Read + Send + 'static, printed: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    let printed = Arc::clone(printed);
+    thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+            printed.lock().expect("nobody panics with it").extend_from_slice(&buffer[..length]);
+        }
+    })
+}
+
+/// The address that the server printed, once the line is whole.
+fn address_in(output: &str) -> Option<String> {
+    let (_, after) = output.split_once(LISTENING)?;
+    let end = after.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+    Some(after[..end].to_owned())
+}
+
+async fn connect(address: &str) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{address}")).expect("the address is one");
+    endpoint.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30)).connect_lazy()
+}
+
+async fn health(channel: Channel) -> Result<ServingStatus, Status> {
+    let request = HealthCheckRequest { service: String::new() };
+    let mut client = HealthClient::new(channel);
+    let asked = tokio::time::timeout(Duration::from_secs(5), client.check(request)).await;
+    let answer = asked.map_err(|_| Status::deadline_exceeded("health did not answer"))??;
+    Ok(answer.into_inner().status())
+}
