@@ -243,6 +243,7 @@ fn cost_of_a_charge() {
         let names: Vec<String> = (0..subjects).map(|n| format!("subject-{n}")).collect();
         names.iter().for_each(|name| drop(charge(&store, &plan(&REALM, &[&rule], name, 1, true))));
         let rounds = 2_000_000usize;
+        #[expect(clippy::disallowed_methods, reason = "measures real time")]
         let run = |decide: &dyn Fn(&Plan<'_>)| {
             let started = std::time::Instant::now();
             for turn in 0..rounds {

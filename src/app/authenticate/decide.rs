@@ -128,6 +128,9 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             None => Ok(operations.fallback().map(|(index, operation)| Matched { index, operation, account: None })),
         };
         self.steps.note("operation", || match matched {
+            Ok(Some(matched)) if self.request.request.is_none() => {
+                format!("none asked for: limits of `{}`", matched.operation.name)
+            }
             Ok(Some(matched)) => format!("`{}`", matched.operation.name),
             Ok(None) => "none asked for".to_owned(),
             Err(_) => "method and path match none".to_owned(),
@@ -171,11 +174,13 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     ) -> Result<Option<Decision<'g>>, AppError> {
         let (guard, request, key) = (self.guard, self.request, &candidate.key);
         let matched = claim.operation.ok().flatten();
+        // Where no request was named, the fallback's limits hold, but nobody asked to do anything that needs its scopes.
+        let asked = matched.map(|m| m.operation).filter(|_| request.request.is_some());
         let wanted = Wanted {
             account: request.account.as_ref().or(claim.captured.as_ref()),
             organization: request.organization.as_ref(),
             environment: request.environment.as_ref(),
-            operation_scopes: matched.map_or(&[], |m| &m.operation.scopes),
+            operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
             required_scopes: &request.required_scopes,
         };
         let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
@@ -225,7 +230,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             (Ok(permit), None) => {
                 self.app.house.uses.note(key, LastUse { at: self.now, address: request.source_address });
                 let (target, key) = (permit.target().clone(), Arc::clone(key));
-                Verdict::Allowed { key, target, operation: matched.map(|m| m.operation) }
+                Verdict::Allowed { key, target, operation: asked }
             }
         };
         let mut decision = Decision::new(verdict, limits, data_age, degraded, self.now);

@@ -126,7 +126,7 @@ impl<S: Store> App<S> {
     }
 
     /// The keys of an account that count against the number of active keys.
-    async fn active_keys(
+    pub(super) async fn active_keys(
         &self,
         owner: &AccountRef,
         environment: &Environment,

@@ -175,6 +175,15 @@ impl<S: Store> App<S> {
                 return Ok(refuse(&ready, "there is no such account in this realm"));
             }
             let now = self.house.clock.now();
+            let surplus = self.surplus(guard, owner, &ready, now).await?;
+            if !surplus.is_empty() {
+                let problem = "the account has as many active keys in this environment as the realm allows";
+                verdicts.extend(surplus.iter().map(|row| (*row, Verdict::Refused(problem.to_owned()))));
+                ready.retain(|ready| !surplus.contains(&ready.row));
+            }
+            if ready.is_empty() {
+                return Ok(verdicts);
+            }
             let keys = ready
                 .iter()
                 .map(|ready| ImportedKey { creation: ready.key.creation.clone(), minted: ready.key.minted.clone() });
@@ -200,5 +209,23 @@ impl<S: Store> App<S> {
             }
         }
         Err(AppError::Contended)
+    }
+
+    /// Rows that would give the account more active keys than the realm allows, the last ones first to go.
+    async fn surplus(
+        &self,
+        guard: &Guarded,
+        owner: &AccountRef,
+        ready: &[Ready],
+        now: Timestamp,
+    ) -> Result<HashSet<usize>, AppError> {
+        let Some(most) = guard.realm.keys.max_active_keys else { return Ok(HashSet::new()) };
+        let mut surplus = HashSet::new();
+        for rules in &guard.realm.environments {
+            let active = self.active_keys(owner, &rules.name, now).await?.len();
+            let here = ready.iter().filter(|ready| ready.key.creation.environment == rules.name);
+            surplus.extend(here.skip(most.saturating_sub(active)).map(|ready| ready.row));
+        }
+        Ok(surplus)
     }
 }
