@@ -12,7 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let api = protox::compile(SERVICES, ["proto"])?;
     fs::write(out.join("keygate_descriptors.bin"), api.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(api)?;
+    // Ordered maps, so that the same message is always the same bytes.
+    tonic_prost_build::configure().btree_map(".").compile_fds(api)?;
 
     // Records are not part of the API: reflection must not show them, so they are compiled apart.
     let records = protox::compile([RECORDS], ["proto"])?;

@@ -15,5 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod config;
 pub mod domain;
+pub mod grpc;
 pub mod proto;
+pub mod store;

@@ -62,11 +62,13 @@ impl<S: Store> App<S> {
         match &request.selection {
             Selection::Limits(limits) => {
                 for limit in limits {
-                    plan.add(request.environment, limit, &request.subject).map_err(missing)?;
+                    plan.add(request.environment, limit, &request.subject)
+                        .map_err(|part| missing("subject.", &part))?;
                 }
             }
             Selection::Operation(index) => {
-                fill(&mut plan, guard, request.environment, Some(*index), &request.subject)?;
+                fill(&mut plan, guard, request.environment, Some(*index), &request.subject)
+                    .map_err(|part| missing("subject.", &part))?;
             }
         }
         let (limits, degraded) = match self.store.charge(None, &plan).await {
@@ -87,10 +89,10 @@ pub(super) fn fill<'g>(
     environment: &Environment,
     operation: Option<usize>,
     subject: &Subject<'_>,
-) -> Result<(), AppError> {
+) -> Result<(), MissingPart> {
     let applying = guard.realm.limits.iter().filter(|limit| limit.operations.contains(operation));
     for limit in applying {
-        plan.add(environment, limit, subject).map_err(missing)?;
+        plan.add(environment, limit, subject)?;
     }
     Ok(())
 }
@@ -104,7 +106,8 @@ pub(super) fn pass_over<'g>(plan: &Plan<'g>, error: StoreError) -> Result<Vec<Li
     Ok(plan.items().iter().map(|item| LimitOutcome::passed_over(item.rule)).collect())
 }
 
-fn missing(missing: MissingPart) -> AppError {
+/// `within` is where the subject's fields stand in the request.
+pub(super) fn missing(within: &str, missing: &MissingPart) -> AppError {
     let field = match missing.part {
         Part::Account => "account_id",
         Part::TargetAccount => "target_account_id",
@@ -113,5 +116,5 @@ fn missing(missing: MissingPart) -> AppError {
         Part::Subject => "custom",
     };
     let problem = format!("is needed: the limit `{}` counts per {}", missing.limit, missing.part.name());
-    AppError::invalid(field, problem)
+    AppError::invalid(&format!("{within}{field}"), problem)
 }

@@ -22,7 +22,9 @@ pub enum AppError {
     #[error("{}", sentence(.0))]
     Invalid(Vec<Violation>),
     /// No management credential, or one that is not valid.
-    #[error("a management key is needed as `authorization: Bearer …` metadata, and the one given is missing or not valid")]
+    #[error(
+        "a management key is needed as `authorization: Bearer …` metadata, and the one given is missing or not valid"
+    )]
     Unauthenticated,
     /// The management key may not do this.
     #[error("this management key lacks the role `{role}` for the realm `{realm}`")]

@@ -3,6 +3,7 @@
 use super::{
     error::AppError,
     ports::{Clock, Entropy, Store},
+    uses::UseQueue,
 };
 use crate::domain::{
     id::{AccountRef, KeyId, RealmName},
@@ -33,6 +34,7 @@ pub struct House {
     pub clock: Arc<dyn Clock>,
     /// Makes random bytes.
     pub entropy: Arc<dyn Entropy>,
+    pub(super) uses: UseQueue,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -65,6 +67,7 @@ impl House {
             realms: realms.iter().map(guarded).collect(),
             clock,
             entropy,
+            uses: UseQueue::default(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
@@ -94,6 +97,16 @@ impl House {
         let mut random = [0; 10];
         self.entropy.fill(&mut random)?;
         Ok(KeyId::new(now, random))
+    }
+
+    /// An id for a request that came without one: 64 random bits in hexadecimal, or the time where there are none.
+    #[must_use]
+    pub fn new_request_id(&self) -> String {
+        let mut random = [0; 8];
+        match self.entropy.fill(&mut random) {
+            Ok(()) => format!("{:016x}", u64::from_be_bytes(random)),
+            Err(_) => format!("{:016x}", self.clock.now().as_micros()),
+        }
     }
 
     /// A new secret for an environment of a realm, with what is stored of it.

@@ -66,7 +66,7 @@ impl Manager {
     /// # Errors
     /// When they do not.
     pub fn permit(&self, role: Role, realm: &RealmName) -> Result<ManagePermit, AppError> {
-        let role = if realm.as_str() == Realms::MANAGEMENT { Role::Operator } else { role };
+        let role = if realm.as_str() == Realms::BUILT_IN { Role::Operator } else { role };
         let grants = |scope: &str| Scope::new(scope).is_ok_and(|needed| self.realm.scopes.grant(&self.scopes, &needed));
         if grants(role.name()) || (role != Role::Operator && grants(&format!("{}@{realm}", role.name()))) {
             Ok(ManagePermit { actor: self.actor.clone() })
@@ -82,7 +82,7 @@ impl<S: Store> App<S> {
     /// # Errors
     /// When nobody does, or the store cannot answer.
     pub async fn manager<'a>(&self, headers: Vec<(&'a str, &'a str)>) -> Result<Manager, AppError> {
-        let guard = self.house.realm(Realms::MANAGEMENT)?;
+        let guard = self.house.realm(Realms::BUILT_IN)?;
         let request = AuthenticateRequest {
             presented: Presented::Headers(headers),
             request: None,

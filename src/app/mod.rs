@@ -9,3 +9,4 @@ pub mod keys;
 pub mod manager;
 pub mod ports;
 pub mod rekey;
+pub mod uses;

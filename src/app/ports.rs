@@ -2,9 +2,10 @@
 
 use crate::domain::{
     account::Account,
+    audit::AuditEvent,
     commit::Change,
     id::{AccountId, AccountRef, KeyId, RealmName},
-    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot},
+    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
     limit::{Charged, Plan},
     time::{Ticks, Timestamp},
 };
@@ -24,7 +25,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Checks a plan and charges all of it or nothing. With a fence, nothing is charged and the answer is
     /// [`Charged::Stale`] when the account changed since the key was read: an answer that is not `Stale` confirms that what
     /// was read still holds. A plan without limits only confirms.
-    fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> impl Future<Output = Result<Charged, StoreError>> + Send;
+    fn charge(
+        &self,
+        fence: Option<Fence<'_>>,
+        plan: &Plan<'_>,
+    ) -> impl Future<Output = Result<Charged, StoreError>> + Send;
 
     /// Applies a change as a whole or not at all. Once it returns, no decision on this or any other node rests on what was
     /// before, except where a realm allows old data while the store is silent.
@@ -41,7 +46,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<KeyRecord>>, StoreError>> + Send;
 
     /// The account that a key of the realm belongs to.
-    fn locate_key(&self, realm: &RealmName, key: KeyId) -> impl Future<Output = Result<Option<AccountId>, StoreError>> + Send;
+    fn locate_key(
+        &self,
+        realm: &RealmName,
+        key: KeyId,
+    ) -> impl Future<Output = Result<Option<AccountId>, StoreError>> + Send;
 
     /// A page of keys, ordered by account and then by id. Costs the same however many keys there are.
     fn list_keys(&self, query: &KeyQuery) -> impl Future<Output = Result<KeyListing, StoreError>> + Send;
@@ -52,6 +61,25 @@ pub trait Store: Clone + Send + Sync + 'static {
         owner: &AccountRef,
         slot: &[u8; 32],
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
+
+    /// Writes when keys were last used. Not a change of any account: it grants and takes nothing, so it moves no version and
+    /// is not audited. A key that ended in between is passed over.
+    fn note_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// When keys of an account were last used, in the order of `ids`.
+    fn read_uses(
+        &self,
+        owner: &AccountRef,
+        ids: &[KeyId],
+    ) -> impl Future<Output = Result<Vec<Option<LastUse>>, StoreError>> + Send;
+
+    /// Events of the account's audit chain, in order, from the one with the number `from` (the first has 1), at most `limit`.
+    fn read_audit(
+        &self,
+        owner: &AccountRef,
+        from: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 
     /// Whether the store can decide right now.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -104,7 +132,7 @@ pub struct KeyQuery {
 pub struct KeyListing {
     /// The keys, each with its account.
     pub keys: Vec<(AccountId, KeyRecord)>,
-    /// Where the next page begins; absent: there is none.
+    /// What [`KeyQuery::after`] of the next page must be: the last key of this one. Absent: there is no next page.
     pub next: Option<(AccountId, KeyId)>,
 }
 

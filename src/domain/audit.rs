@@ -195,8 +195,7 @@ impl Chain {
     pub fn verify<'e>(events: impl IntoIterator<Item = &'e AuditEvent>) -> Result<Self, u64> {
         events.into_iter().try_fold(Self::default(), |end, event| {
             let next = end.length.saturating_add(1);
-            let follows =
-                event.sequence == next && event.previous == end.head && event.hash == event.expected_hash();
+            let follows = event.sequence == next && event.previous == end.head && event.hash == event.expected_hash();
             if follows { Ok(Self { length: next, head: event.hash }) } else { Err(next) }
         })
     }

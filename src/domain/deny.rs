@@ -177,7 +177,9 @@ impl Answer {
             Self::InactiveAccount => (403, "account_inactive", "The account is not active"),
             Self::ForbiddenAccount => (403, "forbidden", "The credential does not have access to this resource"),
             Self::UnknownAccount => (404, "not_found", "The resource was not found"),
-            Self::InsufficientScope => (403, "insufficient_scope", "The credential lacks a scope that this request needs"),
+            Self::InsufficientScope => {
+                (403, "insufficient_scope", "The credential lacks a scope that this request needs")
+            }
             Self::UnknownOperation => (404, "not_found", "The resource was not found"),
             Self::RateLimited => (429, "rate_limited", "Too many requests"),
         }

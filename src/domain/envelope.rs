@@ -80,9 +80,9 @@ impl Template {
         let mut rest = body;
         while let Some((before, after)) = rest.split_once('{') {
             text.push_str(before);
-            let word = after.split_once('}').filter(|(word, _)| {
-                !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
-            });
+            let word = after
+                .split_once('}')
+                .filter(|(word, _)| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_'));
             let Some((word, after_word)) = word else {
                 text.push('{');
                 rest = after;
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_template_fills_in_escaped_values() {
-        let template = Template::new("application/json", r#"{"e":{"c":"{code}","m":"{message}","s":{status}}}"#).unwrap();
+        let template =
+            Template::new("application/json", r#"{"e":{"c":"{code}","m":"{message}","s":{status}}}"#).unwrap();
         let row = ErrorRow {
             code: "a".to_owned(),
             kind: String::new(),

@@ -194,7 +194,13 @@ mod tests {
 
     #[test]
     fn odd_key_ids_are_refused() {
-        for text in ["", "key_", "key_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "key_0000000000000000000000000U", "kex_00000000000000000000000000"] {
+        for text in [
+            "",
+            "key_",
+            "key_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "key_0000000000000000000000000U",
+            "kex_00000000000000000000000000",
+        ] {
             assert_eq!(KeyId::parse(text), Err(InvalidId(KeyId::ALLOWED)), "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use super::{AuthenticateRequest, Decision, Denial, Presented, Verdict};
 use crate::{
     app::{
-        check_rate_limit::{fill, pass_over},
+        check_rate_limit::{fill, missing, pass_over},
         error::AppError,
         explain::Steps,
         house::{App, Guarded, mint},
@@ -15,7 +15,7 @@ use crate::{
         credential,
         deny::DenyReason,
         id::{AccountId, Environment},
-        key::{Digest, DigestScheme, KeySnapshot, TextForm},
+        key::{Digest, DigestScheme, KeySnapshot, LastUse, TextForm},
         limit::{Charged, LimitOutcome, Plan, Subject},
         realm::Matched,
         time::{Ticks, Timestamp},
@@ -69,7 +69,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         };
         let guard = self.guard;
         let Some(form) = guard.realm.recognize(text) else {
-            self.steps.note("format", || "not a key of this realm: wrong prefix, length, alphabet or checksum".to_owned());
+            self.steps
+                .note("format", || "not a key of this realm: wrong prefix, length, alphabet or checksum".to_owned());
             return Ok(self.denied(DenyReason::MalformedKey, Duration::ZERO));
         };
         self.steps.note("format", || {
@@ -107,9 +108,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             Presented::Nothing => Err(DenyReason::MissingCredential),
             Presented::Key("") => Err(DenyReason::MissingCredential),
             Presented::Key(key) => Ok(*key),
-            Presented::Headers(headers) => {
-                credential::extract(&self.guard.realm.credentials, headers.iter().copied())
-            }
+            Presented::Headers(headers) => credential::extract(&self.guard.realm.credentials, headers.iter().copied()),
         };
         self.steps.note("credential", || match taken {
             Ok(_) => "exactly one".to_owned(),
@@ -121,9 +120,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     fn match_operation(&mut self) -> Result<Option<Matched<'g, 'a>>, DenyReason> {
         let operations = &self.guard.realm.operations;
         let matched = match &self.request.request {
-            Some((method, path)) => {
-                operations.matched(method, path).map(Some).ok_or(DenyReason::UnknownOperation)
-            }
+            Some((method, path)) => operations.matched(method, path).map(Some).ok_or(DenyReason::UnknownOperation),
             None => Ok(operations.fallback().map(|(index, operation)| Matched { index, operation, account: None })),
         };
         self.steps.note("operation", || match matched {
@@ -190,7 +187,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 address: request.source_address,
                 custom: None,
             };
-            fill(&mut plan, guard, &key.key.environment, matched.map(|m| m.index), &subject)?;
+            fill(&mut plan, guard, &key.key.environment, matched.map(|m| m.index), &subject)
+                .map_err(|part| missing("", &part))?;
         }
         let fence = Fence { owner: &key.owner, stamp: key.stamp };
         let clock = &self.app.house.clock;
@@ -210,18 +208,15 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         };
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
         let verdict = match (permit, denying) {
-            (Err(reason), _) => Verdict::Denied(Denial {
-                reason,
-                key: Some(Arc::clone(key)),
-                limit: None,
-                retry_after: None,
-            }),
+            (Err(reason), _) => {
+                Verdict::Denied(Denial { reason, key: Some(Arc::clone(key)), limit: None, retry_after: None })
+            }
             (Ok(_), Some(outcome)) => Verdict::Denied(Denial::by_limit(outcome, request.cost, Some(Arc::clone(key)))),
-            (Ok(permit), None) => Verdict::Allowed {
-                target: permit.target().clone(),
-                key: Arc::clone(key),
-                operation: matched.map(|m| m.operation),
-            },
+            (Ok(permit), None) => {
+                self.app.house.uses.note(key, LastUse { at: self.now, address: request.source_address });
+                let (target, key) = (permit.target().clone(), Arc::clone(key));
+                Verdict::Allowed { key, target, operation: matched.map(|m| m.operation) }
+            }
         };
         let rekey = match verdict {
             Verdict::Allowed { .. } if !degraded => self.rekey(claim, &candidate)?,
@@ -244,7 +239,15 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     fn denied(self, reason: DenyReason, data_age: Duration) -> Decision<'g> {
         let verdict = Verdict::Denied(Denial { reason, key: None, limit: None, retry_after: None });
         let now = self.now;
-        self.finish(Decision { verdict, limits: Vec::new(), data_age, degraded: false, steps: Vec::new(), now, rekey: None })
+        self.finish(Decision {
+            verdict,
+            limits: Vec::new(),
+            data_age,
+            degraded: false,
+            steps: Vec::new(),
+            now,
+            rekey: None,
+        })
     }
 
     fn finish(mut self, mut decision: Decision<'g>) -> Decision<'g> {

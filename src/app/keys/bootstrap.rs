@@ -40,7 +40,7 @@ impl<S: Store> App<S> {
     /// # Errors
     /// When there are no random bytes.
     pub fn new_operator_secret(&self) -> Result<Secret, AppError> {
-        let guard = self.house.realm(Realms::MANAGEMENT)?;
+        let guard = self.house.realm(Realms::BUILT_IN)?;
         Ok(self.house.new_secret(guard, 0)?.0)
     }
 
@@ -50,7 +50,7 @@ impl<S: Store> App<S> {
     /// # Errors
     /// When the secret is not of the right form, or the store cannot answer.
     pub async fn make_operator(&self, secret: &Secret, reissue: bool) -> Result<Bootstrap, AppError> {
-        let guard = self.house.realm(Realms::MANAGEMENT)?;
+        let guard = self.house.realm(Realms::BUILT_IN)?;
         let wrong_form = AppError::invalid("operator key", "the key file does not hold an operator key");
         let form = guard.realm.recognize(secret.expose()).ok_or(wrong_form)?;
         let owner = operators()?;
@@ -83,7 +83,7 @@ impl<S: Store> App<S> {
 }
 
 fn operators() -> Result<AccountRef, AppError> {
-    let realm = crate::domain::id::RealmName::new(Realms::MANAGEMENT);
+    let realm = crate::domain::id::RealmName::new(Realms::BUILT_IN);
     let account = AccountId::new("operators");
     match (realm, account) {
         (Ok(realm), Ok(account)) => Ok(AccountRef { realm, account }),

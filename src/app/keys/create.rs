@@ -112,7 +112,7 @@ impl<S: Store> App<S> {
             change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
-                let owned = OwnedKey { account: owner.account, key };
+                let owned = OwnedKey::new(owner.account, key);
                 return Ok(Created { owned, secret: Some(secret), replaced });
             }
         }
@@ -123,7 +123,7 @@ impl<S: Store> App<S> {
     pub(super) async fn created_before(&self, owner: AccountRef, made: Vec<KeyId>) -> Result<Created, AppError> {
         let id = made.first().copied().ok_or(AppError::Bug("a remembered act made no key"))?;
         let (_, key) = self.read_for_change(&owner, id).await?;
-        Ok(Created { owned: OwnedKey { account: owner.account, key }, secret: None, replaced: Vec::new() })
+        Ok(Created { owned: OwnedKey::new(owner.account, key), secret: None, replaced: Vec::new() })
     }
 
     /// The keys of an account that count against the number of active keys.

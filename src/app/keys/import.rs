@@ -179,7 +179,8 @@ impl<S: Store> App<S> {
             let committed = if dry_run { Ok(()) } else { self.store.commit(&change).await };
             if let Err(CommitError::DigestTaken(digest)) = committed {
                 // Somebody stored the same secret since it was looked up: that row is out, the others try again.
-                let (taken, rest): (Vec<Ready>, Vec<Ready>) = ready.into_iter().partition(|ready| ready.key.minted.digest == digest);
+                let (taken, rest): (Vec<Ready>, Vec<Ready>) =
+                    ready.into_iter().partition(|ready| ready.key.minted.digest == digest);
                 let problem = "the same secret was stored by somebody else at the same time";
                 verdicts.extend(taken.into_iter().map(|t| (t.row, Verdict::Refused(problem.to_owned()))));
                 ready = rest;

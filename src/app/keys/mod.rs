@@ -25,7 +25,7 @@ use super::{
 use crate::domain::{
     account::Account,
     id::{AccountId, AccountRef, KeyId},
-    key::{KeyRecord, Repeat, Repeatable},
+    key::{KeyRecord, LastUse, Repeat, Repeatable},
 };
 
 /// How often an act starts over when other nodes change the account at the same time.
@@ -38,6 +38,14 @@ pub struct OwnedKey {
     pub account: AccountId,
     /// The key.
     pub key: KeyRecord,
+    /// When it was last used, where that was read.
+    pub last_use: Option<LastUse>,
+}
+
+impl OwnedKey {
+    fn new(account: AccountId, key: KeyRecord) -> Self {
+        Self { account, key, last_use: None }
+    }
 }
 
 /// Whether a commit went through.
@@ -74,7 +82,11 @@ impl<S: Store> App<S> {
     }
 
     /// The keys that the same request made before, if it comes again.
-    async fn repeated(&self, owner: &AccountRef, repeatable: Option<&Repeatable>) -> Result<Option<Vec<KeyId>>, AppError> {
+    async fn repeated(
+        &self,
+        owner: &AccountRef,
+        repeatable: Option<&Repeatable>,
+    ) -> Result<Option<Vec<KeyId>>, AppError> {
         let Some(repeatable) = repeatable else { return Ok(None) };
         let Some(record) = self.store.read_idempotency(owner, repeatable.slot()).await? else { return Ok(None) };
         match record.compare(repeatable) {

@@ -50,7 +50,10 @@ impl<S: Store> App<S> {
         let owner = self.owner_of(guard, key).await?;
         let found = self.store.read_keys(&owner, &[key]).await?;
         let key = found.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
-        Ok(OwnedKey { account: owner.account, key })
+        let mut keys = [OwnedKey::new(owner.account, key)];
+        self.with_last_use(&guard.realm.name, &mut keys).await?;
+        let [key] = keys;
+        Ok(key)
     }
 
     /// A page of keys. Costs the same however many keys there are: where a filter lets few through, the page is short and
@@ -78,13 +81,16 @@ impl<S: Store> App<S> {
             query.limit = filter.page_size.saturating_sub(keys.len());
             let page = self.store.list_keys(&query).await?;
             read = read.saturating_add(query.limit);
-            keys.extend(page.keys.into_iter().map(|(account, key)| OwnedKey { account, key }).filter(|owned| {
+            keys.extend(page.keys.into_iter().map(|(account, key)| OwnedKey::new(account, key)).filter(|owned| {
                 filter.environment.as_ref().is_none_or(|environment| owned.key.environment == *environment)
                     && filter.state.is_none_or(|state| owned.key.state(now) == state)
             }));
             match page.next {
                 Some(next) if keys.len() < filter.page_size && read < READ_AT_MOST => query.after = Some(next),
-                next => return Ok(KeyPage { keys, next }),
+                next => {
+                    self.with_last_use(&guard.realm.name, &mut keys).await?;
+                    return Ok(KeyPage { keys, next });
+                }
             }
         }
     }

@@ -129,5 +129,5 @@ impl<S: Store> App<S> {
 }
 
 fn owned(owner: &AccountRef, keys: Vec<KeyRecord>) -> Vec<OwnedKey> {
-    keys.into_iter().map(|key| OwnedKey { account: owner.account.clone(), key }).collect()
+    keys.into_iter().map(|key| OwnedKey::new(owner.account.clone(), key)).collect()
 }

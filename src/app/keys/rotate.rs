@@ -66,7 +66,7 @@ impl<S: Store> App<S> {
             )?;
             change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![key.id], now));
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
-                let owned = OwnedKey { account: owner.account, key };
+                let owned = OwnedKey::new(owner.account, key);
                 return Ok(Created { owned, secret: Some(secret), replaced: Vec::new() });
             }
         }

@@ -64,7 +64,7 @@ impl<S: Store> App<S> {
             let (change, key) =
                 update(&owner, &account, policy, &key, request.expected_version, patch, permit.actor(), now)?;
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
-                return Ok(OwnedKey { account: owner.account, key });
+                return Ok(OwnedKey::new(owner.account, key));
             }
         }
         Err(AppError::Contended)

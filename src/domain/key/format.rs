@@ -81,7 +81,9 @@ impl KeyFormat {
         if body.len() != self.body_length || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return false;
         }
-        let Some((covered, sum)) = text.split_at_checked(text.len().saturating_sub(CHECKSUM_LENGTH)) else { return false };
+        let Some((covered, sum)) = text.split_at_checked(text.len().saturating_sub(CHECKSUM_LENGTH)) else {
+            return false;
+        };
         sum.chars().eq(checksum(crc32fast::hash(covered.as_bytes())))
     }
 }
@@ -226,7 +228,9 @@ mod tests {
                 assert!(changed == key || !format().recognizes(&changed), "{changed}");
             }
         }
-        assert!(!format().recognizes(&key[..35]) && !format().recognizes(&format!("{key}0")) && !format().recognizes(""));
+        assert!(
+            !format().recognizes(&key[..35]) && !format().recognizes(&format!("{key}0")) && !format().recognizes("")
+        );
     }
 
     #[test]

@@ -30,10 +30,15 @@ pub enum LifecycleError {
     #[error("the expiry must be at most {} seconds away in this realm", .0.as_secs())]
     ExpiryTooFar(Duration),
     /// The realm allows only so many active keys.
-    #[error("this account has {0} active keys in this environment, which is the most that the realm allows: revoke one first")]
+    #[error(
+        "this account has {0} active keys in this environment, which is the most that the realm allows: revoke one first"
+    )]
     TooManyKeys(usize),
     /// Too many secrets of a key work at once.
-    #[error("{} secrets of this key work already: wait until one retires, or rotate with a grace of 0", Limits::WORKING_SECRETS)]
+    #[error(
+        "{} secrets of this key work already: wait until one retires, or rotate with a grace of 0",
+        Limits::WORKING_SECRETS
+    )]
     TooManySecrets,
     /// The account's status forbids it.
     #[error("the account is not active")]

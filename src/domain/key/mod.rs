@@ -5,12 +5,13 @@ mod format;
 mod idempotency;
 mod lifecycle;
 mod record;
+mod usage;
 
 pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester, RecordMac, SecretRing, ServerSecret};
 pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint};
 pub use idempotency::{IdempotencyRecord, Repeat, Repeatable};
 pub use lifecycle::{
-    Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, revoke, rekey, rotate,
-    update,
+    Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, rekey, revoke, rotate, update,
 };
 pub use record::{KeyRecord, KeySecret, KeySnapshot, KeyState, Limits, Revocation};
+pub use usage::{KeyUse, LastUse, PendingUse};

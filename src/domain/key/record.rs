@@ -1,6 +1,6 @@
 //! A key's record.
 
-use super::{Digest, DigestScheme};
+use super::{Digest, DigestScheme, PendingUse};
 use crate::domain::{
     account::Account,
     id::{AccountRef, Environment, KeyId, Scope},
@@ -153,6 +153,8 @@ pub struct KeySnapshot {
     pub key: KeyRecord,
     /// When the store last confirmed that this still holds.
     pub confirmed: LatestTicks,
+    /// When the key was last let through, until that is written.
+    pub pending_use: PendingUse,
     /// The store's own mark of the state that was read; see the port's `charge`.
     pub stamp: u64,
 }

@@ -38,7 +38,11 @@ impl WindowModel {
             let mut leaving: Vec<u64> = self.admitted.iter().map(|(bucket, _)| self.leaves(*bucket)).collect();
             leaving.sort_unstable();
             let fits = |at: &u64| self.used_at(*at).saturating_add(u64::from(cost)) <= u64::from(self.limit);
-            leaving.into_iter().filter(|at| *at > now.as_micros()).find(fits).map(|at| at.saturating_sub(now.as_micros()))
+            leaving
+                .into_iter()
+                .filter(|at| *at > now.as_micros())
+                .find(fits)
+                .map(|at| at.saturating_sub(now.as_micros()))
         };
         Reading {
             admits,

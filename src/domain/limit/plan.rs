@@ -63,7 +63,12 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// When the subject lacks what the limit counts per.
-    pub fn add(&mut self, environment: &Environment, rule: &'a LimitRule, subject: &Subject<'_>) -> Result<(), MissingPart> {
+    pub fn add(
+        &mut self,
+        environment: &Environment,
+        rule: &'a LimitRule,
+        subject: &Subject<'_>,
+    ) -> Result<(), MissingPart> {
         let of_account = rule.per.iter().any(|part| matches!(part, Part::Account | Part::TargetAccount | Part::Key));
         let account = self.account.clone();
         let home = match &account {
@@ -80,8 +85,7 @@ impl<'a> Plan<'a> {
         self.names.extend_from_slice(&rule.shape.bucket_us().to_be_bytes());
         self.names.extend_from_slice(&rule.shape.buckets().to_be_bytes());
         for part in &rule.per {
-            self.put_part(*part, subject)
-                .ok_or_else(|| MissingPart { limit: rule.name.to_string(), part: *part })?;
+            self.put_part(*part, subject).ok_or_else(|| MissingPart { limit: rule.name.to_string(), part: *part })?;
         }
         self.items.push(PlanItem { rule, of_account, name: start..self.names.len() });
         Ok(())

@@ -6,7 +6,7 @@ mod scopes;
 mod set;
 
 pub use operations::{CanonicalPath, Matched, Operation, OperationSet, Operations, PathError, RouteError};
-pub use policy::{AccountPolicy, EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull};
+pub use policy::{AccountPolicy, EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull, ceil_seconds};
 pub use scopes::{ScopeRule, Scopes};
 pub use set::Realms;
 
@@ -73,9 +73,12 @@ impl Realm {
     /// whose checksum proves it, goes before legacy ones.
     #[must_use]
     pub fn recognize(&self, key: &str) -> Option<TextForm<'_>> {
-        let own = self.environments.iter().enumerate().find(|(_, rules)| rules.format.recognizes(key)).map(
-            |(environment, rules)| TextForm { environment, prefix: rules.format.prefix(), legacy: None },
-        );
+        let own = self
+            .environments
+            .iter()
+            .enumerate()
+            .find(|(_, rules)| rules.format.recognizes(key))
+            .map(|(environment, rules)| TextForm { environment, prefix: rules.format.prefix(), legacy: None });
         own.or_else(|| {
             let mut legacy = self.legacy_formats.iter();
             legacy.find(|(_, format)| format.recognizes(key)).map(|(environment, format)| TextForm {

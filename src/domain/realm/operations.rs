@@ -1,7 +1,7 @@
 //! Operations: named classes of requests, matched by method and path template or by gRPC method.
 
 use crate::domain::id::Scope;
-use matchit::Router;
+use matchit::{InsertError, Router};
 use std::{collections::HashMap, fmt, sync::Arc};
 
 /// A named class of requests.
@@ -36,9 +36,12 @@ pub enum RouteError {
     /// Not of the form `METHOD /path`.
     #[error("must be `METHOD /path`, with `*` for any method, `{{name}}` for one segment and `{{*name}}` for the rest")]
     Form,
-    /// The template is not legal or clashes with another.
-    #[error("{0}")]
-    Template(String),
+    /// The path is not a legal template.
+    #[error("must hold at most one `{{name}}` in a segment, and `{{*name}}` only at the end")]
+    Template,
+    /// Some request would match this route and another one alike.
+    #[error("clashes with the route `{0}`: one request must never match two routes alike")]
+    Clash(String),
 }
 
 /// What a request matched.
@@ -70,14 +73,18 @@ impl Operations {
     pub fn route(&mut self, index: usize, route: &str) -> Result<(), RouteError> {
         let (method, path) = route.split_once(' ').ok_or(RouteError::Form)?;
         let legal_method = method == "*" || (!method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase()));
-        if !legal_method || !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+        let legal_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
+        if !legal_method || !legal_path {
             return Err(RouteError::Form);
         }
         let router = match method {
             "*" => &mut self.any_method,
             method => self.by_method.entry(method.to_owned()).or_default(),
         };
-        router.insert(path, index).map_err(|error| RouteError::Template(error.to_string()))
+        router.insert(path, index).map_err(|error| match error {
+            InsertError::Conflict { with } => RouteError::Clash(with),
+            _ => RouteError::Template,
+        })
     }
 
     /// The operation that takes what no route matches.
@@ -153,7 +160,9 @@ pub enum PathError {
     #[error("must be printable ASCII; percent-encode anything else")]
     Characters,
     /// Can be understood in two ways.
-    #[error("must be in canonical form: no `.` or `..` segment, no empty segment, no backslash, and no percent-encoded `/`, `\\`, `.` or control character")]
+    #[error(
+        "must be in canonical form: no `.` or `..` segment, no empty segment, no backslash, and no percent-encoded `/`, `\\`, `.` or control character"
+    )]
     Ambiguous,
 }
 
@@ -213,8 +222,11 @@ mod tests {
     #[test]
     fn the_very_method_goes_before_any_method_and_the_default_comes_last() {
         let mut operations = Operations::default();
-        let (read, write, rest) =
-            (operations.add(operation("read"), false), operations.add(operation("write"), false), operations.add(operation("rest"), true));
+        let (read, write, rest) = (
+            operations.add(operation("read"), false),
+            operations.add(operation("write"), false),
+            operations.add(operation("rest"), true),
+        );
         operations.route(read, "GET /v1/accounts/{account}/leads").unwrap();
         operations.route(write, "* /v1/accounts/{account}/{*path}").unwrap();
         let at = |method: &str, path: &'static str| {
@@ -241,7 +253,26 @@ mod tests {
         for path in ["/", "/v1", "/v1/", "/v1/a%20b", "/pkg.Service/Method", "/a/b?c=/../d"] {
             assert!(CanonicalPath::new(path).is_ok(), "{path}");
         }
-        for path in ["", "v1", "//", "/a//b", "/a/../b", "/./a", "/a/..", "/a%2fb", "/a%2Fb", "/%2e%2e/b", "/a\\b", "/a%5cb", "/a%00", "/a%", "/a%zz", "/a%252f", "/ä", "/a b"] {
+        for path in [
+            "",
+            "v1",
+            "//",
+            "/a//b",
+            "/a/../b",
+            "/./a",
+            "/a/..",
+            "/a%2fb",
+            "/a%2Fb",
+            "/%2e%2e/b",
+            "/a\\b",
+            "/a%5cb",
+            "/a%00",
+            "/a%",
+            "/a%zz",
+            "/a%252f",
+            "/ä",
+            "/a b",
+        ] {
             assert!(CanonicalPath::new(path).is_err(), "{path}");
         }
     }

@@ -1,11 +1,6 @@
 //! A realm's rules for its keys, and how it tells limits to the end client.
 
-use crate::domain::{
-    id::Environment,
-    key::KeyFormat,
-    limit::LimitOutcome,
-    time::Timestamp,
-};
+use crate::domain::{id::Environment, key::KeyFormat, limit::LimitOutcome, time::Timestamp};
 use std::time::Duration;
 
 /// One environment of a realm.
@@ -78,12 +73,7 @@ pub enum ResetForm {
 
 impl RateHeaders {
     /// The headers that describe `outcome`.
-    pub fn render<'a>(
-        &'a self,
-        outcome: &LimitOutcome<'_>,
-        now: Timestamp,
-        mut put: impl FnMut(&'a str, String),
-    ) {
+    pub fn render<'a>(&'a self, outcome: &LimitOutcome<'_>, now: Timestamp, mut put: impl FnMut(&'a str, String)) {
         let rule = outcome.rule;
         if let Some(name) = &self.limit {
             put(name, rule.limit.to_string());

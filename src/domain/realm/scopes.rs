@@ -75,8 +75,14 @@ mod tests {
 
     #[test]
     fn a_scope_grants_what_it_contains_and_nothing_else_even_in_a_circle() {
-        let rule = |name, implies: &[&str]| ScopeRule { name: scope(name), implies: implies.iter().map(|s| scope(s)).collect() };
-        let scopes = Scopes::new(&[rule("admin", &["write"]), rule("write", &["read"]), rule("read", &["read"]), rule("other", &[])], vec![]);
+        let rule = |name, implies: &[&str]| ScopeRule {
+            name: scope(name),
+            implies: implies.iter().map(|s| scope(s)).collect(),
+        };
+        let scopes = Scopes::new(
+            &[rule("admin", &["write"]), rule("write", &["read"]), rule("read", &["read"]), rule("other", &[])],
+            vec![],
+        );
         assert!(scopes.grant(&[scope("admin")], &scope("read")) && scopes.grant(&[scope("read")], &scope("read")));
         assert!(!scopes.grant(&[scope("read")], &scope("write")) && !scopes.grant(&[scope("other")], &scope("read")));
         assert!(!scopes.grant(&[scope("gone")], &scope("gone")) && !scopes.grant(&[], &scope("read")));

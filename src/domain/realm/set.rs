@@ -1,31 +1,33 @@
-//! All realms of a server, by name.
+//! The realms that one server serves.
 
 use super::Realm;
-use crate::domain::id::RealmName;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-/// The realms of a server.
+/// Realms by name. Small and read on every request, so it is a sorted list.
 #[derive(Debug, Clone, Default)]
-pub struct Realms(BTreeMap<RealmName, Arc<Realm>>);
+pub struct Realms(Vec<Arc<Realm>>);
 
 impl Realms {
-    /// The built-in realm whose keys manage all others.
-    pub const MANAGEMENT: &'static str = "keygate";
+    /// The name of the built-in realm, whose keys manage the others.
+    pub const BUILT_IN: &'static str = "keygate";
 
-    /// A set of these realms. Of two with the same name, the later stays.
+    /// The set of these realms. Of two with the same name, which the configuration never lets through, the first stays.
     #[must_use]
-    pub fn new(realms: impl IntoIterator<Item = Realm>) -> Self {
-        Self(realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect())
+    pub fn new(mut realms: Vec<Realm>) -> Self {
+        realms.sort_by(|a, b| a.name.cmp(&b.name));
+        realms.dedup_by(|later, earlier| later.name == earlier.name);
+        Self(realms.into_iter().map(Arc::new).collect())
     }
 
     /// The realm of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Realm>> {
-        self.0.get(name)
+        let at = self.0.binary_search_by(|realm| realm.name.as_str().cmp(name)).ok()?;
+        self.0.get(at)
     }
 
-    /// All realms, in the order of their names.
+    /// All realms, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Realm>> {
-        self.0.values()
+        self.0.iter()
     }
 }

@@ -1,0 +1,79 @@
+//! When keys were last used: noted on the hot path, kept in a bounded queue, written in batches.
+
+use super::{error::AppError, house::App, keys::OwnedKey, ports::Store};
+use crate::domain::{
+    id::{AccountId, AccountRef, KeyId, RealmName},
+    key::{KeySnapshot, KeyUse, LastUse},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Keys that were used since the last batch. Full: later ones are noted at their next use.
+#[derive(Default)]
+pub struct UseQueue(Mutex<Vec<Arc<KeySnapshot>>>);
+
+impl UseQueue {
+    /// Keys that wait to be written, at most.
+    const CAPACITY: usize = 100_000;
+    /// Keys written in one batch, at most.
+    const BATCH: usize = 1_000;
+
+    /// Notes a use. Only the first use of a key since it was last written touches the queue.
+    pub(super) fn note(&self, key: &Arc<KeySnapshot>, last: LastUse) {
+        if !key.pending_use.note(last) {
+            return;
+        }
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() < Self::CAPACITY {
+            queue.push(Arc::clone(key));
+        } else {
+            key.pending_use.take();
+        }
+    }
+
+    fn take(&self) -> Vec<Arc<KeySnapshot>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: Store> App<S> {
+    /// Writes what was noted since the last call. What cannot be written is given up: it is told to nobody as a fact.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn write_uses(&self) -> Result<(), AppError> {
+        let used: Vec<KeyUse> = self
+            .house
+            .uses
+            .take()
+            .into_iter()
+            .filter_map(|key| {
+                key.pending_use.take().map(|last| KeyUse { owner: key.owner.clone(), key: key.key.id, last })
+            })
+            .collect();
+        for batch in used.chunks(UseQueue::BATCH) {
+            self.store.note_uses(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds to keys when they were last used.
+    pub(super) async fn with_last_use(&self, realm: &RealmName, keys: &mut [OwnedKey]) -> Result<(), AppError> {
+        let mut by_account: BTreeMap<AccountId, Vec<usize>> = BTreeMap::new();
+        for (at, owned) in keys.iter().enumerate() {
+            by_account.entry(owned.account.clone()).or_default().push(at);
+        }
+        for (account, places) in by_account {
+            let ids: Vec<KeyId> = places.iter().filter_map(|at| keys.get(*at)).map(|owned| owned.key.id).collect();
+            let owner = AccountRef { realm: realm.clone(), account };
+            for (at, last) in places.into_iter().zip(self.store.read_uses(&owner, &ids).await?) {
+                if let Some(owned) = keys.get_mut(at) {
+                    owned.last_use = last;
+                }
+            }
+        }
+        Ok(())
+    }
+}

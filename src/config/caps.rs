@@ -1,0 +1,32 @@
+//! How much a configuration may hold. These numbers stand here and in `docs/realms.md`, nowhere else.
+
+/// Bytes of one configuration file.
+pub const FILE_BYTES: u64 = 1_048_576;
+/// Realms of one server, beside the built-in one.
+pub const REALMS: usize = 256;
+/// Environments of a realm.
+pub const ENVIRONMENTS: usize = 16;
+/// Places where a realm's requests may carry the credential.
+pub const CREDENTIALS: usize = 8;
+/// Scopes of a realm.
+pub const SCOPES: usize = 64;
+/// Operations of a realm.
+pub const OPERATIONS: usize = 256;
+/// Routes of an operation, and gRPC methods of an operation.
+pub const ROUTES: usize = 64;
+/// Limits of a realm.
+pub const LIMITS: usize = 64;
+/// Rows of a realm's error table.
+pub const ERRORS: usize = 64;
+/// Headers of one error.
+pub const ERROR_HEADERS: usize = 16;
+/// Formats of keys made elsewhere.
+pub const LEGACY_FORMATS: usize = 16;
+/// Bytes of an error's body template.
+pub const BODY_BYTES: usize = 16_384;
+/// Bytes of an error's message, and of a header's value.
+pub const MESSAGE_BYTES: usize = 1_024;
+/// Bytes of a realm's title.
+pub const TITLE_BYTES: usize = 128;
+/// Bytes of a realm file's names for operations, limits and error codes.
+pub const NAME_BYTES: usize = 64;

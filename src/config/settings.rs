@@ -1,0 +1,248 @@
+//! The server's settings: a plain value with a default for everything, so that a file, the environment or a flag may each
+//! set what it likes.
+
+mod read;
+
+use super::{mistake::Mistakes, sources};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How a server is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where it keeps what is its own.
+    pub data_dir: PathBuf,
+    /// Which realms it serves.
+    pub realms: RealmFiles,
+    /// Worker threads, 1 to 256; absent: one for each core.
+    pub threads: Option<usize>,
+    /// Where keys and counters are kept.
+    pub store: StoreSettings,
+    /// The server secrets; see [`Settings::secrets_path`].
+    pub secrets_file: PathBuf,
+    /// Where the first operator key is written; see [`Settings::operator_key_path`].
+    pub operator_key_file: PathBuf,
+    /// What is kept in memory.
+    pub cache: CacheSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// What one server takes on.
+    pub limits: LoadSettings,
+}
+
+/// Which realms a server serves, beside the built-in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RealmFiles {
+    /// The five that come with keygate.
+    Shipped,
+    /// These files, and the `*.toml` files of these directories.
+    Paths(Vec<PathBuf>),
+}
+
+/// Where keys and counters are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Which store.
+    pub kind: StoreKind,
+    /// How Redis is used, if it is.
+    pub redis: RedisSettings,
+}
+
+/// The kinds of stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In the data directory.
+    Embedded,
+    /// A Redis or Valkey server.
+    Redis,
+}
+
+/// How Redis is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// Where it is.
+    pub url: RedisUrl,
+    /// How long one decision waits for it, 1 ms to 1 s.
+    pub deadline: Duration,
+    /// How long connecting may take, 10 ms to 30 s.
+    pub connect_timeout: Duration,
+    /// Start although it may evict keys.
+    pub allow_eviction: bool,
+    /// Start although it keeps nothing on disk.
+    pub allow_no_persistence: bool,
+}
+
+/// The address of a Redis server. It may hold a password, so it cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+/// What is kept in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Keys, 1,000 to 10,000,000.
+    pub keys: usize,
+    /// Digests that lead nowhere, 1,000 to 10,000,000.
+    pub unknown_keys: usize,
+    /// How long such a digest is remembered, 0 to 1 minute.
+    pub unknown_ttl: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// From which level on.
+    pub level: LogLevel,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// Also what should be looked at.
+    Warn,
+    /// Also what happens.
+    Info,
+    /// Also how.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What one server takes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadSettings {
+    /// Requests in work at a time, 1 to 1,000,000.
+    pub concurrent_requests: usize,
+    /// Requests in work at a time on one connection, 1 to 65,536.
+    pub streams_per_connection: u32,
+    /// How long a request may take, 10 ms to 5 minutes.
+    pub request_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
+            data_dir: PathBuf::from("keygate-data"),
+            realms: RealmFiles::Shipped,
+            threads: None,
+            store: StoreSettings {
+                kind: StoreKind::Embedded,
+                redis: RedisSettings {
+                    url: RedisUrl("redis://127.0.0.1:6379/0".to_owned()),
+                    deadline: Duration::from_millis(50),
+                    connect_timeout: Duration::from_secs(2),
+                    allow_eviction: false,
+                    allow_no_persistence: false,
+                },
+            },
+            secrets_file: PathBuf::from("secrets"),
+            operator_key_file: PathBuf::from("operator.key"),
+            cache: CacheSettings { keys: 200_000, unknown_keys: 100_000, unknown_ttl: Duration::from_secs(1) },
+            log: LogSettings { level: LogLevel::Info, format: LogFormat::Text },
+            limits: LoadSettings {
+                concurrent_requests: 4_096,
+                streams_per_connection: 256,
+                request_timeout: Duration::from_secs(10),
+            },
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a settings file. Relative paths in it are taken from its directory.
+    ///
+    /// # Errors
+    /// With every mistake of the file.
+    pub fn load(path: &Path) -> Result<Self, Mistakes> {
+        let mut mistakes = Vec::new();
+        let source = sources::read(path, &mut mistakes);
+        match source {
+            Some(source) => Self::parse(&source.file, &source.text, path.parent().unwrap_or(Path::new(""))),
+            None => Mistakes::unless_none(mistakes, None),
+        }
+    }
+
+    /// Reads settings from a text. `file_name` only serves in messages; relative paths are taken from `base`.
+    ///
+    /// # Errors
+    /// With every mistake of the text.
+    pub fn parse(file_name: &str, text: &str, base: &Path) -> Result<Self, Mistakes> {
+        read::settings(file_name, text, base)
+    }
+
+    /// Where the server secrets are: `secrets_file`, in the data directory unless it is absolute.
+    #[must_use]
+    pub fn secrets_path(&self) -> PathBuf {
+        self.data_dir.join(&self.secrets_file)
+    }
+
+    /// Where the first operator key is written: `operator_key_file`, in the data directory unless it is absolute.
+    #[must_use]
+    pub fn operator_key_path(&self) -> PathBuf {
+        self.data_dir.join(&self.operator_key_file)
+    }
+}
+
+impl RedisUrl {
+    /// What is allowed, in words.
+    pub const ALLOWED: &'static str = "`redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`";
+
+    /// Checks the form of an address; whether anyone answers there shows when it is used.
+    ///
+    /// # Errors
+    /// Says what is allowed, and nothing of `text`.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let plain = text.len() <= 1_024 && text.bytes().all(|b| b.is_ascii_graphic());
+        let rest = ["redis://", "valkey://", "unix:///"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let whole = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        if plain && whole { Ok(Self(text.to_owned())) } else { Err(Self::ALLOWED) }
+    }
+
+    /// The address itself: for connecting, and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisUrl(…)")
+    }
+}
+
+impl LogLevel {
+    /// Every level.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The name used in the settings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The settings file.
+
+use super::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind};
+use crate::config::{
+    caps,
+    mistake::Mistakes,
+    reader::{Table, Value},
+    report::Report,
+};
+use std::{
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const KEYS: &[&str] =
+    &["listen", "data_dir", "realms", "threads", "store", "secrets", "operator", "cache", "log", "limits"];
+const SHIPPED: &str = "shipped";
+const ALL_CORES: &str = "all-cores";
+const CACHED: RangeInclusive<u64> = 1_000..=10_000_000;
+
+pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistakes> {
+    let report = Report::new(file, text);
+    let (document, syntax) = report.parse();
+    let root = Table::root(&report, &document, KEYS);
+    let mut settings = Settings::default();
+    settings.data_dir = base.join(settings.data_dir);
+    server(&root, base, &mut settings);
+    store(&root, &mut settings);
+    files(&root, &mut settings);
+    running(&root, &mut settings);
+    drop(document);
+    Mistakes::unless_none(report.finish(syntax), Some(settings))
+}
+
+/// Sets what the file sets.
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
+    let listen = root.get("listen").and_then(|value| {
+        let allowed = "must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"";
+        value.parsed(|text| text.parse::<SocketAddr>().map_err(|_| allowed))
+    });
+    set(&mut settings.listen, listen);
+    set(&mut settings.data_dir, root.get("data_dir").and_then(|value| path(&value)).map(|path| base.join(path)));
+    set(&mut settings.realms, root.get("realms").and_then(|value| realms(&value, base)));
+    set(&mut settings.threads, root.get("threads").and_then(|value| threads(&value)));
+}
+
+fn path(value: &Value<'_>) -> Option<PathBuf> {
+    value.line(4_096).map(PathBuf::from)
+}
+
+fn realms(value: &Value<'_>, base: &Path) -> Option<RealmFiles> {
+    if value.is_text() {
+        return value.word(&[(SHIPPED, ())]).map(|()| RealmFiles::Shipped);
+    }
+    let items = value.list(caps::REALMS)?;
+    if items.is_empty() {
+        value.wrong("is empty", "must name files or directories, or be \"shipped\"");
+    }
+    Some(RealmFiles::Paths(items.iter().filter_map(path).map(|path| base.join(path)).collect()))
+}
+
+fn threads(value: &Value<'_>) -> Option<Option<usize>> {
+    if value.is_text() {
+        return value.word(&[(ALL_CORES, None)]);
+    }
+    usize::try_from(value.number(1..=256)?).ok().map(Some)
+}
+
+fn store(root: &Table<'_>, settings: &mut Settings) {
+    let Some(table) = root.table("store", &["kind", "redis"]) else { return };
+    let kinds = [("embedded", StoreKind::Embedded), ("redis", StoreKind::Redis)];
+    set(&mut settings.store.kind, table.get("kind").and_then(|value| value.word(&kinds)));
+    let redis = &mut settings.store.redis;
+    const REDIS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
+    let Some(table) = table.table("redis", REDIS) else { return };
+    let url = table.get("url").and_then(|value| {
+        // The text may hold a password: no message repeats it.
+        let url = RedisUrl::new(value.text()?);
+        url.map_err(|allowed| value.wrong("is not the address of a Redis server", format!("must be {allowed}"))).ok()
+    });
+    set(&mut redis.url, url);
+    let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
+    set(&mut redis.deadline, table.get("deadline").and_then(|value| value.duration(millisecond..=second)));
+    let connecting = Duration::from_millis(10)..=Duration::from_secs(30);
+    set(&mut redis.connect_timeout, table.get("connect_timeout").and_then(|value| value.duration(connecting)));
+    set(&mut redis.allow_eviction, table.get("allow_eviction").and_then(|value| value.truth()));
+    set(&mut redis.allow_no_persistence, table.get("allow_no_persistence").and_then(|value| value.truth()));
+}
+
+fn files(root: &Table<'_>, settings: &mut Settings) {
+    let secrets = root.table("secrets", &["file"]).and_then(|table| table.get("file"));
+    set(&mut settings.secrets_file, secrets.and_then(|value| path(&value)));
+    let operator = root.table("operator", &["key_file"]).and_then(|table| table.get("key_file"));
+    set(&mut settings.operator_key_file, operator.and_then(|value| path(&value)));
+}
+
+fn running(root: &Table<'_>, settings: &mut Settings) {
+    let count = |value: Value<'_>, range| usize::try_from(value.number(range)?).ok();
+    if let Some(table) = root.table("cache", &["keys", "unknown_keys", "unknown_ttl"]) {
+        let cache = &mut settings.cache;
+        set(&mut cache.keys, table.get("keys").and_then(|value| count(value, CACHED)));
+        set(&mut cache.unknown_keys, table.get("unknown_keys").and_then(|value| count(value, CACHED)));
+        let remembered = Duration::ZERO..=Duration::from_secs(60);
+        set(&mut cache.unknown_ttl, table.get("unknown_ttl").and_then(|value| value.duration(remembered)));
+    }
+    if let Some(table) = root.table("log", &["level", "format"]) {
+        let levels = LogLevel::ALL.map(|level| (level.name(), level));
+        set(&mut settings.log.level, table.get("level").and_then(|value| value.word(&levels)));
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        set(&mut settings.log.format, table.get("format").and_then(|value| value.word(&formats)));
+    }
+    if let Some(table) = root.table("limits", &["concurrent_requests", "streams_per_connection", "request_timeout"]) {
+        let limits = &mut settings.limits;
+        let concurrent = table.get("concurrent_requests").and_then(|value| count(value, 1..=1_000_000));
+        set(&mut limits.concurrent_requests, concurrent);
+        let streams = table.get("streams_per_connection");
+        let streams = streams.and_then(|value| u32::try_from(value.number(1..=65_536)?).ok());
+        set(&mut limits.streams_per_connection, streams);
+        let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
+        set(&mut limits.request_timeout, table.get("request_timeout").and_then(|value| value.duration(lasting)));
+    }
+}

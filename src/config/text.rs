@@ -1,0 +1,124 @@
+//! Small texts of a configuration: durations, numbers for people, quoting, and what a misspelt word may have meant.
+
+use std::time::Duration;
+
+/// What a duration may look like, in words.
+pub const DURATION: &str = "a whole number and a unit, `ms`, `s`, `m` (minutes), `h` or `d`, such as \"90s\"";
+
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Reads a duration such as `250ms`, `90s`, `1m`, `24h` or `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*millis).map(Duration::from_millis)
+}
+
+/// Writes a duration in the largest unit that holds it whole.
+pub fn show_duration(span: Duration) -> String {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 {
+        return "0s".to_owned();
+    }
+    let largest = UNITS.iter().rev().find(|(_, size)| millis.is_multiple_of(*size));
+    largest.map_or_else(|| format!("{millis}ms"), |(name, size)| format!("{}{name}", millis / size))
+}
+
+/// Writes a number with its thousands apart: `1,000,000`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len().saturating_mul(2));
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && digits.len().saturating_sub(at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Quotes what was written, escaped and cut to a readable length.
+pub fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let cut = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
+    // `escape_debug` is made for string literals; inside backticks quotes need no escape.
+    format!("`{}{cut}`", shown.replace("\\\"", "\"").replace("\\'", "'"))
+}
+
+/// Lists words for people: `a`, `b` and `c`.
+pub fn listed<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match words.split_last() {
+        None => "nothing".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// The word that was probably meant, if one is close.
+pub fn closest<'w>(written: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    const LONGEST: usize = 64;
+    if written.len() > LONGEST {
+        return None;
+    }
+    let near = words.into_iter().filter(|word| word.len() <= LONGEST).map(|word| (distance(written, word), word));
+    let enough = (written.chars().count() / 3).clamp(1, 3);
+    near.filter(|(distance, _)| *distance <= enough).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+}
+
+/// What is allowed, with the word that was probably meant in front.
+pub fn allowed_words<'w>(written: &str, words: impl IntoIterator<Item = &'w str> + Clone) -> String {
+    let meant = closest(written, words.clone()).map(|word| format!("did you mean `{word}`? ")).unwrap_or_default();
+    let mut count = words.clone().into_iter();
+    let verb = if count.next().is_some() && count.next().is_some() { "allowed are" } else { "allowed is" };
+    format!("{meant}{verb} {}", listed(words))
+}
+
+/// Edits (insert, remove, replace a character) that turn one word into the other, after Wagner and Fischer.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i.saturating_add(1)];
+        for ((y, above_left), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
+            let left = next.last().copied().unwrap_or_default();
+            let replaced = above_left.saturating_add(usize::from(x != *y));
+            next.push(replaced.min(above.saturating_add(1)).min(left.saturating_add(1)));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written() {
+        for (text, millis) in
+            [("250ms", 250), ("0s", 0), ("90s", 90_000), ("1m", 60_000), ("24h", 86_400_000), ("7d", 604_800_000)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "s", "1", "1 s", "-1s", "1.5s", "1S", "1w", "1µs", "99999999999999999999s", "18446744073709551615d"]
+        {
+            assert_eq!(duration(text), None, "{text}");
+        }
+        for text in ["250ms", "0s", "90s", "1m", "1d", "36h"] {
+            assert_eq!(duration(text).map(show_duration).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_words_guessed() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(closest("scops", ["name", "scopes", "routes"]), Some("scopes"));
+        assert_eq!(closest("banana", ["name", "scopes", "routes"]), None);
+        assert_eq!(allowed_words("nam", ["name"]), "did you mean `name`? allowed is `name`");
+        assert_eq!(quoted("a`\"\n\u{1b}"), "`a`\"\\n\\u{1b}`");
+    }
+}

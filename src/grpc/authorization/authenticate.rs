@@ -1,0 +1,144 @@
+//! Messages of `Authenticate`, and the use case between them.
+
+use super::AuthorizationService;
+use crate::{
+    app::{
+        authenticate::{AuthenticateRequest, Decision, Presented, Verdict},
+        error::AppError,
+        house::Guarded,
+        ports::Store,
+    },
+    domain::{
+        id::AccountId,
+        realm::{CanonicalPath, Realm},
+        secret::Secret,
+    },
+    grpc::{fields::Fields, render},
+    proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
+};
+
+/// Header lines in one request, at most.
+const HEADER_LINES: usize = 128;
+/// Bytes of all header lines together, at most.
+const HEADER_BYTES: usize = 32 * 1_024;
+/// Bytes of an HTTP method, at most.
+const METHOD_BYTES: usize = 32;
+
+pub(super) async fn handle<S: Store>(
+    service: &AuthorizationService<S>,
+    message: &v1::AuthenticateRequest,
+) -> Result<v1::AuthenticateResponse, AppError> {
+    let app = &service.decisions;
+    let guard = app.house.realm(&message.realm)?;
+    let request = read(&guard.realm, message)?;
+    let mut decision = app.authenticate(guard, &request).await?;
+    if let Some(work) = decision.rekey.take() {
+        service.rekey_later(work);
+    }
+    log(guard, &decision);
+    Ok(write(guard, decision))
+}
+
+fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<AuthenticateRequest<'m>, AppError> {
+    let mut fields = Fields::default();
+    let presented = match &message.credential {
+        None => Presented::Nothing,
+        Some(Credential::ApiKey(key)) => {
+            if key.len() > Secret::MAX_BYTES {
+                fields.wrong("api_key", format_args!("must be at most {} bytes", Secret::MAX_BYTES));
+            }
+            Presented::Key(key)
+        }
+        Some(Credential::Headers(headers)) => {
+            let lines = &headers.entries;
+            let bytes: usize = lines.iter().map(|line| line.name.len().saturating_add(line.value.len())).sum();
+            if lines.len() > HEADER_LINES || bytes > HEADER_BYTES {
+                fields.wrong("headers", format_args!("must be at most {HEADER_LINES} lines and {HEADER_BYTES} bytes"));
+            }
+            Presented::Headers(lines.iter().map(|line| (line.name.as_str(), line.value.as_str())).collect())
+        }
+    };
+    let request = match (message.method.as_str(), message.path.as_str()) {
+        ("", "") => None,
+        ("", _) => {
+            fields.wrong("method", "is needed where there is a path");
+            None
+        }
+        (_, "") => {
+            fields.wrong("path", "is needed where there is a method");
+            None
+        }
+        (method, path) => {
+            if method.len() > METHOD_BYTES || !method.bytes().all(|b| b.is_ascii_uppercase()) {
+                fields.wrong("method", format_args!("must be 1 to {METHOD_BYTES} of `A-Z`"));
+            }
+            fields.check("path", CanonicalPath::new(path)).map(|path| (method, path))
+        }
+    };
+    let environment = fields.environment("environment", &message.environment, realm);
+    let request = AuthenticateRequest {
+        presented,
+        request,
+        source_address: fields.address("source_address", &message.source_address),
+        account: fields.optional("account_id", &message.account_id, AccountId::new),
+        organization: fields.optional("organization_id", &message.organization_id, AccountId::new),
+        environment: environment.map(|(_, name)| name.clone()),
+        required_scopes: fields.scopes("required_scopes", &message.required_scopes, realm),
+        cost: fields.cost("cost", message.cost),
+        check_rate_limit: message.check_rate_limit,
+        explain: message.explain,
+    };
+    fields.finish(Some(request))
+}
+
+fn write(guard: &Guarded, decision: Decision<'_>) -> v1::AuthenticateResponse {
+    let realm = &guard.realm;
+    let outcome = match &decision.verdict {
+        Verdict::Allowed { key, target, operation } => {
+            let mut headers = Vec::with_capacity(5);
+            render::rate_headers(realm, &decision.limits, decision.now, &mut headers);
+            Outcome::Allowed(v1::Allowed {
+                key_id: key.key.id.to_string(),
+                name: key.key.name.clone(),
+                hint: key.key.hint().to_owned(),
+                environment: key.key.environment.to_string(),
+                account_id: key.owner.account.to_string(),
+                target_account_id: target.to_string(),
+                scopes: key.key.scopes.iter().map(ToString::to_string).collect(),
+                metadata: key.key.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+                operation: operation.map(|operation| operation.name.to_string()).unwrap_or_default(),
+                headers,
+            })
+        }
+        Verdict::Denied(denial) => Outcome::Denied(render::denied(realm, denial, &decision.limits, decision.now)),
+    };
+    let steps = decision.steps.into_iter();
+    v1::AuthenticateResponse {
+        outcome: Some(outcome),
+        limits: render::limit_states(&decision.limits),
+        data_age: Some(render::span(decision.data_age)),
+        degraded: decision.degraded,
+        explanation: steps
+            .map(|step| v1::ExplainStep { stage: step.stage.to_owned(), finding: step.finding })
+            .collect(),
+    }
+}
+
+/// One line a decision, with stable field names; costs nothing while the level is off.
+fn log(guard: &Guarded, decision: &Decision<'_>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let realm = guard.realm.name.as_str();
+    let degraded = decision.degraded;
+    match &decision.verdict {
+        Verdict::Allowed { key, .. } => {
+            let (key_id, account) = (key.key.id, &key.owner.account);
+            tracing::debug!(realm, %key_id, %account, degraded, decision = "allowed");
+        }
+        Verdict::Denied(denial) => {
+            let key_id = denial.key.as_ref().map(|key| key.key.id.to_string());
+            tracing::debug!(realm, key_id, degraded, decision = "denied", reason = denial.reason.name());
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Messages of `ManageKeys`, and the use cases between them.
+
+use super::keys::{KeyWriter, import_report, read_page_token};
+use crate::{
+    app::{
+        error::AppError,
+        house::{App, Guarded},
+        keys::{CreateKey, Expiry, KeyFilter, RevokeAccount, RevokeKey, RotateKey, UpdateKey},
+        manager::{Manager, Role},
+        ports::Store,
+    },
+    domain::{
+        id::AccountId,
+        key::{KeyState, Limits, Repeatable, StatePatch},
+        realm::Realm,
+    },
+    grpc::{authorization::import, fields::Fields, status},
+    proto::v1::{self, manage_keys_request::Operation, manage_keys_response::Result as Reply},
+};
+use prost::Message;
+use tonic::{Request, Response, Status, metadata::KeyAndValueRef};
+use tracing::Instrument;
+
+/// Keys on one page, unless the request says otherwise, and at most.
+const PAGE: (usize, usize) = (100, 1_000);
+
+/// Reads, permits and does one act, and logs it with its request id.
+pub(super) async fn handle<S: Store>(
+    app: &App<S>,
+    request: Request<v1::ManageKeysRequest>,
+) -> Result<Response<v1::ManageKeysResponse>, Status> {
+    let (metadata, _, message) = request.into_parts();
+    let request_id = request_id(app, metadata.get("x-request-id").and_then(|id| id.to_str().ok()));
+    let headers: Vec<(&str, &str)> = metadata
+        .iter()
+        .filter_map(|entry| match entry {
+            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
+            KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),
+        })
+        .collect();
+    let act = act_name(message.operation.as_ref());
+    let span = tracing::info_span!("manage_keys", request_id, realm = message.realm, act);
+    let done = async {
+        let manager = app.manager(headers).await?;
+        manage(app, &manager, message).await
+    };
+    let outcome = done.instrument(span.clone()).await;
+    span.in_scope(|| match &outcome {
+        Ok(_) => tracing::info!("done"),
+        Err(error) => tracing::info!(%error, "not done"),
+    });
+    let mut reply = outcome.map(Response::new).map_err(|error| status(&error));
+    let echoed = match &mut reply {
+        Ok(reply) => reply.metadata_mut(),
+        Err(status) => status.metadata_mut(),
+    };
+    if let Ok(value) = request_id.parse() {
+        echoed.insert("x-request-id", value);
+    }
+    reply
+}
+
+async fn manage<S: Store>(
+    app: &App<S>,
+    manager: &Manager,
+    message: v1::ManageKeysRequest,
+) -> Result<v1::ManageKeysResponse, AppError> {
+    let guard = app.house.realm(&message.realm)?;
+    let realm: &Realm = &guard.realm;
+    let operation =
+        message.operation.ok_or_else(|| AppError::invalid("operation", "must be one of the acts on keys"))?;
+    let permit = |role| manager.permit(role, &realm.name);
+    let writer = KeyWriter { realm, now: app.house.clock.now() };
+    let reply = match operation {
+        Operation::Create(create) => {
+            let permit = permit(Role::KeyManager)?;
+            Reply::Created(writer.created(app.create_key(permit, guard, &read_create(guard, create)?).await?))
+        }
+        Operation::Get(get) => {
+            let permit = permit(Role::Reader)?;
+            let mut fields = Fields::of("get.");
+            let key = fields.key_id("key_id", &get.key_id);
+            Reply::Key(writer.key(&app.get_key(permit, guard, fields.finish(key)?).await?))
+        }
+        Operation::List(list) => {
+            let permit = permit(Role::Reader)?;
+            Reply::Page(writer.page(&app.list_keys(permit, guard, &read_list(realm, &list)?).await?))
+        }
+        Operation::Update(update) => {
+            let permit = permit(Role::KeyManager)?;
+            Reply::Key(writer.key(&app.update_key(permit, guard, &read_update(realm, update)?).await?))
+        }
+        Operation::Rotate(rotate) => {
+            let permit = permit(Role::KeyManager)?;
+            Reply::Rotated(writer.created(app.rotate_key(permit, guard, &read_rotate(&rotate)?).await?))
+        }
+        Operation::Revoke(revoke) => {
+            let permit = permit(Role::Revoker)?;
+            Reply::Revoked(writer.revoked(&app.revoke_key(permit, guard, &read_revoke(&revoke)?).await?))
+        }
+        Operation::RevokeAccount(revoke) => {
+            let permit = permit(Role::Revoker)?;
+            let request = read_revoke_account(realm, &revoke)?;
+            Reply::Revoked(writer.revoked(&app.revoke_account(permit, guard, &request).await?))
+        }
+        Operation::Import(batch) => {
+            let permit = permit(Role::KeyManager)?;
+            let dry_run = batch.dry_run;
+            let verdicts = app.import_keys(permit, guard, import::read(realm, batch)?).await?;
+            Reply::Imported(import_report(&verdicts, dry_run))
+        }
+    };
+    Ok(v1::ManageKeysResponse { result: Some(reply) })
+}
+
+fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, AppError> {
+    let realm = &guard.realm;
+    let mut fields = Fields::of("create.");
+    let repeatable = read_repeatable(&mut fields, "create", &message.idempotency_key, &message);
+    let account = fields.account("account_id", &message.account_id);
+    let environment = fields.one_environment("environment", &message.environment, realm);
+    let name = fields.name("name", &message.name);
+    let mut scopes = fields.scopes("scopes", &message.scopes, realm);
+    if message.scopes.is_empty() {
+        scopes = realm.scopes.defaults().to_vec();
+    }
+    let metadata = fields.metadata("metadata", message.metadata);
+    let expiry = read_expiry(&mut fields, message.expires_at.as_ref(), message.expires_in.as_ref());
+    let expiry = expiry.unwrap_or(Expiry::Default);
+    let request = account.zip(environment).zip(name).map(|((account, (environment, _)), name)| CreateKey {
+        account,
+        environment,
+        name,
+        scopes,
+        metadata,
+        expiry,
+        repeatable,
+    });
+    fields.finish(request)
+}
+
+fn read_list(realm: &Realm, message: &v1::ListKeys) -> Result<KeyFilter, AppError> {
+    let mut fields = Fields::of("list.");
+    let state = match message.state() {
+        v1::KeyState::Unspecified if message.state != 0 => {
+            fields.wrong("state", "must be a state that this version knows");
+            None
+        }
+        v1::KeyState::Unspecified => None,
+        v1::KeyState::Active => Some(KeyState::Active),
+        v1::KeyState::Suspended => Some(KeyState::Suspended),
+        v1::KeyState::Expired => Some(KeyState::Expired),
+        v1::KeyState::Revoked => Some(KeyState::Revoked),
+    };
+    let page_size = match usize::try_from(message.page_size) {
+        Ok(0) => PAGE.0,
+        Ok(size) if size <= PAGE.1 => size,
+        _ => {
+            fields.wrong("page_size", format_args!("must be 1 to {}, or 0 for {}", PAGE.1, PAGE.0));
+            PAGE.0
+        }
+    };
+    let filter = KeyFilter {
+        account: fields.optional("account_id", &message.account_id, AccountId::new),
+        environment: fields.environment("environment", &message.environment, realm).map(|(_, name)| name.clone()),
+        state,
+        after: fields.optional("page_token", &message.page_token, read_page_token),
+        page_size,
+    };
+    fields.finish(Some(filter))
+}
+
+fn read_update(realm: &Realm, message: v1::UpdateKey) -> Result<UpdateKey, AppError> {
+    let mut fields = Fields::of("update.");
+    let key = fields.key_id("key_id", &message.key_id);
+    let state = match message.state() {
+        v1::KeyState::Active => Some(StatePatch::Resume),
+        v1::KeyState::Suspended => Some(StatePatch::Suspend),
+        v1::KeyState::Unspecified if message.state == 0 => None,
+        _ => {
+            fields.wrong("state", "must be ACTIVE to resume or SUSPENDED to suspend");
+            None
+        }
+    };
+    let mut expiry = read_expiry(&mut fields, message.expires_at.as_ref(), message.expires_in.as_ref());
+    if message.never_expires && expiry.replace(Expiry::Default).is_some() {
+        fields.wrong("never_expires", "must not stand beside another expiry");
+    }
+    let patch = message.metadata.unwrap_or_default();
+    let name = message.name.as_ref().and_then(|name| fields.name("name", name));
+    let scopes = message.scopes.as_ref().map(|list| fields.scopes("scopes", &list.scopes, realm));
+    let set_metadata = fields.metadata("metadata.set", patch.set);
+    let request = key.map(|key| UpdateKey {
+        key,
+        name,
+        scopes,
+        set_metadata,
+        remove_metadata: patch.remove,
+        expiry,
+        state,
+        expected_version: expected_version(message.expected_version),
+    });
+    fields.finish(request)
+}
+
+fn read_rotate(message: &v1::RotateKey) -> Result<RotateKey, AppError> {
+    let mut fields = Fields::of("rotate.");
+    let repeatable = read_repeatable(&mut fields, "rotate", &message.idempotency_key, message);
+    let grace = message.grace.as_ref().and_then(|grace| fields.span("grace", grace));
+    let expected_version = expected_version(message.expected_version);
+    let key = fields.key_id("key_id", &message.key_id);
+    fields.finish(key.map(|key| RotateKey { key, grace, expected_version, repeatable }))
+}
+
+fn read_revoke(message: &v1::RevokeKey) -> Result<RevokeKey, AppError> {
+    let mut fields = Fields::of("revoke.");
+    let key = fields.key_id("key_id", &message.key_id);
+    let reason = fields.text("reason", &message.reason, Limits::REASON);
+    let expected_version = expected_version(message.expected_version);
+    fields.finish(key.zip(reason).map(|(key, reason)| RevokeKey { key, reason, expected_version }))
+}
+
+fn read_revoke_account(realm: &Realm, message: &v1::RevokeAccountKeys) -> Result<RevokeAccount, AppError> {
+    let mut fields = Fields::of("revoke_account.");
+    let account = fields.account("account_id", &message.account_id);
+    let environment = fields.environment("environment", &message.environment, realm).map(|(_, name)| name.clone());
+    let reason = fields.text("reason", &message.reason, Limits::REASON);
+    fields.finish(account.zip(reason).map(|(account, reason)| RevokeAccount { account, environment, reason }))
+}
+
+fn read_expiry(
+    fields: &mut Fields,
+    at: Option<&prost_types::Timestamp>,
+    span: Option<&prost_types::Duration>,
+) -> Option<Expiry> {
+    match (at, span) {
+        (Some(_), Some(_)) => {
+            fields.wrong("expires_in", "must not stand beside `expires_at`");
+            None
+        }
+        (Some(at), None) => fields.instant("expires_at", at).map(Expiry::At),
+        (None, Some(span)) => fields.span("expires_in", span).map(Expiry::In),
+        (None, None) => None,
+    }
+}
+
+/// What recognizes the request when it comes again: its whole message, which is always encoded in the same way.
+pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message: &impl Message) -> Option<Repeatable> {
+    if key.is_empty() {
+        return None;
+    }
+    if key.len() > Limits::IDEMPOTENCY_KEY || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        fields.wrong(
+            "idempotency_key",
+            format_args!("must be 1 to {} printable ASCII characters", Limits::IDEMPOTENCY_KEY),
+        );
+        return None;
+    }
+    Some(Repeatable::new(act, key, [message.encode_to_vec().as_slice()]))
+}
+
+fn expected_version(version: u64) -> Option<u64> {
+    (version != 0).then_some(version)
+}
+
+fn act_name(operation: Option<&Operation>) -> &'static str {
+    match operation {
+        None => "none",
+        Some(Operation::Create(_)) => "create",
+        Some(Operation::Get(_)) => "get",
+        Some(Operation::List(_)) => "list",
+        Some(Operation::Update(_)) => "update",
+        Some(Operation::Rotate(_)) => "rotate",
+        Some(Operation::Revoke(_)) => "revoke",
+        Some(Operation::RevokeAccount(_)) => "revoke_account",
+        Some(Operation::Import(_)) => "import",
+    }
+}
+
+/// The caller's request id where it is legal, else a new one.
+fn request_id<S: Store>(app: &App<S>, given: Option<&str>) -> String {
+    let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    given.filter(legal).map_or_else(|| app.house.new_request_id(), ToOwned::to_owned)
+}

@@ -1,0 +1,76 @@
+//! `keygate.v1.Authorization`: our own dialect.
+
+mod authenticate;
+mod check_rate_limit;
+mod import;
+mod keys;
+mod manage;
+
+use super::status;
+use crate::{
+    app::{house::App, ports::Store},
+    proto::v1::{
+        AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, ManageKeysRequest,
+        ManageKeysResponse, authorization_server::Authorization,
+    },
+};
+use std::sync::Arc;
+use tokio::{runtime::Handle, sync::Semaphore};
+use tonic::{Request, Response, Status};
+
+/// The service. Decisions are made where the connection lives; management has a runtime of its own, so that a burst of
+/// acts never delays a decision.
+pub struct AuthorizationService<S> {
+    decisions: App<S>,
+    management: App<S>,
+    management_runtime: Handle,
+    rekeying: Arc<Semaphore>,
+}
+
+impl<S: Store> AuthorizationService<S> {
+    /// Keys that are re-keyed at the same time, at most; the others wait for their next use.
+    const REKEYING: usize = 16;
+
+    /// The service over the use cases; `management` runs on `management_runtime`.
+    #[must_use]
+    pub fn new(decisions: App<S>, management: App<S>, management_runtime: Handle) -> Self {
+        Self { decisions, management, management_runtime, rekeying: Arc::new(Semaphore::new(Self::REKEYING)) }
+    }
+
+    fn rekey_later(&self, work: crate::app::rekey::Rekey) {
+        let Ok(turn) = Arc::clone(&self.rekeying).try_acquire_owned() else { return };
+        let app = self.management.clone();
+        self.management_runtime.spawn(async move {
+            if let Err(error) = app.rekey(&work).await {
+                tracing::warn!(key_id = %work.key(), %error, "re-keying failed; the next use tries again");
+            }
+            drop(turn);
+        });
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Store> Authorization for AuthorizationService<S> {
+    async fn authenticate(
+        &self,
+        request: Request<AuthenticateRequest>,
+    ) -> Result<Response<AuthenticateResponse>, Status> {
+        authenticate::handle(self, request.get_ref()).await.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn check_rate_limit(
+        &self,
+        request: Request<CheckRateLimitRequest>,
+    ) -> Result<Response<CheckRateLimitResponse>, Status> {
+        check_rate_limit::handle(&self.decisions, request.get_ref())
+            .await
+            .map(Response::new)
+            .map_err(|error| status(&error))
+    }
+
+    async fn manage_keys(&self, request: Request<ManageKeysRequest>) -> Result<Response<ManageKeysResponse>, Status> {
+        let app = self.management.clone();
+        let act = self.management_runtime.spawn(async move { manage::handle(&app, request).await });
+        act.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
+    }
+}

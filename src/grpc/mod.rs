@@ -1,0 +1,9 @@
+//! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
+
+pub mod authorization;
+mod fields;
+pub mod realms;
+mod render;
+mod status;
+
+pub use status::status;

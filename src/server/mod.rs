@@ -1,0 +1,176 @@
+//! Puts the rooms together: reads the secrets, opens the store, binds the port, starts the workers, watches the store, and
+//! ends in good order. The only room that knows them all, and the only one that reads a clock or random bytes.
+
+mod acceptor;
+mod clock;
+mod entropy;
+mod error;
+mod files;
+mod operator;
+mod secrets;
+mod watch;
+mod worker;
+
+pub use error::StartError;
+
+use crate::{
+    app::house::{App, House},
+    config::{self, LogFormat, LogLevel, Settings},
+    domain::realm::Realm,
+    store::{Backend, StoreOptions},
+    telemetry,
+};
+use clock::SystemClock;
+use entropy::SystemEntropy;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{mpsc, watch as signal},
+};
+
+/// What a start is told beside the settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Make a new operator key and write it to its file.
+    pub reissue_operator_key: bool,
+}
+
+/// What a server says of itself once it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where the operator key lies.
+    pub operator_key: PathBuf,
+    /// Whether this start made the operator key.
+    pub operator_key_made: bool,
+    /// The realms that it serves.
+    pub realms: Vec<String>,
+    /// Where keys and counters are kept.
+    pub store: String,
+}
+
+/// How long connections may take to end after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs a server until it is told to stop (SIGTERM or SIGINT). `announce` is called once it listens.
+///
+/// # Errors
+/// When it cannot start: says what is wrong and where.
+pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    telemetry::start(level(settings.log.level), format(settings.log.format));
+    let realms = config::load(settings).map_err(StartError::Configuration)?;
+    let listener =
+        acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
+    let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
+
+    let clock = Arc::new(SystemClock::new());
+    let ring = secrets::load(&settings.secrets_path(), &SystemEntropy)?;
+    let house = Arc::new(House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)));
+    let background = background_runtime()?;
+    let store_options = store_options(settings);
+    let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
+    let management = App::new(Arc::clone(&house), store.clone());
+
+    let operator_key = settings.operator_key_path();
+    let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
+
+    let (stop, stopping) = signal::channel(false);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut senders = Vec::new();
+    let mut workers = Vec::new();
+    let threads = settings.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    for _ in 0..threads {
+        let (sender, incoming) = mpsc::unbounded_channel();
+        senders.push(sender);
+        let (house, management, health, store) =
+            (Arc::clone(&house), management.clone(), health.clone(), store.clone());
+        let (management_runtime, load, stopping) =
+            (background.handle().clone(), settings.limits.clone(), stopping.clone());
+        let work = move || {
+            let runtime = worker::runtime().map_err(system("a worker"))?;
+            let served = runtime.block_on(async {
+                let decisions = App::new(house, store.for_this_runtime().await?);
+                let services = worker::Services { decisions, management, management_runtime, health, load };
+                worker::serve(services, incoming, stopping).await
+            });
+            // Whoever is still connected after the drain is cut off.
+            runtime.shutdown_background();
+            served
+        };
+        workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
+    }
+
+    background.spawn(watch::store(management.clone(), clock, reporter.clone(), stopping.clone()));
+    background.spawn(acceptor::run(listener, senders, stopping));
+    announce(&Ready {
+        address,
+        operator_key,
+        operator_key_made: made,
+        realms: realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect(),
+        store: store.describe(),
+    });
+
+    let ended = background.block_on(watch::until_told(&workers));
+    background.block_on(watch::say_goodbye(&reporter));
+    // Whoever listens to this has gone only when there is nothing left to stop.
+    let _ = stop.send(true);
+    let drained = drain(workers);
+    if let Err(error) = background.block_on(management.write_uses()) {
+        tracing::warn!(%error, "the latest uses of keys could not be written");
+    }
+    background.shutdown_timeout(Duration::from_secs(1));
+    ended.and(drained)
+}
+
+fn drain(workers: Vec<thread::JoinHandle<Result<(), StartError>>>) -> Result<(), StartError> {
+    let mut left = DRAIN.as_millis() / 10;
+    while left > 0 && workers.iter().any(|worker| !worker.is_finished()) {
+        thread::sleep(Duration::from_millis(10));
+        left = left.saturating_sub(1);
+    }
+    let mut outcome = Ok(());
+    for worker in workers {
+        if worker.is_finished() {
+            let ended = worker.join().unwrap_or_else(|_| Err(StartError::Worker("it panicked".to_owned())));
+            outcome = outcome.and(ended);
+        } else {
+            tracing::warn!(seconds = DRAIN.as_secs(), "connections did not end in time and are cut off");
+        }
+    }
+    outcome
+}
+
+/// Management and background work never share a thread with decisions.
+fn background_runtime() -> Result<Runtime, StartError> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).thread_name("keygate-background").enable_all();
+    builder.build().map_err(system("the background runtime"))
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
+    move |cause| StartError::System { what, cause }
+}
+
+fn level(level: LogLevel) -> tracing::Level {
+    match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    }
+}
+
+fn format(format: LogFormat) -> telemetry::Format {
+    match format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    }
+}

@@ -1,0 +1,81 @@
+//! Watches: the store's health once a second, the signals that end the server.
+
+use super::{StartError, clock::SystemClock};
+use crate::{
+    app::{house::App, ports::Store},
+    proto::v1::authorization_server,
+};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// How often the store is asked whether it can decide, and uses are written.
+const PERIOD: Duration = Duration::from_secs(1);
+/// The names under which health is told: the server as a whole, and the service.
+const NAMES: [&str; 2] = ["", authorization_server::SERVICE_NAME];
+
+/// Tells the truth about the store: serving while it answers, not serving while it does not.
+pub(super) async fn store<S: Store>(
+    app: App<S>,
+    clock: Arc<SystemClock>,
+    reporter: HealthReporter,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_serving = None;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        clock.follow_wall();
+        let answer = app.store.ping().await;
+        let serving = answer.is_ok();
+        if was_serving != Some(serving) {
+            match &answer {
+                Ok(()) if was_serving.is_none() => {}
+                Ok(()) => tracing::info!("the store answers again"),
+                Err(error) => tracing::error!(%error, "not serving until the store answers"),
+            }
+            report(&reporter, if serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+            was_serving = Some(serving);
+        }
+        if serving && let Err(error) = app.write_uses().await {
+            tracing::warn!(%error, "the latest uses of keys could not be written");
+        }
+    }
+}
+
+/// Before the end: whoever asks for health is sent elsewhere.
+pub(super) async fn say_goodbye(reporter: &HealthReporter) {
+    report(reporter, ServingStatus::NotServing).await;
+}
+
+async fn report(reporter: &HealthReporter, status: ServingStatus) {
+    for name in NAMES {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+/// Waits for SIGTERM or SIGINT, or for a worker that ended by itself.
+pub(super) async fn until_told<T>(workers: &[JoinHandle<T>]) -> Result<(), StartError> {
+    let listen = |kind| signal(kind).map_err(|cause| StartError::System { what: "listening to signals", cause });
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut ticks = interval(PERIOD);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = ticks.tick() => {
+                if workers.iter().any(JoinHandle::is_finished) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

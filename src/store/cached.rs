@@ -1,0 +1,209 @@
+//! Remembers what digests lead to, over any store. Knows nothing of how that store reads or writes.
+//!
+//! Why a remembered key can never be confirmed wrongly: an entry is the snapshot that the store gave, with the stamp that
+//! the store took before it read. The cache changes neither. However late an entry is put in, and whatever commit it raced
+//! with, `charge` compares its stamp with the store's own: what was read before an acknowledged commit carries a stamp from
+//! before it and comes back as `Stale`, upon which the caller asks again with [`Freshness::Fresh`]. Dropping entries after a
+//! local commit only saves that second round.
+//!
+//! A remembered miss has no charge that confirms it, so it carries a generation instead: taken before the store is asked,
+//! raised after every local commit that adds digests, whatever its outcome. A miss that was read before such a commit is of
+//! an older generation once the commit returns, so nothing hides a key that this node acknowledged. What was never
+//! acknowledged here (a commit whose caller went away, a commit of another node) shows after the miss's lifetime at the
+//! latest.
+
+use crate::{
+    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    domain::{
+        account::Account,
+        audit::AuditEvent,
+        commit::Change,
+        id::{AccountId, AccountRef, KeyId, RealmName},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+        limit::{Charged, Plan},
+        time::Ticks,
+    },
+};
+use quick_cache::sync::Cache;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How much is remembered, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Keys at most, about 1 KiB each.
+    pub keys: usize,
+    /// Digests that lead nowhere, at most, about 100 bytes each.
+    pub misses: usize,
+    /// How long a digest is taken to lead nowhere.
+    pub miss_lifetime: Duration,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { keys: 200_000, misses: 100_000, miss_lifetime: Duration::from_secs(1) }
+    }
+}
+
+/// A store with a memory for keys. Cheap to clone; clones share the memory.
+#[derive(Clone)]
+pub struct Cached<S> {
+    store: S,
+    memory: Arc<Memory>,
+}
+
+struct Memory {
+    keys: Cache<Digest, Arc<KeySnapshot>>,
+    misses: Cache<Digest, Miss>,
+    miss_lifetime: Duration,
+    /// Raised when digests were added.
+    generation: AtomicU64,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone, Copy)]
+struct Miss {
+    read_at: Ticks,
+    generation: u64,
+}
+
+impl<S: Store> Cached<S> {
+    /// A memory over `store`.
+    #[must_use]
+    pub fn new(store: S, settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
+        let memory = Memory {
+            keys: Cache::new(settings.keys),
+            misses: Cache::new(settings.misses),
+            miss_lifetime: settings.miss_lifetime,
+            generation: AtomicU64::new(0),
+            clock,
+        };
+        Self { store, memory: Arc::new(memory) }
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// How many keys are remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.memory.keys.len()
+    }
+}
+
+impl Memory {
+    fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Found> {
+        if let Some(key) = self.keys.get(digest) {
+            return (key.owner.realm == *realm).then_some(Found::Key(key));
+        }
+        let miss = self.misses.get(digest)?;
+        let holds = miss.generation == self.generation() && self.clock.ticks().since(miss.read_at) < self.miss_lifetime;
+        holds.then_some(Found::Nothing(miss.read_at))
+    }
+
+    /// `generation` was read before the store was asked.
+    fn remember(&self, digest: &Digest, found: &Found, generation: u64) {
+        match found {
+            Found::Key(key) => {
+                self.keys.insert(*digest, Arc::clone(key));
+                self.misses.remove(digest);
+            }
+            Found::Nothing(read_at) => {
+                self.keys.remove(digest);
+                self.misses.insert(*digest, Miss { read_at: *read_at, generation });
+            }
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+}
+
+/// Forgets what a change touches when it goes out of scope: the commit may have succeeded, failed, or been abandoned.
+struct Forget<'c> {
+    memory: &'c Memory,
+    change: &'c Change,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if !self.change.lookups.is_empty() {
+            self.memory.generation.fetch_add(1, Ordering::SeqCst);
+        }
+        let written = self.change.put.iter().chain(&self.change.end);
+        let digests = written.flat_map(|key| key.secrets.iter().map(|secret| &secret.digest));
+        digests.chain(&self.change.forgotten).for_each(|digest| drop(self.memory.keys.remove(digest)));
+    }
+}
+
+impl<S: Store> Store for Cached<S> {
+    async fn find_key(&self, realm: &RealmName, digest: &Digest, freshness: Freshness) -> Result<Found, StoreError> {
+        if freshness == Freshness::Remembered
+            && let Some(found) = self.memory.recall(realm, digest)
+        {
+            return Ok(found);
+        }
+        let generation = self.memory.generation();
+        let found = self.store.find_key(realm, digest, freshness).await?;
+        self.memory.remember(digest, &found, generation);
+        Ok(found)
+    }
+
+    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        self.store.charge(fence, plan).await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        let _forget = Forget { memory: &self.memory, change };
+        self.store.commit(change).await
+    }
+
+    async fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
+        self.store.read_account(owner).await
+    }
+
+    async fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
+        self.store.read_keys(owner, ids).await
+    }
+
+    async fn locate_key(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
+        self.store.locate_key(realm, key).await
+    }
+
+    async fn list_keys(&self, query: &KeyQuery) -> Result<KeyListing, StoreError> {
+        self.store.list_keys(query).await
+    }
+
+    async fn read_idempotency(
+        &self,
+        owner: &AccountRef,
+        slot: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.store.read_idempotency(owner, slot).await
+    }
+
+    async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
+        self.store.read_audit(owner, from, limit).await
+    }
+
+    async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        self.store.note_uses(uses).await
+    }
+
+    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        self.store.read_uses(owner, ids).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}

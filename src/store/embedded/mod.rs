@@ -1,0 +1,135 @@
+//! The store of one process: what must last in one file (redb), counters in memory.
+//!
+//! One data directory, one process. Reads go straight to the file's pages; changes go through one writing thread, which
+//! answers once they are synced. Must never know of tonic, nor read a clock of its own.
+
+mod counters;
+mod open;
+mod read;
+mod stamps;
+mod tables;
+mod write;
+
+pub use open::{FILE_NAME, FORMAT, OpenError};
+pub use write::QUEUE;
+
+use super::record::RecordCodec;
+use crate::{
+    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    domain::{
+        account::Account,
+        audit::AuditEvent,
+        commit::Change,
+        id::{AccountId, AccountRef, KeyId, RealmName},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
+        limit::{Charged, Plan},
+    },
+};
+use counters::Counters;
+use stamps::Stamps;
+use std::{path::Path, sync::Arc};
+use write::Writer;
+
+/// The embedded store. Cheap to clone; the directory is free again once the last clone is dropped.
+#[derive(Clone)]
+pub struct Embedded {
+    // The writer goes first: it ends its thread, and with it the thread's hold on the file.
+    writer: Arc<Writer>,
+    core: Arc<Core>,
+}
+
+/// What readers and the writing thread share.
+struct Core {
+    database: redb::Database,
+    codec: RecordCodec,
+    clock: Arc<dyn Clock>,
+    stamps: Stamps,
+    counters: Counters,
+}
+
+impl Embedded {
+    /// Bytes of the file that are kept in memory by default.
+    pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
+
+    /// Opens the store in `directory`, which is made when it is not there. `cache_bytes` of the file are kept in memory.
+    ///
+    /// # Errors
+    /// Names the directory or file, what is wrong and what to do.
+    pub fn open(
+        directory: &Path,
+        ring: &SecretRing,
+        clock: Arc<dyn Clock>,
+        cache_bytes: usize,
+    ) -> Result<Self, OpenError> {
+        let codec = RecordCodec::new(ring.record_mac());
+        let database = open::open(directory, &codec, cache_bytes)?;
+        let counters = Counters::new(Arc::clone(&clock));
+        let core = Arc::new(Core { database, codec, clock, stamps: Stamps::new(), counters });
+        let writer = Writer::start(Arc::clone(&core));
+        let writer = writer.map_err(|cause| OpenError::Thread { directory: directory.to_owned(), cause })?;
+        Ok(Self { writer: Arc::new(writer), core })
+    }
+
+    /// How many counters are in memory.
+    #[must_use]
+    pub fn counters(&self) -> usize {
+        self.core.counters.len()
+    }
+}
+
+impl Store for Embedded {
+    async fn find_key(&self, realm: &RealmName, digest: &Digest, _: Freshness) -> Result<Found, StoreError> {
+        self.core.find_key(realm, digest)
+    }
+
+    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        if fence.is_some_and(|fence| self.core.stamps.current(fence.owner) != fence.stamp) {
+            return Ok(Charged::Stale);
+        }
+        Ok(Charged::Decided(self.core.counters.charge(plan)))
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        self.writer.commit(change).await
+    }
+
+    async fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
+        self.core.read_account(owner)
+    }
+
+    async fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
+        self.core.read_keys(owner, ids)
+    }
+
+    async fn locate_key(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
+        self.core.locate_key(realm, key)
+    }
+
+    async fn list_keys(&self, query: &KeyQuery) -> Result<KeyListing, StoreError> {
+        self.core.list_keys(query)
+    }
+
+    async fn read_idempotency(
+        &self,
+        owner: &AccountRef,
+        slot: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.core.read_idempotency(owner, slot)
+    }
+
+    async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
+        self.core.read_audit(owner, from, limit)
+    }
+
+    async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        self.writer.note_uses(uses).await
+    }
+
+    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        self.core.read_uses(owner, ids)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.core.ping()
+    }
+}

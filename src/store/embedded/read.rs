@@ -1,0 +1,202 @@
+//! Reading the file. Every function reads one snapshot, or says why it takes two.
+
+use super::{Core, tables, write::Trouble};
+use crate::{
+    app::ports::{Found, KeyListing, KeyQuery, StoreError},
+    domain::{
+        account::Account,
+        audit::AuditEvent,
+        id::{AccountId, AccountRef, KeyId, RealmName},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse, PendingUse},
+        time::LatestTicks,
+    },
+};
+use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
+use std::{iter::Peekable, ops::Bound, sync::Arc};
+
+type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Self {
+        Self(error)
+    }
+}
+
+fn told<T, E: Into<redb::Error>>(result: Result<T, E>) -> Result<T, StoreError> {
+    result.map_err(|error| Trouble(error.into()).into())
+}
+
+impl Core {
+    pub(super) fn find_key(&self, realm: &RealmName, digest: &Digest) -> Result<Found, StoreError> {
+        let read_at = self.clock.ticks();
+        let nothing = Ok(Found::Nothing(read_at));
+        let snapshot = self.snapshot()?;
+        let lookups = told(snapshot.open_table(tables::LOOKUPS))?;
+        let Some(bytes) = told(lookups.get(digest.as_bytes()))? else { return nothing };
+        let lookup = self.codec.decode_lookup(digest, bytes.value())?;
+        if lookup.owner.realm != *realm {
+            return nothing;
+        }
+        // The stamp must be older than what is read under it, and only the lookup tells whose stamp: hence a second snapshot.
+        let stamp = self.stamps.current(&lookup.owner);
+        let snapshot = self.snapshot()?;
+        let Some(key) = self.key(&snapshot, &lookup.owner, lookup.key)? else { return nothing };
+        let Some(account) = self.account(&snapshot, &lookup.owner)? else { return nothing };
+        if key.secret(digest).is_none() {
+            return nothing;
+        }
+        Ok(Found::Key(Arc::new(KeySnapshot {
+            owner: lookup.owner,
+            account,
+            key,
+            confirmed: LatestTicks::new(read_at),
+            pending_use: PendingUse::default(),
+            stamp,
+        })))
+    }
+
+    pub(super) fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
+        self.account(&self.snapshot()?, owner)
+    }
+
+    pub(super) fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        ids.iter().map(|id| self.key(&snapshot, owner, *id)).collect()
+    }
+
+    pub(super) fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::USES))?;
+        let read = |id: &KeyId| {
+            let found = told(table.get(tables::key(owner, *id).as_slice()))?;
+            found.map(|bytes| self.codec.decode_use(owner, *id, bytes.value())).transpose()
+        };
+        ids.iter().map(read).collect()
+    }
+
+    pub(super) fn locate_key(&self, realm: &RealmName, id: KeyId) -> Result<Option<AccountId>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::POINTERS))?;
+        let found = told(table.get(tables::pointer(realm, id).as_slice()))?;
+        found.map(|bytes| self.codec.decode_pointer(realm, id, bytes.value())).transpose()
+    }
+
+    /// Merges the working keys and the ended ones; reads no more of either than the page holds.
+    pub(super) fn list_keys(&self, query: &KeyQuery) -> Result<KeyListing, StoreError> {
+        let snapshot = self.snapshot()?;
+        let mut live = scan(&snapshot, tables::KEYS, query, query.ended != Some(true))?;
+        let mut ended = scan(&snapshot, tables::HISTORY, query, query.ended != Some(false))?;
+        let mut listing = KeyListing::default();
+        loop {
+            let from_live = match (place(live.peek())?, place(ended.peek())?) {
+                (None, None) => return Ok(listing),
+                (Some(live), Some(ended)) => live <= ended,
+                (live, _) => live.is_some(),
+            };
+            if listing.keys.len() >= query.limit.max(1) {
+                listing.next = listing.keys.last().map(|(account, key)| (account.clone(), key.id));
+                return Ok(listing);
+            }
+            let Some(entry) = (if from_live { live.next() } else { ended.next() }) else { return Ok(listing) };
+            let (place, bytes) = told(entry)?;
+            let (account, id) = tables::split_key(place.value())
+                .ok_or_else(|| StoreError::Corrupt("a key stands in a place that is not legal".to_owned()))?;
+            let owner = AccountRef { realm: query.realm.clone(), account };
+            let key = self.codec.decode_key(&owner, id, bytes.value())?;
+            listing.keys.push((owner.account, key));
+        }
+    }
+
+    pub(super) fn read_idempotency(
+        &self,
+        owner: &AccountRef,
+        slot: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::IDEMPOTENCY))?;
+        let found = told(table.get(tables::idempotency(owner, slot).as_slice()))?;
+        let sealed = found.as_ref().map(|bytes| bytes.value().get(8..).unwrap_or_default());
+        let record = sealed.map(|sealed| self.codec.decode_idempotency(owner, slot, sealed)).transpose()?;
+        Ok(record.filter(|record| self.clock.now() < record.expires_at))
+    }
+
+    pub(super) fn read_audit(
+        &self,
+        owner: &AccountRef,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::AUDIT))?;
+        let (first, last) = (tables::event(owner, from), tables::event(owner, u64::MAX));
+        let range = told(table.range::<&[u8]>(first.as_slice()..=last.as_slice()))?;
+        let events = range.take(limit).map(|entry| {
+            let (place, bytes) = told(entry)?;
+            let sequence = place.value().last_chunk::<8>().copied().map_or(0, u64::from_be_bytes);
+            self.codec.decode_event(owner, sequence, bytes.value())
+        });
+        events.collect()
+    }
+
+    pub(super) fn ping(&self) -> Result<(), StoreError> {
+        let snapshot = self.snapshot()?;
+        told(snapshot.open_table(tables::ACCOUNTS)).map(drop)
+    }
+
+    fn snapshot(&self) -> Result<ReadTransaction, StoreError> {
+        told(self.database.begin_read())
+    }
+
+    fn account(&self, snapshot: &ReadTransaction, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
+        let table = told(snapshot.open_table(tables::ACCOUNTS))?;
+        let found = told(table.get(tables::account(owner).as_slice()))?;
+        found.map(|bytes| self.codec.decode_account(owner, bytes.value())).transpose()
+    }
+
+    /// A key, working or ended.
+    fn key(&self, snapshot: &ReadTransaction, owner: &AccountRef, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let place = tables::key(owner, id);
+        for definition in [tables::KEYS, tables::HISTORY] {
+            let table = told(snapshot.open_table(definition))?;
+            if let Some(bytes) = told(table.get(place.as_slice()))? {
+                return self.codec.decode_key(owner, id, bytes.value()).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+type Scan = Peekable<Range<'static, &'static [u8], &'static [u8]>>;
+
+/// The records of a table that a listing may show, in order; none at all when they are not `wanted`.
+fn scan(snapshot: &ReadTransaction, table: Records, query: &KeyQuery, wanted: bool) -> Result<Scan, StoreError> {
+    let (start, end) = tables::range(&query.realm, query.account.as_ref());
+    let after = query
+        .after
+        .as_ref()
+        .map(|(account, id)| tables::key(&AccountRef { realm: query.realm.clone(), account: account.clone() }, *id));
+    let first = match &after {
+        Some(after) if *after >= start => Bound::Excluded(after.as_slice()),
+        _ => Bound::Included(start.as_slice()),
+    };
+    // A page may begin past the end of its account; the database does not take a range that ends before it begins.
+    let past_the_end = after.as_ref().is_some_and(|after| *after >= end);
+    let bounds = if wanted && !past_the_end {
+        (first, Bound::Excluded(end.as_slice()))
+    } else {
+        (Bound::Included(end.as_slice()), Bound::Excluded(end.as_slice()))
+    };
+    let table: ReadOnlyTable<&[u8], &[u8]> = told(snapshot.open_table(table))?;
+    told(table.range::<&[u8]>(bounds)).map(Iterator::peekable)
+}
+
+type Entry<'e> =
+    Result<(redb::AccessGuard<'e, &'static [u8]>, redb::AccessGuard<'e, &'static [u8]>), redb::StorageError>;
+
+fn place<'e>(entry: Option<&'e Entry<'_>>) -> Result<Option<&'e [u8]>, StoreError> {
+    match entry {
+        None => Ok(None),
+        Some(Ok((place, _))) => Ok(Some(place.value())),
+        Some(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,92 @@
+//! Where accounts, keys and counters are kept: one contract, several stores.
+//!
+//! May use the ports of `app` and the domain. Must never know the API, nor read a clock of its own.
+
+mod cached;
+pub mod embedded;
+pub mod record;
+
+pub use cached::{CacheSettings, Cached};
+
+use crate::{
+    app::ports::{CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    domain::{
+        account::Account,
+        audit::AuditEvent,
+        commit::Change,
+        id::{AccountId, AccountRef, KeyId, RealmName},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeyUse, LastUse},
+        limit::{Charged, Plan},
+    },
+};
+use embedded::Embedded;
+
+/// The store that the configuration names. A closed list: whoever asks it pays a branch, no boxed future.
+#[derive(Clone)]
+pub enum Backend {
+    /// One process, one directory.
+    Embedded(Cached<Embedded>),
+}
+
+/// Passes a call on to the store that there is.
+macro_rules! delegate {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Self::Embedded($store) => $call.await,
+        }
+    };
+}
+
+impl Store for Backend {
+    async fn find_key(&self, realm: &RealmName, digest: &Digest, freshness: Freshness) -> Result<Found, StoreError> {
+        delegate!(self, store => store.find_key(realm, digest, freshness))
+    }
+
+    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        delegate!(self, store => store.charge(fence, plan))
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        delegate!(self, store => store.commit(change))
+    }
+
+    async fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
+        delegate!(self, store => store.read_account(owner))
+    }
+
+    async fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
+        delegate!(self, store => store.read_keys(owner, ids))
+    }
+
+    async fn locate_key(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
+        delegate!(self, store => store.locate_key(realm, key))
+    }
+
+    async fn list_keys(&self, query: &KeyQuery) -> Result<KeyListing, StoreError> {
+        delegate!(self, store => store.list_keys(query))
+    }
+
+    async fn read_idempotency(
+        &self,
+        owner: &AccountRef,
+        slot: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        delegate!(self, store => store.read_idempotency(owner, slot))
+    }
+
+    async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
+        delegate!(self, store => store.read_audit(owner, from, limit))
+    }
+
+    async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        delegate!(self, store => store.note_uses(uses))
+    }
+
+    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        delegate!(self, store => store.read_uses(owner, ids))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        delegate!(self, store => store.ping())
+    }
+}

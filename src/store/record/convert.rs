@@ -1,0 +1,239 @@
+//! Domain records to stored messages and back. `None` on the way back: a value is not legal.
+
+use super::Lookup;
+use crate::{
+    domain::{
+        account::{Account, AccountStatus},
+        audit::{Act, AuditEvent, Chain},
+        id::{AccountId, AccountRef, Environment, KeyId, RealmName, Scope},
+        key::{Digest, DigestScheme, IdempotencyRecord, KeyRecord, KeySecret, LastUse, Revocation},
+        time::Timestamp,
+    },
+    proto::store_v1::{self as stored, actor::Who},
+};
+use std::net::IpAddr;
+
+pub(super) fn account_to(account: &Account) -> stored::Account {
+    stored::Account {
+        parent: account.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        status: account.status.code(),
+        version: account.version,
+        created_at_us: account.created_at.as_micros(),
+        audit_length: account.audit.length,
+        audit_head: if account.audit.length == 0 { Vec::new() } else { account.audit.head.to_vec() },
+    }
+}
+
+pub(super) fn account_from(message: stored::Account) -> Option<Account> {
+    let head = if message.audit_length == 0 { [0; 32] } else { message.audit_head.try_into().ok()? };
+    Some(Account {
+        parent: unless_empty(&message.parent, AccountId::new)?,
+        status: AccountStatus::from_code(message.status)?,
+        version: message.version,
+        created_at: Timestamp::from_micros(message.created_at_us),
+        audit: Chain { length: message.audit_length, head },
+    })
+}
+
+pub(super) fn use_to(last: &LastUse) -> stored::Use {
+    let address = match last.address {
+        None => Vec::new(),
+        Some(IpAddr::V4(v4)) => v4.octets().to_vec(),
+        Some(IpAddr::V6(v6)) => v6.octets().to_vec(),
+    };
+    stored::Use { at_us: last.at.as_micros(), address }
+}
+
+pub(super) fn use_from(message: stored::Use) -> Option<LastUse> {
+    let address = match message.address.len() {
+        0 => None,
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(message.address).ok()?)),
+        _ => Some(IpAddr::from(<[u8; 16]>::try_from(message.address).ok()?)),
+    };
+    Some(LastUse { at: Timestamp::from_micros(message.at_us), address })
+}
+
+pub(super) fn key_to(key: &KeyRecord) -> stored::Key {
+    stored::Key {
+        environment: key.environment.to_string(),
+        name: key.name.clone(),
+        scopes: key.scopes.iter().map(ToString::to_string).collect(),
+        metadata: key.metadata.iter().map(|(name, value)| metadata_to(name, value)).collect(),
+        suspended: key.suspended,
+        created_at_us: key.created_at.as_micros(),
+        updated_after_us: offset(key.created_at, key.updated_at),
+        expires_at_us: key.expires_at.map(Timestamp::as_micros),
+        version: key.version,
+        secrets: key.secrets.iter().map(|secret| secret_to(key, secret)).collect(),
+        created_by: Some(actor_to(&key.created_by)),
+        revoked: key.revoked.as_ref().map(|revoked| stored::Revocation {
+            at_us: revoked.at.as_micros(),
+            reason: revoked.reason.clone(),
+            by: Some(actor_to(&revoked.by)),
+        }),
+    }
+}
+
+pub(super) fn key_from(id: KeyId, message: stored::Key) -> Option<KeyRecord> {
+    let created_at = Timestamp::from_micros(message.created_at_us);
+    let secrets: Vec<KeySecret> =
+        message.secrets.into_iter().map(|secret| secret_from(created_at, secret)).collect::<Option<_>>()?;
+    let revoked = match message.revoked {
+        Some(revoked) => Some(Revocation {
+            at: Timestamp::from_micros(revoked.at_us),
+            reason: revoked.reason,
+            by: actor_from(revoked.by)?,
+        }),
+        None => None,
+    };
+    Some(KeyRecord {
+        id,
+        environment: Environment::new(&message.environment).ok()?,
+        name: message.name,
+        scopes: message.scopes.iter().map(|scope| Scope::new(scope).ok()).collect::<Option<_>>()?,
+        metadata: message.metadata.into_iter().map(|entry| (entry.name, entry.value)).collect(),
+        suspended: message.suspended,
+        created_at,
+        updated_at: at_offset(created_at, message.updated_after_us),
+        expires_at: message.expires_at_us.map(Timestamp::from_micros),
+        version: message.version,
+        secrets,
+        created_by: actor_from(message.created_by)?,
+        revoked,
+    })
+}
+
+pub(super) fn lookup_to(lookup: &Lookup) -> stored::Lookup {
+    stored::Lookup {
+        realm: lookup.owner.realm.to_string(),
+        environment: lookup.environment.to_string(),
+        account: lookup.owner.account.to_string(),
+        key_id: lookup.key.as_bytes().to_vec(),
+    }
+}
+
+pub(super) fn lookup_from(message: stored::Lookup) -> Option<Lookup> {
+    Some(Lookup {
+        owner: AccountRef {
+            realm: RealmName::new(&message.realm).ok()?,
+            account: AccountId::new(&message.account).ok()?,
+        },
+        environment: Environment::new(&message.environment).ok()?,
+        key: key_id(&message.key_id)?,
+    })
+}
+
+pub(super) fn pointer_to(account: &AccountId) -> stored::Pointer {
+    stored::Pointer { account: account.to_string() }
+}
+
+pub(super) fn pointer_from(message: stored::Pointer) -> Option<AccountId> {
+    AccountId::new(&message.account).ok()
+}
+
+pub(super) fn event_to(event: &AuditEvent) -> stored::AuditEvent {
+    stored::AuditEvent {
+        at_us: event.at.as_micros(),
+        actor: Some(actor_to(&event.actor)),
+        act: event.act.code(),
+        environment: event.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
+        key_id: event.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
+        fields: event.fields.clone(),
+        previous_hash: event.previous.to_vec(),
+    }
+}
+
+pub(super) fn event_from(sequence: u64, message: stored::AuditEvent) -> Option<AuditEvent> {
+    let mut event = AuditEvent {
+        sequence,
+        at: Timestamp::from_micros(message.at_us),
+        actor: actor_from(message.actor)?,
+        act: Act::from_code(message.act)?,
+        environment: unless_empty(&message.environment, Environment::new)?,
+        key: if message.key_id.is_empty() { None } else { Some(key_id(&message.key_id)?) },
+        fields: message.fields,
+        previous: message.previous_hash.try_into().ok()?,
+        hash: [0; 32],
+    };
+    event.hash = event.expected_hash();
+    Some(event)
+}
+
+pub(super) fn idempotency_to(record: &IdempotencyRecord) -> stored::Idempotency {
+    stored::Idempotency {
+        fingerprint: record.fingerprint.to_vec(),
+        key_ids: record.keys.iter().flat_map(|key| *key.as_bytes()).collect(),
+        expires_at_us: record.expires_at.as_micros(),
+    }
+}
+
+pub(super) fn idempotency_from(slot: [u8; 32], message: stored::Idempotency) -> Option<IdempotencyRecord> {
+    Some(IdempotencyRecord {
+        slot,
+        fingerprint: message.fingerprint.try_into().ok()?,
+        keys: message.key_ids.chunks(16).map(key_id).collect::<Option<_>>()?,
+        expires_at: Timestamp::from_micros(message.expires_at_us),
+    })
+}
+
+fn metadata_to(name: &str, value: &str) -> stored::Metadata {
+    stored::Metadata { name: name.to_owned(), value: value.to_owned() }
+}
+
+fn secret_to(key: &KeyRecord, secret: &KeySecret) -> stored::Secret {
+    stored::Secret {
+        digest: secret.digest.as_bytes().to_vec(),
+        scheme: secret.scheme.code(),
+        secret_version: secret.secret_version,
+        hint: secret.hint.clone(),
+        created_after_us: offset(key.created_at, secret.created_at),
+        retires_at_us: secret.retires_at.map(Timestamp::as_micros),
+    }
+}
+
+fn secret_from(key_created_at: Timestamp, message: stored::Secret) -> Option<KeySecret> {
+    Some(KeySecret {
+        digest: Digest::from_bytes(message.digest.try_into().ok()?),
+        scheme: DigestScheme::from_code(message.scheme)?,
+        secret_version: message.secret_version,
+        hint: message.hint,
+        created_at: at_offset(key_created_at, message.created_after_us),
+        retires_at: message.retires_at_us.map(Timestamp::from_micros),
+    })
+}
+
+/// A key id takes 16 bytes in place of its 30 characters.
+fn actor_to(text: &str) -> stored::Actor {
+    let key = KeyId::parse(text).ok().filter(|key| key.to_string() == text);
+    stored::Actor {
+        who: Some(match key {
+            Some(key) => Who::KeyId(key.as_bytes().to_vec()),
+            None => Who::Text(text.to_owned()),
+        }),
+    }
+}
+
+fn actor_from(message: Option<stored::Actor>) -> Option<String> {
+    match message?.who? {
+        Who::KeyId(bytes) => key_id(&bytes).map(|key| key.to_string()),
+        Who::Text(text) => Some(text),
+    }
+}
+
+fn key_id(bytes: &[u8]) -> Option<KeyId> {
+    bytes.try_into().ok().map(KeyId::from_bytes)
+}
+
+/// The microseconds from one instant to another, modulo 2^64, so that every pair survives, the reversed one too.
+fn offset(from: Timestamp, to: Timestamp) -> u64 {
+    to.as_micros().wrapping_sub(from.as_micros())
+}
+
+fn at_offset(from: Timestamp, offset: u64) -> Timestamp {
+    Timestamp::from_micros(from.as_micros().wrapping_add(offset))
+}
+
+/// Outer `None`: not legal. Inner `None`: empty.
+fn unless_empty<T, E>(text: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { parse(text).ok().map(Some) }
+}

@@ -1,0 +1,157 @@
+use super::*;
+use crate::domain::{
+    account::AccountStatus,
+    audit::{Act, Chain},
+    id::Scope,
+    key::{DigestScheme, HashAlgorithm, HashedPart, KeySecret, Revocation, SecretRing, ServerSecret},
+    time::Timestamp,
+};
+use zeroize::Zeroizing;
+
+fn codec(secret: u8) -> RecordCodec {
+    let ring = SecretRing::new(vec![ServerSecret::new(1, Zeroizing::new([secret; 32]))]).unwrap();
+    RecordCodec::new(ring.record_mac())
+}
+
+fn owner(account: &str) -> AccountRef {
+    AccountRef { realm: RealmName::new("recurr").unwrap(), account: AccountId::new(account).unwrap() }
+}
+
+fn at(micros: u64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+fn key() -> KeyRecord {
+    let secret = |n, retires_at| KeySecret {
+        digest: Digest::from_bytes([n; 32]),
+        scheme: DigestScheme::Imported(HashAlgorithm::Sha512, HashedPart::Body),
+        secret_version: 3,
+        hint: "rk_live_…abcd".to_owned(),
+        created_at: at(1_700_000_000_000_000 + u64::from(n)),
+        retires_at,
+    };
+    KeyRecord {
+        id: KeyId::from_bytes([7; 16]),
+        environment: Environment::new("live").unwrap(),
+        name: "ci ünïcode".to_owned(),
+        scopes: vec![Scope::new("read-only").unwrap(), Scope::new("b").unwrap()],
+        metadata: [("team".to_owned(), "a".to_owned()), ("empty".to_owned(), String::new())].into(),
+        suspended: true,
+        created_at: at(1_700_000_000_000_000),
+        // Clocks of two nodes may differ: a change may seem to come before the creation.
+        updated_at: at(1_699_999_999_999_999),
+        expires_at: Some(at(0)),
+        version: 9,
+        secrets: vec![secret(1, None), secret(2, Some(at(5)))],
+        created_by: KeyId::from_bytes([9; 16]).to_string(),
+        revoked: Some(Revocation { at: at(77), reason: "leaked".to_owned(), by: "keygate".to_owned() }),
+    }
+}
+
+#[test]
+fn every_record_survives_its_stored_form() {
+    let (codec, owner) = (codec(1), owner("acme"));
+    let key = key();
+    assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &key)), Ok(key.clone()));
+    let bare =
+        KeyRecord { expires_at: None, revoked: None, metadata: Default::default(), scopes: vec![], ..key.clone() };
+    assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &bare)), Ok(bare));
+
+    for (parent, length) in [(None, 0), (Some(AccountId::new("above").unwrap()), 5)] {
+        let head = if length == 0 { [0; 32] } else { [8; 32] };
+        let status = AccountStatus::Offboarded;
+        let account = Account { parent, status, version: 4, created_at: at(3), audit: Chain { length, head } };
+        assert_eq!(codec.decode_account(&owner, &codec.encode_account(&owner, &account)), Ok(account));
+    }
+
+    let lookup = Lookup { owner: owner.clone(), environment: key.environment.clone(), key: key.id };
+    let digest = Digest::from_bytes([5; 32]);
+    assert_eq!(codec.decode_lookup(&digest, &codec.encode_lookup(&digest, &lookup)), Ok(lookup));
+
+    let sealed = codec.encode_pointer(&owner.realm, key.id, &owner.account);
+    assert_eq!(codec.decode_pointer(&owner.realm, key.id, &sealed), Ok(owner.account.clone()));
+
+    let mut event = AuditEvent {
+        sequence: 12,
+        at: at(99),
+        actor: "KEY_07070707070707070707070707".to_owned(),
+        act: Act::KeyRotated,
+        environment: Some(key.environment.clone()),
+        key: Some(key.id),
+        fields: vec!["secrets".to_owned()],
+        previous: [6; 32],
+        hash: [0; 32],
+    };
+    for (environment, id) in [(None, None), (Some(key.environment.clone()), Some(key.id))] {
+        event = AuditEvent { environment, key: id, ..event };
+        event.hash = event.expected_hash();
+        let sealed = codec.encode_event(&owner, 12, &event);
+        assert_eq!(codec.decode_event(&owner, 12, &sealed), Ok(event.clone()));
+    }
+
+    for keys in [vec![], vec![key.id, KeyId::from_bytes([8; 16])]] {
+        let record = IdempotencyRecord { slot: [4; 32], fingerprint: [5; 32], keys, expires_at: at(8) };
+        let sealed = codec.encode_idempotency(&owner, &[4; 32], &record);
+        assert_eq!(codec.decode_idempotency(&owner, &[4; 32], &sealed), Ok(record));
+    }
+}
+
+#[test]
+fn a_record_that_was_moved_changed_cut_or_forged_is_not_opened() {
+    let (codec, home) = (codec(1), owner("acme"));
+    let key = key();
+    let sealed = codec.encode_key(&home, key.id, &key);
+
+    assert!(codec.decode_key(&owner("acmf"), key.id, &sealed).is_err());
+    let other_realm = AccountRef { realm: RealmName::new("recover").unwrap(), ..home.clone() };
+    assert!(codec.decode_key(&other_realm, key.id, &sealed).is_err());
+    assert!(codec.decode_key(&home, KeyId::from_bytes([8; 16]), &sealed).is_err());
+    assert!(codec.decode_account(&home, &sealed).is_err(), "another kind");
+    assert!(self::codec(2).decode_key(&home, key.id, &sealed).is_err(), "another secret");
+
+    for length in 0..sealed.len() {
+        assert!(codec.decode_key(&home, key.id, &sealed[..length]).is_err(), "cut to {length}");
+    }
+    for place in 0..sealed.len() {
+        let mut changed = sealed.clone();
+        changed[place] ^= 1;
+        assert!(codec.decode_key(&home, key.id, &changed).is_err(), "changed at {place}");
+    }
+}
+
+#[test]
+fn an_error_names_kind_and_place_and_nothing_of_the_contents() {
+    let (codec, home) = (codec(1), owner("acme"));
+    let key = key();
+    let mut sealed = codec.encode_key(&home, key.id, &key);
+    sealed[0] = 2;
+    let newer = codec.decode_key(&home, key.id, &sealed).unwrap_err().to_string();
+    assert_eq!(
+        newer,
+        format!(
+            "the store holds a record that cannot be trusted: key `{}` of account `acme` of realm `recurr` has a version \
+             that this keygate does not know",
+            key.id
+        )
+    );
+    let lookup = codec.decode_lookup(&Digest::from_bytes([0xab; 32]), &sealed[..1]).unwrap_err().to_string();
+    assert!(lookup.contains("lookup `abababab…`"), "{lookup}");
+}
+
+#[test]
+fn records_stay_small() {
+    let (codec, home) = (codec(1), owner("acct_0001"));
+    let mut key = key();
+    key.secrets.truncate(1);
+    let typical = KeyRecord {
+        name: "ci".to_owned(),
+        metadata: Default::default(),
+        expires_at: None,
+        revoked: None,
+        updated_at: key.created_at,
+        scopes: vec![Scope::new("read-only").unwrap()],
+        ..key.clone()
+    };
+    let size = codec.encode_key(&home, key.id, &typical).len();
+    assert!(size <= 160, "a plain key takes {size} bytes");
+}
