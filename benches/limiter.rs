@@ -96,7 +96,7 @@ fn main() {
     let shape = Shape::new(Duration::from_secs(60), Shape::DEFAULT_PRECISION).expect("a legal shape");
     let mut windows: Vec<Window> = (0..COUNT).map(|_| Window::new(shape)).collect();
     let clock: Arc<dyn Clock> = Arc::new(RealClock(Instant::now()));
-    line("clock: one reading", measure(order, |_| drop(black_box(clock.ticks()))));
+    line("clock: one reading", measure(order, |_| discard(clock.ticks())));
     let window = measure(order, |at| {
         let now = Ticks::from_micros(1_000_000_000 + at as u64);
         black_box(windows[at].look(shape, u32::MAX, 1, now));
@@ -109,7 +109,7 @@ fn main() {
     line("key: recognize its format", measure(order, |at| assert!(realm.recognize(&keys[at]).is_some())));
     let ring = ring();
     let digester = ring.digester(&realm);
-    line("key: keyed digest (HMAC-SHA256)", measure(order, |at| drop(black_box(digester.newest(0, &keys[at])))));
+    line("key: keyed digest (HMAC-SHA256)", measure(order, |at| discard(digester.newest(0, &keys[at]))));
 
     charges(&realm, order, &ring, &clock, |what, nanos| line(what, nanos));
     let three = format!("{}{MORE_LIMITS}", keys::REALM_FILE);
@@ -142,7 +142,7 @@ fn charges(realm: &Realm, order: &[usize], ring: &SecretRing, clock: &Arc<dyn Cl
         plan
     };
     let count = realm.limits.len();
-    line(&format!("plan of {count}: put together"), measure(order, |at| drop(black_box(plan(at)))));
+    line(&format!("plan of {count}: put together"), measure(order, |at| discard(plan(at))));
     let charge = measure(order, |at| {
         let plan = plan(at);
         let mut charging = pin!(store.charge(None, &plan));
@@ -152,6 +152,11 @@ fn charges(realm: &Realm, order: &[usize], ring: &SecretRing, clock: &Arc<dyn Cl
         }
     });
     line(&format!("plan of {count}: put together and charged, embedded store"), charge);
+}
+
+/// Takes a result, so that the work for it is done.
+fn discard<T>(result: T) {
+    black_box(result);
 }
 
 fn ring() -> SecretRing {
