@@ -19,4 +19,6 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod proto;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -15,20 +15,14 @@ pub use error::StartError;
 
 use crate::{
     app::house::{App, House},
-    config::{self, LogFormat, LogLevel, Settings},
+    config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
-    store::{Backend, StoreOptions},
+    store::{Backend, CacheSettings, StoreOptions, Where, redis::RedisOptions},
     telemetry,
 };
 use clock::SystemClock;
 use entropy::SystemEntropy;
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{mpsc, watch as signal},
@@ -156,6 +150,23 @@ fn background_runtime() -> Result<Runtime, StartError> {
 
 fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
     move |cause| StartError::System { what, cause }
+}
+
+fn store_options(settings: &Settings) -> StoreOptions {
+    let redis = &settings.store.redis;
+    let place = match settings.store.kind {
+        StoreKind::Embedded => Where::Directory(settings.data_dir.clone()),
+        StoreKind::Redis => Where::Redis(RedisOptions {
+            url: redis.url.expose().to_owned(),
+            deadline: redis.deadline,
+            connect_timeout: redis.connect_timeout,
+            allow_no_persistence: redis.allow_no_persistence,
+            allow_eviction: redis.allow_eviction,
+        }),
+    };
+    let cache = &settings.cache;
+    let cache = CacheSettings { keys: cache.keys, misses: cache.unknown_keys, miss_lifetime: cache.unknown_ttl };
+    StoreOptions { place, cache }
 }
 
 fn level(level: LogLevel) -> tracing::Level {

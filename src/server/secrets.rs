@@ -44,7 +44,9 @@ fn parse(path: &Path, text: &str) -> Result<SecretRing, StartError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let secret = read_line(line).ok_or_else(|| wrong(line_number, "must be `VERSION SECRET`: a number from 1, a space, 64 hexadecimal digits"))?;
+        let secret = read_line(line).ok_or_else(|| {
+            wrong(line_number, "must be `VERSION SECRET`: a number from 1, a space, 64 hexadecimal digits")
+        })?;
         versions.push(secret);
     }
     let problem = "must hold at least one secret, and each version once";
@@ -78,9 +80,14 @@ mod tests {
     fn a_damaged_file_is_told_by_its_line_and_never_shown() {
         let path = Path::new("secrets");
         let good = format!("1 {}", "ab".repeat(32));
-        for (text, line) in [("", 0), ("# only a comment\n", 1), (&*format!("{good}\n{good}"), 2), (&*format!("{good}\n2 dead"), 2)] {
+        for (text, line) in
+            [("", 0), ("# only a comment\n", 1), (&*format!("{good}\n{good}"), 2), (&*format!("{good}\n2 dead"), 2)]
+        {
             let error = parse(path, text).err().unwrap().to_string();
-            assert!(error.contains(&format!("line {line}")) && !error.contains("dead") && !error.contains("abab"), "{error}");
+            assert!(
+                error.contains(&format!("line {line}")) && !error.contains("dead") && !error.contains("abab"),
+                "{error}"
+            );
         }
     }
 }

@@ -5,9 +5,7 @@ use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
     grpc::{authorization::AuthorizationService, realms::RealmsService},
-    proto::v1::{
-        DESCRIPTORS, authorization_server::AuthorizationServer, realms_server::RealmsServer,
-    },
+    proto::v1::{DESCRIPTORS, authorization_server::AuthorizationServer, realms_server::RealmsServer},
 };
 use std::{io, time::Duration};
 use tokio::{

@@ -86,6 +86,12 @@ impl<S: Store> Cached<S> {
         Self { store, memory: Arc::new(memory) }
     }
 
+    /// The same memory over another way to the same store.
+    #[must_use]
+    pub fn over(&self, store: S) -> Self {
+        Self { store, memory: Arc::clone(&self.memory) }
+    }
+
     /// The store underneath.
     #[must_use]
     pub fn store(&self) -> &S {

@@ -4,9 +4,12 @@
 
 mod cached;
 pub mod embedded;
+mod open;
 pub mod record;
+pub mod redis;
 
 pub use cached::{CacheSettings, Cached};
+pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
     app::ports::{CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
@@ -20,12 +23,15 @@ use crate::{
     },
 };
 use embedded::Embedded;
+use redis::Redis;
 
 /// The store that the configuration names. A closed list: whoever asks it pays a branch, no boxed future.
 #[derive(Clone)]
 pub enum Backend {
     /// One process, one directory.
     Embedded(Cached<Embedded>),
+    /// Any number of processes, one Redis.
+    Redis(Cached<Redis>),
 }
 
 /// Passes a call on to the store that there is.
@@ -33,6 +39,7 @@ macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
             Self::Embedded($store) => $call.await,
+            Self::Redis($store) => $call.await,
         }
     };
 }

@@ -14,7 +14,7 @@ use crate::{
         ManageKeysResponse, authorization_server::Authorization,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tonic::{Request, Response, Status};
 
@@ -24,6 +24,7 @@ pub struct AuthorizationService<S> {
     decisions: App<S>,
     management: App<S>,
     management_runtime: Handle,
+    act_timeout: Duration,
     rekeying: Arc<Semaphore>,
 }
 
@@ -31,10 +32,16 @@ impl<S: Store> AuthorizationService<S> {
     /// Keys that are re-keyed at the same time, at most; the others wait for their next use.
     const REKEYING: usize = 16;
 
-    /// The service over the use cases; `management` runs on `management_runtime`.
+    /// The service over the use cases; `management` runs on `management_runtime`, each act for `act_timeout` at most.
     #[must_use]
-    pub fn new(decisions: App<S>, management: App<S>, management_runtime: Handle) -> Self {
-        Self { decisions, management, management_runtime, rekeying: Arc::new(Semaphore::new(Self::REKEYING)) }
+    pub fn new(decisions: App<S>, management: App<S>, management_runtime: Handle, act_timeout: Duration) -> Self {
+        Self {
+            decisions,
+            management,
+            management_runtime,
+            act_timeout,
+            rekeying: Arc::new(Semaphore::new(Self::REKEYING)),
+        }
     }
 
     fn rekey_later(&self, work: crate::app::rekey::Rekey) {
@@ -70,7 +77,16 @@ impl<S: Store> Authorization for AuthorizationService<S> {
 
     async fn manage_keys(&self, request: Request<ManageKeysRequest>) -> Result<Response<ManageKeysResponse>, Status> {
         let app = self.management.clone();
-        let act = self.management_runtime.spawn(async move { manage::handle(&app, request).await });
+        let most = self.act_timeout;
+        let act = self.management_runtime.spawn(async move {
+            let late = |_| {
+                Status::unavailable(format!(
+                    "the act took longer than {} ms; whether it was done is not known",
+                    most.as_millis()
+                ))
+            };
+            tokio::time::timeout(most, manage::handle(&app, request)).await.map_err(late)?
+        });
         act.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
     }
 }

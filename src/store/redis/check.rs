@@ -1,0 +1,162 @@
+//! What a Redis must be before keygate rests on it, checked on every new connection: new enough, a primary, durable, not
+//! evicting, and sealed with the same server secret. Must never change a setting of the server.
+
+use super::{RedisOptions, keyspace};
+use crate::domain::key::RecordMac;
+use redis::{RedisError, Value, aio::MultiplexedConnection, cmd};
+
+/// The oldest version that has everything the scripts use.
+const OLDEST: (u64, u64) = (6, 2);
+
+/// Checks a server that was just connected.
+pub(super) struct Greeter {
+    demands: Demands,
+    ring: RingMark,
+}
+
+/// What may be waived.
+#[derive(Debug, Clone, Copy)]
+struct Demands {
+    allow_no_persistence: bool,
+    allow_eviction: bool,
+}
+
+impl Greeter {
+    pub(super) fn new(options: &RedisOptions, mac: RecordMac, fingerprint: [u8; 16]) -> Self {
+        let demands =
+            Demands { allow_no_persistence: options.allow_no_persistence, allow_eviction: options.allow_eviction };
+        Self { demands, ring: RingMark { mac, fingerprint } }
+    }
+
+    /// Says everything that is wrong, and how to mend it.
+    pub(super) async fn greet(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Result<(), Vec<String>>, RedisError> {
+        let info: String = cmd("INFO").query_async(connection).await?;
+        let mut faults = faults(&info, self.demands);
+        if faults.is_empty() {
+            faults.extend(self.ring.check(connection).await?);
+        }
+        Ok(if faults.is_empty() { Ok(()) } else { Err(faults) })
+    }
+}
+
+/// The mark by which replicas notice that they do not share the newest server secret: its fingerprint, sealed with it.
+struct RingMark {
+    mac: RecordMac,
+    fingerprint: [u8; 16],
+}
+
+impl RingMark {
+    const PLACE: [&'static [u8]; 1] = [b"ring"];
+
+    async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Option<String>, RedisError> {
+        let ours = [self.fingerprint, self.mac.seal(&Self::PLACE, &self.fingerprint)].concat();
+        // Read first: a full server refuses even a write that would change nothing.
+        let mut stored: Option<Vec<u8>> = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
+        if stored.is_none() {
+            let _: Value = cmd("SET").arg(keyspace::RING).arg(&ours).arg("NX").query_async(connection).await?;
+            stored = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
+        }
+        let stored = stored.unwrap_or_default();
+        let (fingerprint, seal) = stored.split_at_checked(self.fingerprint.len()).unwrap_or_default();
+        if fingerprint == self.fingerprint {
+            return Ok(None);
+        }
+        if self.mac.opens(&Self::PLACE, fingerprint, seal) {
+            // Marked with a version that we know and that is not our newest: the secret was rotated, and we know it first.
+            let _: Value = cmd("SET").arg(keyspace::RING).arg(&ours).query_async(connection).await?;
+            return Ok(None);
+        }
+        let fault = "its records are sealed with a server secret that this server does not have: give every server that \
+                     uses this Redis the same versions of the server secret, or use another database of it";
+        Ok(Some(fault.to_owned()))
+    }
+}
+
+fn faults(info: &str, demands: Demands) -> Vec<String> {
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or_default()
+    };
+    let mut faults = Vec::new();
+    let version = field("redis_version");
+    if parse_version(version).is_none_or(|version| version < OLDEST) {
+        let (major, minor) = OLDEST;
+        faults.push(format!("its version is `{version}`: use Redis {major}.{minor} or newer, or Valkey"));
+    }
+    if field("cluster_enabled") == "1" {
+        faults.push(
+            "it runs in cluster mode, which this version of keygate does not support: use a single primary".to_owned(),
+        );
+    }
+    let role = field("role");
+    if role != "master" {
+        faults.push(format!("its role is `{role}`: give the address of the primary"));
+    }
+    let policy = field("maxmemory_policy");
+    if policy != "noeviction" && !demands.allow_eviction {
+        faults.push(format!(
+            "its `maxmemory-policy` is `{policy}`, so it may drop keys and counters without a word: set \
+             `maxmemory-policy noeviction`, or allow eviction in keygate's configuration"
+        ));
+    }
+    if field("aof_enabled") != "1" && !demands.allow_no_persistence {
+        faults.push(
+            "it keeps no append-only file, so a crash loses keys and revocations that were acknowledged: set `appendonly \
+             yes`, or allow running without persistence in keygate's configuration"
+                .to_owned(),
+        );
+    }
+    faults
+}
+
+fn parse_version(text: &str) -> Option<(u64, u64)> {
+    let mut numbers = text.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
+                        # Persistence\r\naof_enabled:1\r\n# Replication\r\nrole:master\r\n# Cluster\r\ncluster_enabled:0\r\n";
+    const STRICT: Demands = Demands { allow_no_persistence: false, allow_eviction: false };
+
+    fn only(change: (&str, &str), demands: Demands) -> Vec<String> {
+        assert!(GOOD.contains(change.0));
+        faults(&GOOD.replace(change.0, change.1), demands)
+    }
+
+    #[test]
+    fn a_good_server_has_no_faults() {
+        assert_eq!(faults(GOOD, STRICT), Vec::<String>::new());
+        assert_eq!(only(("7.0.15", "6.2.0"), STRICT), Vec::<String>::new());
+        assert_eq!(only(("7.0.15", "10.0.1"), STRICT), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_remedy() {
+        for (change, wrong, remedy) in [
+            (("7.0.15", "6.0.16"), "`6.0.16`", "6.2 or newer"),
+            (("7.0.15", "unstable"), "`unstable`", "6.2 or newer"),
+            (("cluster_enabled:0", "cluster_enabled:1"), "cluster mode", "single primary"),
+            (("role:master", "role:slave"), "`slave`", "address of the primary"),
+            (("noeviction", "allkeys-lru"), "`allkeys-lru`", "`maxmemory-policy noeviction`"),
+            (("aof_enabled:1", "aof_enabled:0"), "append-only", "`appendonly yes`"),
+        ] {
+            let faults = only(change, STRICT);
+            assert!(matches!(&faults[..], [fault] if fault.contains(wrong) && fault.contains(remedy)), "{faults:?}");
+        }
+        assert_eq!(faults("", STRICT).len(), 4);
+    }
+
+    #[test]
+    fn eviction_and_missing_persistence_can_be_allowed() {
+        let lax = Demands { allow_no_persistence: true, allow_eviction: true };
+        assert_eq!(only(("noeviction", "allkeys-lru"), lax), Vec::<String>::new());
+        assert_eq!(only(("aof_enabled:1", "aof_enabled:0"), lax), Vec::<String>::new());
+        assert_eq!(only(("7.0.15", "5.0.0"), lax).len(), 1);
+    }
+}

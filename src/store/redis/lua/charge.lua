@@ -1,0 +1,146 @@
+-- Checks one request against every limit that applies and charges all of them or none.
+--
+-- KEYS  with a fence: the account's record; then one counter for each limit
+-- ARGV  1: the account's version that the caller read, 8 bytes; empty: no fence
+--       2: charging (1 byte) | cost (4 bytes), then for each limit
+--          bucket_us (8) | limit (4) | buckets (4) | shadow (1); numbers are big-endian
+-- reply {server time in microseconds, 0}: the account changed, nothing was charged
+--       {server time in microseconds, 1, then for each limit: admits, used, reset_us, retry_us or -1}
+--
+-- A counter is one string: index of the current bucket (8) | sum of what counts (4) | cost in the current bucket (4) |
+-- a ring of buckets + 1 costs (4 each), by bucket index modulo the ring's length. The ring's own place for the current
+-- bucket is filled only when the window moves on, so a charge in the same bucket reads and writes 16 bytes.
+
+local call, unpack, pack, floor = redis.call, struct.unpack, struct.pack, math.floor
+local stamp, plan = ARGV[1], ARGV[2]
+local clock = call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+
+local fences = 0
+if stamp ~= '' then
+    fences = 1
+    if call('GETRANGE', KEYS[1], 0, 7) ~= stamp then return {now, 0} end
+end
+
+local HEAD = 16
+local BROKEN = {err = 'BROKENCOUNTER a counter is not what keygate wrote'}
+
+-- The cost of one bucket of a ring.
+local function at(ring, index, length)
+    return (unpack('>I4', ring, (index % length) * 4 + 1))
+end
+
+local function read_ring(window)
+    local ring = call('GETRANGE', window.key, HEAD, -1)
+    if #ring ~= window.length * 4 then return nil end
+    return ring
+end
+
+-- Writes the current bucket into the ring and empties the buckets that left since. Returns the new ring and sum.
+local function move(ring, length, stored, current, sum, index)
+    local place, steps = stored % length, index - stored
+    ring = ring:sub(1, place * 4) .. pack('>I4', current) .. ring:sub(place * 4 + 5)
+    for step = 1, steps do sum = sum - at(ring, stored + step, length) end
+    local first = (stored + 1) % length
+    local past = first + steps - length
+    if past <= 0 then
+        return ring:sub(1, first * 4) .. ('\0'):rep(steps * 4) .. ring:sub((first + steps) * 4 + 1), sum
+    end
+    return ('\0'):rep(past * 4) .. ring:sub(past * 4 + 1, first * 4) .. ('\0'):rep((length - first) * 4), sum
+end
+
+-- Looks at a counter at this instant and changes nothing.
+local function look(key, bucket_us, limit, buckets)
+    local window = {key = key, bucket_us = bucket_us, limit = limit, length = buckets + 1, sum = 0, current = 0}
+    local index = floor(now / bucket_us)
+    local head = call('GETRANGE', key, 0, HEAD - 1)
+    if #head == HEAD then
+        local stored, sum, current = unpack('>I8I4I4', head)
+        local steps = index - stored
+        if steps <= 0 then
+            -- Time may go back when a replica takes over; a counter never does.
+            window.index, window.sum, window.current, window.stored = stored, sum, current, true
+            return window
+        elseif steps < window.length then
+            local ring = read_ring(window)
+            if not ring then return nil end
+            window.ring, window.sum = move(ring, window.length, stored, current, sum, index)
+        end
+    elseif #head > 0 then
+        return nil
+    end
+    window.index = index
+    window.ring = window.ring or ('\0'):rep(window.length * 4)
+    return window
+end
+
+-- Microseconds until the bucket of that age no longer counts.
+local function leaves_in(window, age)
+    local left = (window.index - age + window.length) * window.bucket_us - now
+    return left > 0 and left or 0
+end
+
+local function reset_us(window)
+    if window.sum == 0 then return 0 end
+    if window.current > 0 then return leaves_in(window, 0) end
+    for age = 1, window.length - 2 do
+        if at(window.ring, window.index - age, window.length) > 0 then return leaves_in(window, age) end
+    end
+    return leaves_in(window, window.length - 1)
+end
+
+local function retry_us(window, cost)
+    if cost > window.limit then return -1 end
+    local excess = window.sum + cost - window.limit
+    for age = window.length - 1, 1, -1 do
+        local bucket = at(window.ring, window.index - age, window.length)
+        if bucket >= excess then return leaves_in(window, age) end
+        excess = excess - bucket
+    end
+    return window.current >= excess and leaves_in(window, 0) or -1
+end
+
+local charging, cost, offset = unpack('>BI4', plan)
+local windows, passes = {}, true
+for n = 1, #KEYS - fences do
+    local bucket_us, limit, buckets, shadow
+    bucket_us, limit, buckets, shadow, offset = unpack('>I8I4I4B', plan, offset)
+    local window = look(KEYS[n + fences], bucket_us, limit, buckets)
+    if not window then return BROKEN end
+    window.admits = window.sum + cost <= limit
+    passes = passes and (window.admits or shadow == 1)
+    windows[n] = window
+end
+
+-- The only thing that may fail halfway is a reading of the ring, so all of it comes before the first write.
+local charges = passes and charging == 1
+for _, window in ipairs(windows) do
+    local charged = charges and window.admits
+    local needs_ring = not window.admits or (not charged and window.sum > 0 and window.current == 0)
+    if needs_ring and not window.ring then
+        window.ring = read_ring(window)
+        if not window.ring then return BROKEN end
+    end
+end
+
+local reply = {now, 1}
+for _, window in ipairs(windows) do
+    local retry = -1
+    if charges and window.admits then
+        window.sum, window.current = window.sum + cost, window.current + cost
+        local head = pack('>I8I4I4', window.index, window.sum, window.current)
+        if window.stored then
+            call('SETRANGE', window.key, 0, head)
+        else
+            -- The buckets' whole life, and one bucket more.
+            local life_ms = math.ceil(window.bucket_us * (window.length + 1) / 1000)
+            call('SET', window.key, head .. window.ring, 'PX', life_ms)
+        end
+    elseif not window.admits then
+        retry = retry_us(window, cost)
+    end
+    local n = #reply
+    reply[n + 1], reply[n + 2] = window.admits and 1 or 0, window.sum
+    reply[n + 3], reply[n + 4] = reset_us(window), retry
+end
+return reply

@@ -1,0 +1,42 @@
+-- Applies a change to one account as a whole, if the account is at the version that the change was computed from.
+--
+-- KEYS  1 the account's record  2 live keys  3 ended keys  4 live ids  5 ended ids  6 audit events
+--       7 the idempotency record, if the act is remembered
+-- ARGV  1 the expected version, 8 bytes; empty: the account must not exist
+--       2 the account's new record  3 number of keys ended  4 number of keys written
+--       5 the idempotency record  6 when it may be forgotten, in milliseconds since 1970
+--       then id and record of every ended key, id and record of every written key, every audit event
+-- reply 1 applied, 0 the account is at another version
+
+local call = redis.call
+local account, live, ended, live_ids, ended_ids, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+if call('GETRANGE', account, 0, 7) ~= ARGV[1] then return 0 end
+
+local first_ended = 7
+local first_put = first_ended + 2 * ARGV[3]
+local first_event = first_put + 2 * ARGV[4]
+
+-- Removals come first. They succeed on a full server, and a script that has written once may go on writing: so ending a
+-- key works when there is no room left, with its history and its audit event. A change that ends nothing begins with a
+-- write that a full server refuses, before anything was changed.
+for at = first_ended, first_put - 1, 2 do
+    call('HDEL', live, ARGV[at])
+    call('ZREM', live_ids, ARGV[at])
+end
+
+for at = first_put, first_event - 1, 2 do
+    call('HSET', live, ARGV[at], ARGV[at + 1])
+    call('ZADD', live_ids, 0, ARGV[at])
+end
+for at = first_ended, first_put - 1, 2 do
+    call('HSET', ended, ARGV[at], ARGV[at + 1])
+    call('ZADD', ended_ids, 0, ARGV[at])
+end
+for at = first_event, #ARGV do
+    call('RPUSH', events, ARGV[at])
+end
+if KEYS[7] then
+    call('SET', KEYS[7], ARGV[5], 'PXAT', ARGV[6])
+end
+call('SET', account, ARGV[2])
+return 1

@@ -1,0 +1,172 @@
+//! Reading one account, some of its keys, or the key that a digest leads to.
+
+use super::{Redis, keyspace};
+use crate::{
+    app::ports::{Found, StoreError},
+    domain::{
+        account::Account,
+        audit::AuditEvent,
+        id::{AccountId, AccountRef, KeyId, RealmName},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse, PendingUse},
+        time::LatestTicks,
+    },
+    store::record::Lookup,
+};
+use redis::{Value, cmd, pipe};
+use std::sync::Arc;
+
+impl Redis {
+    /// Two round trips: the lookup, then the account and the key as of one instant.
+    pub(super) async fn find(&self, realm: &RealmName, digest: &Digest) -> Result<Found, StoreError> {
+        // Before asking: what is read is at least as new as this.
+        let read_at = self.clock.ticks();
+        let stored = self.connection.query(cmd("GET").arg(keyspace::lookup(digest))).await?;
+        let Some(stored) = self.bytes(Some(stored))? else { return Ok(Found::Nothing(read_at)) };
+        let lookup = self.codec.decode_lookup(digest, &stored)?;
+        if lookup.owner.realm != *realm {
+            return Ok(Found::Nothing(read_at));
+        }
+        let Some((account, key)) = self.resolve(digest, &lookup).await? else { return Ok(Found::Nothing(read_at)) };
+        let stamp = account.version;
+        Ok(Found::Key(Arc::new(KeySnapshot {
+            owner: lookup.owner,
+            account,
+            key,
+            confirmed: LatestTicks::new(read_at),
+            pending_use: PendingUse::default(),
+            stamp,
+        })))
+    }
+
+    /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere.
+    pub(super) async fn resolve(
+        &self,
+        digest: &Digest,
+        lookup: &Lookup,
+    ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
+        let owner = &lookup.owner;
+        let keys = keyspace::AccountKeys::new(owner);
+        let id = &lookup.key.as_bytes()[..];
+        // As of one instant: an account that is older than its key would be confirmed by a charge that must not.
+        let mut commands = pipe();
+        commands.atomic().cmd("GET").arg(keys.record());
+        commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);
+        let mut replies = self.connection.pipeline(&commands).await?.into_iter();
+        let account = self.bytes(replies.next())?;
+        let (live, ended) = (self.bytes(replies.next())?, self.bytes(replies.next())?);
+
+        let Some(record) = live.or(ended) else { return Ok(None) };
+        let key = self.codec.decode_key(owner, lookup.key, &record)?;
+        if key.secret(digest).is_none() || key.environment != lookup.environment {
+            return Ok(None);
+        }
+        let account = account.ok_or_else(|| {
+            let AccountRef { realm, account } = owner;
+            StoreError::Corrupt(format!("account `{account}` of realm `{realm}` has keys and no record"))
+        })?;
+        Ok(Some((self.account(owner, &account)?, key)))
+    }
+
+    pub(super) async fn account_record(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
+        let stored = self.connection.query(cmd("GET").arg(keyspace::account(owner))).await?;
+        self.bytes(Some(stored))?.map(|stored| self.account(owner, &stored)).transpose()
+    }
+
+    pub(super) async fn key_records(
+        &self,
+        owner: &AccountRef,
+        ids: &[KeyId],
+    ) -> Result<Vec<Option<KeyRecord>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = keyspace::AccountKeys::new(owner);
+        // Live ones first: a key that ends in between is then found twice, never not at all.
+        let mut commands = pipe();
+        for hash in [keys.live(), keys.ended()] {
+            let command = commands.cmd("HMGET").arg(hash);
+            ids.iter().for_each(|id| {
+                command.arg(&id.as_bytes()[..]);
+            });
+        }
+        let mut replies = self.connection.pipeline(&commands).await?.into_iter();
+        let mut records = || match replies.next() {
+            Some(Value::Array(records)) if records.len() == ids.len() => Ok(records),
+            _ => Err(self.connection.misunderstood("a list of records")),
+        };
+        let found = records()?.into_iter().zip(records()?);
+        let key = |(id, (live, ended)): (&KeyId, (Value, Value))| {
+            let record = self.bytes(Some(ended))?.or(self.bytes(Some(live))?);
+            record.map(|record| self.codec.decode_key(owner, *id, &record)).transpose()
+        };
+        ids.iter().zip(found).map(key).collect()
+    }
+
+    pub(super) async fn uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = cmd("HMGET");
+        command.arg(keyspace::AccountKeys::new(owner).uses());
+        ids.iter().for_each(|id| {
+            command.arg(&id.as_bytes()[..]);
+        });
+        let Value::Array(found) = self.connection.query(&command).await? else {
+            return Err(self.connection.misunderstood("a list of uses"));
+        };
+        let last = |(id, stored): (&KeyId, Value)| {
+            self.bytes(Some(stored))?.map(|stored| self.codec.decode_use(owner, *id, &stored)).transpose()
+        };
+        ids.iter().zip(found).map(last).collect()
+    }
+
+    pub(super) async fn locate(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
+        let stored = self.connection.query(cmd("GET").arg(keyspace::pointer(realm, key))).await?;
+        let Some(stored) = self.bytes(Some(stored))? else { return Ok(None) };
+        let account = self.codec.decode_pointer(realm, key, &stored)?;
+        // A pointer is written before its key: an act that was interrupted leaves one that leads nowhere.
+        let owner = AccountRef { realm: realm.clone(), account };
+        let keys = keyspace::AccountKeys::new(&owner);
+        let id = &key.as_bytes()[..];
+        let mut commands = pipe();
+        commands.cmd("HEXISTS").arg(keys.live()).arg(id).cmd("HEXISTS").arg(keys.ended()).arg(id);
+        let exists = self.connection.pipeline(&commands).await?.contains(&Value::Int(1));
+        Ok(exists.then_some(owner.account))
+    }
+
+    pub(super) async fn idempotency(
+        &self,
+        owner: &AccountRef,
+        slot: &[u8; 32],
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        let key = keyspace::AccountKeys::new(owner).idempotency(slot);
+        let stored = self.connection.query(cmd("GET").arg(key)).await?;
+        let record =
+            self.bytes(Some(stored))?.map(|stored| self.codec.decode_idempotency(owner, slot, &stored)).transpose()?;
+        Ok(record.filter(|record| self.clock.now() < record.expires_at))
+    }
+
+    pub(super) async fn events(
+        &self,
+        owner: &AccountRef,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        let from = from.max(1);
+        let Some(last) = u64::try_from(limit).ok().and_then(|limit| limit.checked_sub(1)) else {
+            return Ok(Vec::new());
+        };
+        let start = from.saturating_sub(1);
+        let end = start.saturating_add(last).min(i64::MAX.unsigned_abs());
+        let list = keyspace::AccountKeys::new(owner).events();
+        let wrong = || self.connection.misunderstood("a list of events");
+        let Value::Array(stored) = self.connection.query(cmd("LRANGE").arg(list).arg(start).arg(end)).await? else {
+            return Err(wrong());
+        };
+        let event = |(sequence, stored): (u64, Value)| {
+            let stored = self.bytes(Some(stored))?.ok_or_else(wrong)?;
+            self.codec.decode_event(owner, sequence, &stored)
+        };
+        (from..).zip(stored).map(event).collect()
+    }
+}

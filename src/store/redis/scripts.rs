@@ -1,0 +1,166 @@
+//! The scripts and their typed calls: what goes in, what comes out, byte for byte. Must never know where records come from.
+
+use super::{connection::Connection, keyspace};
+use crate::{
+    app::ports::{CommitError, Fence, StoreError},
+    domain::{
+        id::AccountRef,
+        limit::{Charged, Plan, Reading},
+        time::Timestamp,
+    },
+};
+use redis::{Cmd, Script, Value, cmd};
+use std::sync::LazyLock;
+
+static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
+
+/// Every script, to be loaded when a connection is made.
+pub(super) fn all() -> [&'static Script; 2] {
+    [&CHARGE, &COMMIT]
+}
+
+/// The first word of the error with which `charge.lua` refuses a counter.
+pub(super) const BROKEN_COUNTER: &str = "BROKENCOUNTER";
+
+/// Integers before the first reading in the reply of `charge.lua`, and of each reading.
+const REPLY_HEAD: usize = 2;
+const READING: usize = 4;
+
+/// A call of `charge.lua`.
+pub(super) struct ChargeCall {
+    command: Cmd,
+    /// For each item of the plan, which counter of the call is its own.
+    counters: Vec<usize>,
+}
+
+impl ChargeCall {
+    pub(super) fn new(fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Self {
+        let items = plan.items();
+        // The same counter named twice is charged once: the script must not write it twice from one reading.
+        let mut counters: Vec<usize> = Vec::with_capacity(items.len());
+        let mut distinct: Vec<usize> = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let name = plan.counter(item);
+            let same = |other: &usize| items.get(*other).is_some_and(|other| plan.counter(other) == name);
+            counters.push(distinct.iter().position(same).unwrap_or_else(|| {
+                distinct.push(index);
+                distinct.len().saturating_sub(1)
+            }));
+        }
+
+        let mut command = cmd("EVALSHA");
+        command.arg(CHARGE.get_hash()).arg(distinct.len().saturating_add(usize::from(fence.is_some())));
+        if let Some(fence) = fence {
+            command.arg(keyspace::account(fence.owner));
+        }
+        let mut limits = Vec::with_capacity(5_usize.saturating_add(distinct.len().saturating_mul(17)));
+        limits.push(u8::from(plan.charges()));
+        limits.extend_from_slice(&plan.cost().to_be_bytes());
+        let account = plan.account_id().map(|account| account.as_str());
+        for item in distinct.iter().filter_map(|index| items.get(*index)) {
+            let home = account.filter(|_| item.of_account);
+            command.arg(keyspace::counter(plan.realm(), home, plan.counter(item)));
+            limits.extend_from_slice(&item.rule.shape.bucket_us().to_be_bytes());
+            limits.extend_from_slice(&item.rule.limit.to_be_bytes());
+            limits.extend_from_slice(&item.rule.shape.buckets().to_be_bytes());
+            limits.push(u8::from(item.rule.shadow));
+        }
+        match fence {
+            Some(fence) => command.arg(&fence.stamp.to_be_bytes()[..]),
+            None => command.arg(""),
+        };
+        command.arg(limits);
+        Self { command, counters }
+    }
+
+    /// What the plan came to, and the server's time.
+    pub(super) async fn run(&self, connection: &Connection) -> Result<(Charged, Timestamp), StoreError> {
+        let reply = connection.script(&self.command, &CHARGE).await?;
+        self.read(&reply).ok_or_else(|| connection.misunderstood("the reply of a charge"))
+    }
+
+    fn read(&self, reply: &Value) -> Option<(Charged, Timestamp)> {
+        let Value::Array(numbers) = reply else { return None };
+        let number = |index: usize| match numbers.get(index) {
+            Some(Value::Int(number)) => Some(*number),
+            _ => None,
+        };
+        let now = Timestamp::from_micros(u64::try_from(number(0)?).ok()?);
+        if number(1)? == 0 {
+            return Some((Charged::Stale, now));
+        }
+        let reading = |counter: &usize| {
+            let first = counter.checked_mul(READING)?.checked_add(REPLY_HEAD)?;
+            let field = |offset: usize| number(first.checked_add(offset)?);
+            Some(Reading {
+                admits: field(0)? == 1,
+                used: u32::try_from(field(1)?).ok()?,
+                reset_us: u64::try_from(field(2)?).ok()?,
+                retry_us: u64::try_from(field(3)?).ok(),
+            })
+        };
+        let readings = self.counters.iter().map(reading).collect::<Option<Vec<_>>>()?;
+        Some((Charged::Decided(readings), now))
+    }
+}
+
+/// What `commit.lua` writes, every record sealed already.
+pub(super) struct CommitCall<'a> {
+    pub(super) owner: &'a AccountRef,
+    pub(super) expected_version: u64,
+    pub(super) version: u64,
+    pub(super) account: Vec<u8>,
+    pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
+    pub(super) put: Vec<([u8; 16], Vec<u8>)>,
+    pub(super) events: Vec<Vec<u8>>,
+    /// Slot, record, and when it may be forgotten.
+    pub(super) idempotency: Option<(&'a [u8; 32], Vec<u8>, Timestamp)>,
+}
+
+impl CommitCall<'_> {
+    /// Applies it, or fails with [`CommitError::Conflict`].
+    pub(super) async fn run(&self, connection: &Connection) -> Result<(), CommitError> {
+        match connection.script(&self.command(), &COMMIT).await? {
+            Value::Int(1) => Ok(()),
+            Value::Int(0) => Err(CommitError::Conflict),
+            _ => Err(connection.misunderstood("the reply of a commit").into()),
+        }
+    }
+
+    fn command(&self) -> Cmd {
+        let keys = keyspace::AccountKeys::new(self.owner);
+        let mut command = cmd("EVALSHA");
+        command.arg(COMMIT.get_hash()).arg(6_usize.saturating_add(usize::from(self.idempotency.is_some())));
+        command
+            .arg(keys.record())
+            .arg(keys.live())
+            .arg(keys.ended())
+            .arg(keys.live_ids())
+            .arg(keys.ended_ids())
+            .arg(keys.events());
+        if let Some((slot, ..)) = &self.idempotency {
+            command.arg(keys.idempotency(slot));
+        }
+        if self.expected_version == 0 {
+            command.arg("");
+        } else {
+            command.arg(&self.expected_version.to_be_bytes()[..]);
+        }
+        command
+            .arg([&self.version.to_be_bytes()[..], &self.account].concat())
+            .arg(self.ended.len())
+            .arg(self.put.len());
+        match &self.idempotency {
+            Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
+            None => command.arg("").arg(0),
+        };
+        for (id, record) in self.ended.iter().chain(&self.put) {
+            command.arg(&id[..]).arg(record);
+        }
+        for event in &self.events {
+            command.arg(event);
+        }
+        command
+    }
+}

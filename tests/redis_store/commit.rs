@@ -1,0 +1,138 @@
+//! Changes: as a whole or not at all, also on a full server; records that are not keygate's.
+
+use crate::{
+    support::redis::RedisServer,
+    world::{creation, creation_with, digest, found, made, open, owner, revocation},
+};
+use keygate::{
+    app::ports::{CommitError, Freshness, Store, StoreError},
+    domain::{id::RealmName, key::KeyState, time::Timestamp},
+};
+
+#[tokio::test]
+async fn a_key_that_ends_on_a_full_server_ends_with_its_history_and_its_event() {
+    let server = RedisServer::start();
+    let (store, _) = open(&server).await;
+    let owner = owner("acme");
+    let key = made(&store, &owner, 1).await;
+    let before = server.cli(&["DBSIZE"]);
+    server.config_set("maxmemory", "1mb");
+
+    let refused = store.commit(&creation(&owner, Some(&key.account), 2).0).await;
+    assert!(
+        matches!(&refused, Err(CommitError::Store(StoreError::Full(text))) if text.contains("maxmemory")),
+        "{refused:?}"
+    );
+    assert_eq!(server.cli(&["DBSIZE"]), before, "nothing half written");
+    assert_eq!(server.cli(&["HLEN", "kg1:{recurr/acme}:k"]), "1");
+    assert!(found(&store, 2).await.is_none());
+    let update = keygate::domain::commit::Change::begin(
+        &owner,
+        Some(&key.account),
+        &keygate::domain::audit::Actor::System,
+        Timestamp::from_micros(1),
+    );
+    let refused = store.commit(&update).await;
+    assert!(matches!(refused, Err(CommitError::Store(StoreError::Full(_)))), "{refused:?}");
+
+    store.commit(&revocation(&owner, &key.account, &key.key)).await.unwrap();
+    let ended = found(&store, 1).await.expect("its history stays");
+    assert_eq!(ended.key.state(Timestamp::from_micros(0)), KeyState::Revoked);
+    assert_eq!(ended.account.version, key.account.version + 1);
+    assert_eq!(server.cli(&["HLEN", "kg1:{recurr/acme}:k"]), "0");
+    assert_eq!(server.cli(&["HLEN", "kg1:{recurr/acme}:h"]), "1");
+    assert_eq!(server.cli(&["ZCARD", "kg1:{recurr/acme}:i"]), "0");
+    assert_eq!(server.cli(&["ZCARD", "kg1:{recurr/acme}:j"]), "1");
+    assert_eq!(server.cli(&["LLEN", "kg1:{recurr/acme}:l"]), ended.account.audit.length.to_string());
+
+    server.config_set("maxmemory", "0");
+    store.commit(&creation(&owner, Some(&ended.account), 2).0).await.unwrap();
+    assert!(found(&store, 2).await.is_some());
+}
+
+#[tokio::test]
+async fn of_two_changes_from_the_same_version_one_wins() {
+    let server = RedisServer::start();
+    let (store, _) = open(&server).await;
+    let owner = owner("acme");
+    let account = made(&store, &owner, 1).await.account.clone();
+    let (one, other) = (creation(&owner, Some(&account), 2).0, creation(&owner, Some(&account), 3).0);
+    let (first, second) = tokio::join!(store.commit(&one), store.commit(&other));
+    assert_eq!((first, second), (Ok(()), Err(CommitError::Conflict)));
+    assert_eq!(store.commit(&creation(&owner, None, 4).0).await, Err(CommitError::Conflict), "it exists");
+    assert!(found(&store, 2).await.is_some());
+    assert!(found(&store, 3).await.is_none(), "its lookup leads nowhere");
+    let lost = one.lookups.iter().chain(&other.lookups).map(|lookup| lookup.key).collect::<Vec<_>>();
+    assert_eq!(store.locate_key(&owner.realm, lost[0]).await.unwrap(), Some(owner.account.clone()));
+    assert_eq!(store.locate_key(&owner.realm, lost[1]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_digest_is_taken_only_while_a_key_carries_it() {
+    let server = RedisServer::start();
+    let (store, _) = open(&server).await;
+    let (acme, zeta) = (owner("acme"), owner("zeta"));
+    let key = made(&store, &acme, 1).await;
+    let taken = creation_with(&zeta, None, 2, digest(1)).0;
+    assert_eq!(store.commit(&taken).await, Err(CommitError::DigestTaken(digest(1))));
+    assert_eq!(store.read_account(&zeta).await.unwrap(), None);
+    store.commit(&revocation(&acme, &key.account, &key.key)).await.unwrap();
+    assert_eq!(store.commit(&taken).await, Err(CommitError::DigestTaken(digest(1))), "ended keys keep theirs");
+
+    // An act that was interrupted after its first step: the way is there, the key is not.
+    let never = creation(&acme, None, 3).0;
+    assert_eq!(store.commit(&never).await, Err(CommitError::Conflict));
+    store.commit(&creation_with(&zeta, None, 4, digest(3)).0).await.unwrap();
+    assert_eq!(found(&store, 3).await.unwrap().owner, zeta);
+}
+
+#[tokio::test]
+async fn forged_and_moved_records_are_not_believed() {
+    let server = RedisServer::start();
+    let (store, _) = open(&server).await;
+    let (acme, zeta) = (owner("acme"), owner("zeta"));
+    let (one, two) = (made(&store, &acme, 1).await, made(&store, &zeta, 2).await);
+    let realm = RealmName::new("recurr").unwrap();
+    let find = async |seed: u8| store.find_key(&realm, &digest(seed), Freshness::Fresh).await;
+    let eval = |script: &str| assert!(!server.cli(&["EVAL", script, "0"]).starts_with("(error)"), "{script}");
+    let corrupt = |result: Result<_, StoreError>| matches!(result, Err(StoreError::Corrupt(_)));
+
+    // Another account's record, an edited record, and another version in front of an honest one.
+    eval(
+        "redis.call('COPY', 'kg1:{recurr/acme}:a', 'saved') return redis.call('COPY', 'kg1:{recurr/zeta}:a', 'kg1:{recurr/acme}:a', 'REPLACE')",
+    );
+    assert!(corrupt(find(1).await) && corrupt(store.read_account(&acme).await.map(|_| unreachable!())));
+    eval(
+        "redis.call('COPY', 'saved', 'kg1:{recurr/acme}:a', 'REPLACE') return redis.call('SETRANGE', 'kg1:{recurr/acme}:a', 40, 'x')",
+    );
+    assert!(corrupt(find(1).await));
+    eval(
+        "redis.call('COPY', 'saved', 'kg1:{recurr/acme}:a', 'REPLACE') return redis.call('SETRANGE', 'kg1:{recurr/acme}:a', 7, 'x')",
+    );
+    assert!(corrupt(find(1).await));
+    eval("return redis.call('DEL', 'kg1:{recurr/acme}:a')");
+    assert!(corrupt(find(1).await), "a key without its account");
+    eval("return redis.call('COPY', 'saved', 'kg1:{recurr/acme}:a', 'REPLACE')");
+    assert_eq!(found(&store, 1).await.unwrap().key, one.key);
+
+    // Another key's record in a key's place.
+    eval(
+        "local z = redis.call('HVALS', 'kg1:{recurr/zeta}:k')[1] \
+          return redis.call('HSET', 'kg1:{recurr/acme}:k', redis.call('HKEYS', 'kg1:{recurr/acme}:k')[1], z)",
+    );
+    assert!(corrupt(find(1).await) && corrupt(store.read_keys(&acme, &[one.key.id]).await.map(|_| unreachable!())));
+
+    // A lookup in another digest's place, and a pointer in another key's.
+    eval(
+        "local d = redis.call('KEYS', 'kg1:d:*') redis.call('COPY', d[1], 'd1') \
+          redis.call('COPY', d[2], d[1], 'REPLACE') redis.call('COPY', 'd1', d[2], 'REPLACE') return 1",
+    );
+    assert!(corrupt(find(1).await) && corrupt(find(2).await));
+    eval(
+        "local p = redis.call('KEYS', 'kg1:p:*') redis.call('COPY', p[1], 'p1') \
+          redis.call('COPY', p[2], p[1], 'REPLACE') redis.call('COPY', 'p1', p[2], 'REPLACE') return 1",
+    );
+    for id in [one.key.id, two.key.id] {
+        assert!(matches!(store.locate_key(&realm, id).await, Err(StoreError::Corrupt(_))));
+    }
+}
