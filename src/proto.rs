@@ -13,3 +13,8 @@ pub mod v1 {
 pub mod store_v1 {
     tonic::include_proto!("keygate.store.v1");
 }
+
+/// The well-known types that the API's messages carry, for rooms that may not name prost themselves.
+pub mod google {
+    pub use prost_types::{Duration, Timestamp};
+}

@@ -1,5 +1,5 @@
-//! Text into checked values of the domain: the server's settings and one file for each realm. Every mistake of every file
-//! is found in one run, with its place and what is allowed, before anything is started.
+//! Text into checked values of the domain: the server's settings and one file for each realm. Every mistake of every
+//! file is found in one run, with its place and what is allowed, before anything is started.
 //!
 //! Knows the domain and TOML; must never know who serves, stores or asks.
 
@@ -109,7 +109,7 @@ fn together(sources: &[Source], mistakes: &mut Vec<Mistake>) -> Vec<(String, Rea
         }
     }
     builtin::extend(&mut built_in, names.iter().map(|(name, _)| name));
-    prefixes_apart(drafts.iter().chain(std::iter::once(&built_in)), mistakes);
+    prefixes_apart(std::iter::once(&built_in).chain(&drafts), mistakes);
 
     let files = sources.iter().map(|source| source.file.clone()).chain(std::iter::once(String::new()));
     let read = files.zip(drafts.into_iter().chain(std::iter::once(built_in)));

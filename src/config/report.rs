@@ -17,8 +17,17 @@ impl Mark {
     /// A mistake at this place.
     pub fn mistake(&self, problem: String, allowed: String) -> Mistake {
         let Self { file, line, column, path } = self.clone();
-        Mistake { file, line, column, path, problem, allowed }
+        Mistake { file, line, column, path, problem: on_one_line(problem), allowed: on_one_line(allowed) }
     }
+}
+
+/// A mistake is one line, and whatever was written must not steer the reader's terminal.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// Whether a mistake stands for itself or may only follow from a line that could not be read.

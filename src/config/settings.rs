@@ -1,5 +1,5 @@
-//! The server's settings: a plain value with a default for everything, so that a file, the environment or a flag may each
-//! set what it likes.
+//! The server's settings: a plain value with a default for everything, so that a file, the environment or a flag may
+//! each set what it likes.
 
 mod read;
 

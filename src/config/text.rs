@@ -22,7 +22,7 @@ pub fn show_duration(span: Duration) -> String {
         return "0s".to_owned();
     }
     let largest = UNITS.iter().rev().find(|(_, size)| millis.is_multiple_of(*size));
-    largest.map_or_else(|| format!("{millis}ms"), |(name, size)| format!("{}{name}", millis / size))
+    largest.map_or_else(|| format!("{millis}ms"), |(name, size)| format!("{}{name}", millis.saturating_div(*size)))
 }
 
 /// Writes a number with its thousands apart: `1,000,000`.
@@ -76,18 +76,29 @@ pub fn allowed_words<'w>(written: &str, words: impl IntoIterator<Item = &'w str>
     format!("{meant}{verb} {}", listed(words))
 }
 
-/// Edits (insert, remove, replace a character) that turn one word into the other, after Wagner and Fischer.
+/// Edits (insert, remove or replace a character, swap two neighbours) that turn one word into the other: the optimal
+/// string alignment of Wagner and Fischer with Damerau's swap.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
     for (i, x) in a.chars().enumerate() {
         let mut next = vec![i.saturating_add(1)];
-        for ((y, above_left), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or_default();
-            let replaced = above_left.saturating_add(usize::from(x != *y));
-            next.push(replaced.min(above.saturating_add(1)).min(left.saturating_add(1)));
+        for (j, y) in b.iter().enumerate() {
+            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX);
+            let replaced = cell(&row, j).saturating_add(usize::from(x != *y));
+            let inserted = cell(&next, j).saturating_add(1);
+            let removed = cell(&row, j.saturating_add(1)).saturating_add(1);
+            let neighbour = j.checked_sub(1).and_then(|left| Some((left, b.get(left)?)));
+            let swapped = match neighbour {
+                Some((left, z)) if *z == x && last == Some(*y) => cell(&before, left).saturating_add(1),
+                _ => usize::MAX,
+            };
+            next.push(replaced.min(inserted).min(removed).min(swapped));
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
+        last = Some(x);
     }
     row.last().copied().unwrap_or_default()
 }
@@ -117,6 +128,9 @@ mod tests {
     fn numbers_are_grouped_and_words_guessed() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(closest("scops", ["name", "scopes", "routes"]), Some("scopes"));
+        assert_eq!(closest("raed", ["admin", "read"]), Some("read"));
+        assert_eq!(["", "bac", "abc", "bacs", "xyz"].map(|word| distance("bac", word)), [3, 0, 1, 1, 3]);
+        assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(closest("banana", ["name", "scopes", "routes"]), None);
         assert_eq!(allowed_words("nam", ["name"]), "did you mean `name`? allowed is `name`");
         assert_eq!(quoted("a`\"\n\u{1b}"), "`a`\"\\n\\u{1b}`");

@@ -66,8 +66,9 @@ struct Memory {
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Miss {
+    realm: RealmName,
     read_at: Ticks,
     generation: u64,
 }
@@ -111,20 +112,23 @@ impl Memory {
             return (key.owner.realm == *realm).then_some(Found::Key(key));
         }
         let miss = self.misses.get(digest)?;
-        let holds = miss.generation == self.generation() && self.clock.ticks().since(miss.read_at) < self.miss_lifetime;
+        let holds = miss.realm == *realm
+            && miss.generation == self.generation()
+            && self.clock.ticks().since(miss.read_at) < self.miss_lifetime;
         holds.then_some(Found::Nothing(miss.read_at))
     }
 
     /// `generation` was read before the store was asked.
-    fn remember(&self, digest: &Digest, found: &Found, generation: u64) {
+    fn remember(&self, realm: &RealmName, digest: &Digest, found: &Found, generation: u64) {
         match found {
             Found::Key(key) => {
                 self.keys.insert(*digest, Arc::clone(key));
                 self.misses.remove(digest);
             }
             Found::Nothing(read_at) => {
-                self.keys.remove(digest);
-                self.misses.insert(*digest, Miss { read_at: *read_at, generation });
+                // What another realm found stays: a miss speaks for its own realm only.
+                self.keys.remove_if(digest, |key| key.owner.realm == *realm);
+                self.misses.insert(*digest, Miss { realm: realm.clone(), read_at: *read_at, generation });
             }
         }
     }
@@ -160,7 +164,7 @@ impl<S: Store> Store for Cached<S> {
         }
         let generation = self.memory.generation();
         let found = self.store.find_key(realm, digest, freshness).await?;
-        self.memory.remember(digest, &found, generation);
+        self.memory.remember(realm, digest, &found, generation);
         Ok(found)
     }
 

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         access::{self, Wanted},
         credential,
-        deny::DenyReason,
+        deny::{Answer, DenyReason},
         id::{AccountId, Environment},
         key::{Digest, DigestScheme, KeySnapshot, LastUse, TextForm},
         limit::{Charged, LimitOutcome, Plan, Subject},
@@ -25,6 +25,10 @@ use std::{sync::Arc, time::Duration};
 
 /// How often a key is read again when its account changes between reading and charging.
 const READS: usize = 4;
+
+/// How old the knowledge may be that a credential is flawed. A digest that leads nowhere is remembered for as long, so that
+/// a key that never was and one that is no more cost the same: neither the answer nor its time tells them apart.
+const FLAW_REMEMBERED: Duration = Duration::from_secs(1);
 
 pub(super) struct Attempt<'a, 'g, S> {
     app: &'a App<S>,
@@ -176,13 +180,22 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         };
         let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
         let permit = judged.and_then(|permit| claim.operation.map(|_| permit));
-        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, true);
-        if let Ok(permit) = permit
-            && request.check_rate_limit
+        let clock = &self.app.house.clock;
+        if let Err(reason) = permit
+            && reason.answer() == Answer::InvalidCredential
         {
+            let data_age = clock.ticks().since(key.confirmed.get());
+            if data_age <= FLAW_REMEMBERED {
+                let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
+                return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
+            }
+        }
+        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
+        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok());
+        if request.check_rate_limit {
             let subject = Subject {
                 account: Some(&key.owner.account),
-                target_account: Some(permit.target()),
+                target_account: permit.ok().map(|permit| permit.target()),
                 key: Some(key.key.id),
                 address: request.source_address,
                 custom: None,
@@ -191,7 +204,6 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 .map_err(|part| missing("", &part))?;
         }
         let fence = Fence { owner: &key.owner, stamp: key.stamp };
-        let clock = &self.app.house.clock;
         let (limits, data_age, degraded) = match self.app.store.charge(Some(fence), &plan).await {
             Ok(Charged::Stale) => return Ok(None),
             Ok(Charged::Decided(readings)) => {
@@ -208,9 +220,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         };
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
         let verdict = match (permit, denying) {
-            (Err(reason), _) => {
-                Verdict::Denied(Denial { reason, key: Some(Arc::clone(key)), limit: None, retry_after: None })
-            }
+            (Err(reason), _) => Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key)))),
             (Ok(_), Some(outcome)) => Verdict::Denied(Denial::by_limit(outcome, request.cost, Some(Arc::clone(key)))),
             (Ok(permit), None) => {
                 self.app.house.uses.note(key, LastUse { at: self.now, address: request.source_address });
@@ -218,11 +228,11 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 Verdict::Allowed { key, target, operation: matched.map(|m| m.operation) }
             }
         };
-        let rekey = match verdict {
-            Verdict::Allowed { .. } if !degraded => self.rekey(claim, &candidate)?,
-            _ => None,
-        };
-        Ok(Some(Decision { verdict, limits, data_age, degraded, steps: Vec::new(), now: self.now, rekey }))
+        let mut decision = Decision::new(verdict, limits, data_age, degraded, self.now);
+        if matches!(decision.verdict, Verdict::Allowed { .. }) && !degraded {
+            decision.rekey = self.rekey(claim, &candidate)?;
+        }
+        Ok(Some(decision))
     }
 
     /// A secret that is not stored under keygate's own newest digest shall be, once it was used.
@@ -237,17 +247,9 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     }
 
     fn denied(self, reason: DenyReason, data_age: Duration) -> Decision<'g> {
-        let verdict = Verdict::Denied(Denial { reason, key: None, limit: None, retry_after: None });
-        let now = self.now;
-        self.finish(Decision {
-            verdict,
-            limits: Vec::new(),
-            data_age,
-            degraded: false,
-            steps: Vec::new(),
-            now,
-            rekey: None,
-        })
+        let verdict = Verdict::Denied(Denial::plain(reason, None));
+        let decision = Decision::new(verdict, Vec::new(), data_age, false, self.now);
+        self.finish(decision)
     }
 
     fn finish(mut self, mut decision: Decision<'g>) -> Decision<'g> {

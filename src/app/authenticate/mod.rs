@@ -113,7 +113,23 @@ impl<S: Store> App<S> {
     }
 }
 
+impl<'g> Decision<'g> {
+    fn new(
+        verdict: Verdict<'g>,
+        limits: Vec<LimitOutcome<'g>>,
+        data_age: Duration,
+        degraded: bool,
+        now: Timestamp,
+    ) -> Self {
+        Self { verdict, limits, data_age, degraded, steps: Vec::new(), now, rekey: None }
+    }
+}
+
 impl<'g> Denial<'g> {
+    fn plain(reason: DenyReason, key: Option<Arc<KeySnapshot>>) -> Self {
+        Self { reason, key, limit: None, retry_after: None }
+    }
+
     /// A denial by a limit.
     #[must_use]
     pub fn by_limit(outcome: &LimitOutcome<'g>, cost: u32, key: Option<Arc<KeySnapshot>>) -> Self {

@@ -140,7 +140,7 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule]) -> Operations {
             let everywhere = !captured.is_empty() && captured.iter().all(holds);
             if !everywhere {
                 let problem = format!("{} is not captured by every route of the operation", quoted(name));
-                value.wrong(problem, format!("must be a capture such as `{{{name}}}` of each of its routes"));
+                value.wrong(problem, "must be what stands in braces in each of its routes");
             }
         }
     }

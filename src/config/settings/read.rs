@@ -16,6 +16,7 @@ use std::{
 
 const KEYS: &[&str] =
     &["listen", "data_dir", "realms", "threads", "store", "secrets", "operator", "cache", "log", "limits"];
+const REDIS_KEYS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
 const SHIPPED: &str = "shipped";
 const ALL_CORES: &str = "all-cores";
 const CACHED: RangeInclusive<u64> = 1_000..=10_000_000;
@@ -79,8 +80,7 @@ fn store(root: &Table<'_>, settings: &mut Settings) {
     let kinds = [("embedded", StoreKind::Embedded), ("redis", StoreKind::Redis)];
     set(&mut settings.store.kind, table.get("kind").and_then(|value| value.word(&kinds)));
     let redis = &mut settings.store.redis;
-    const REDIS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
-    let Some(table) = table.table("redis", REDIS) else { return };
+    let Some(table) = table.table("redis", REDIS_KEYS) else { return };
     let url = table.get("url").and_then(|value| {
         // The text may hold a password: no message repeats it.
         let url = RedisUrl::new(value.text()?);

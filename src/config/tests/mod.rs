@@ -1,1 +1,3 @@
+mod mistakes;
+mod never_panics;
 mod shipped;

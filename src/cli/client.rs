@@ -1,0 +1,208 @@
+//! The connection to a running keygate: an ordinary client of its gRPC API.
+
+use super::{
+    failure::Failure,
+    secrets::{self, GivenKey},
+    values,
+};
+use crate::proto::v1::{
+    AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, ManageKeysRequest,
+    authorization_client::AuthorizationClient, manage_keys_request::Operation, manage_keys_response,
+};
+use std::{future::Future, path::PathBuf, time::Duration};
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+use zeroize::Zeroizing;
+
+/// A page may hold 1,000 keys with all the metadata that is allowed, far more than gRPC's usual 4 MiB.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Where keygate is, and how long to wait for it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Where keygate listens
+    #[arg(long, value_name = "URL", env = "KEYGATE_ENDPOINT", default_value = "http://127.0.0.1:50051")]
+    pub endpoint: String,
+    /// How long to wait for each answer, such as `500ms` or `10s`
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = values::parse_timeout)]
+    pub timeout: Duration,
+}
+
+/// The same, with the key that management asks for.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Management {
+    /// The realm whose keys are meant
+    #[arg(long, value_name = "NAME", help_heading = None)]
+    pub realm: String,
+    #[command(flatten)]
+    pub connection: Connection,
+    /// File with the management key; without it `KEYGATE_KEY` holds the key, or ./keygate-data/operator.key does
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// A client of one server.
+pub struct Client {
+    inner: AuthorizationClient<Channel>,
+    endpoint: String,
+    timeout: Duration,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the endpoint is none, or nobody answers there in time.
+    pub async fn open(self) -> Result<Client, Failure> {
+        let Self { endpoint, timeout } = self;
+        check_endpoint(&endpoint)?;
+        let target = Endpoint::from_shared(endpoint.clone()).map_err(|_| not_an_endpoint(&endpoint))?;
+        let channel = match tokio::time::timeout(timeout, target.connect()).await {
+            Ok(opened) => opened.map_err(|error| Failure::unreachable(&endpoint, &error))?,
+            Err(_) => return Err(late(&endpoint, timeout)),
+        };
+        let inner = AuthorizationClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Ok(Client { inner, endpoint, timeout })
+    }
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
+    let uri: http::Uri = endpoint.parse().map_err(|_| not_an_endpoint(endpoint))?;
+    let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
+    // Whoever writes `user:secret@host` would read it again in errors.
+    let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if plain && bare { Ok(()) } else { Err(not_an_endpoint(endpoint)) }
+}
+
+fn not_an_endpoint(endpoint: &str) -> Failure {
+    let shown = if endpoint.contains('@') { "…" } else { endpoint };
+    Failure::usage(format!("the endpoint `{shown}` is none: allowed is `http://host:port`"))
+}
+
+fn late(endpoint: &str, timeout: Duration) -> Failure {
+    Failure::late(endpoint, &values::span_for_people(&values::to_proto(timeout)))
+}
+
+impl Client {
+    /// Asks who is calling.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn authenticate(&mut self, request: AuthenticateRequest) -> Result<AuthenticateResponse, Failure> {
+        let request = self.request(request);
+        let (endpoint, timeout) = (self.endpoint.clone(), self.timeout);
+        answered(&endpoint, timeout, self.inner.authenticate(request)).await
+    }
+
+    /// Charges limits, or looks at them.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn check_rate_limit(
+        &mut self,
+        request: CheckRateLimitRequest,
+    ) -> Result<CheckRateLimitResponse, Failure> {
+        let request = self.request(request);
+        let (endpoint, timeout) = (self.endpoint.clone(), self.timeout);
+        answered(&endpoint, timeout, self.inner.check_rate_limit(request)).await
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        // The server may stop working on what nobody waits for any more.
+        request.set_timeout(self.timeout);
+        request
+    }
+}
+
+async fn answered<T>(
+    endpoint: &str,
+    timeout: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(Failure::from_status(&status)),
+        Err(_) => Err(late(endpoint, timeout)),
+    }
+}
+
+/// A client that manages the keys of one realm.
+pub struct Manager {
+    client: Client,
+    realm: String,
+    credential: MetadataValue<Ascii>,
+}
+
+impl Management {
+    /// Finds the management key and connects.
+    ///
+    /// # Errors
+    /// When there is no key, or nobody answers.
+    pub async fn open(self) -> Result<Manager, Failure> {
+        let credential = credential(&secrets::management_key(self.key_file.as_deref())?)?;
+        Ok(Manager { client: self.connection.open().await?, realm: self.realm, credential })
+    }
+}
+
+fn credential(key: &GivenKey) -> Result<MetadataValue<Ascii>, Failure> {
+    let text = Zeroizing::new(format!("Bearer {}", key.as_str()));
+    let mut value = MetadataValue::try_from(text.as_str())
+        .map_err(|_| Failure::usage("the management key is none: allowed are printable ASCII characters"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl Manager {
+    /// Does one act.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn manage(&mut self, operation: Operation) -> Result<manage_keys_response::Result, Failure> {
+        let message = ManageKeysRequest { realm: self.realm.clone(), operation: Some(operation) };
+        let mut request = self.client.request(message);
+        request.metadata_mut().insert("authorization", self.credential.clone());
+        let Client { inner, endpoint, timeout } = &mut self.client;
+        let answer = answered(endpoint, *timeout, inner.manage_keys(request)).await?;
+        answer.result.ok_or_else(Failure::odd_answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_scheme_host_and_port() {
+        for endpoint in ["http://127.0.0.1:50051", "http://[::1]:50051", "http://keygate.internal:443/"] {
+            assert_eq!(check_endpoint(endpoint), Ok(()), "{endpoint}");
+        }
+        for endpoint in
+            ["", "127.0.0.1:50051", "https://host:443", "http://h:1/path", "http://", "ftp://h:1", "http://h:1?x"]
+        {
+            assert!(check_endpoint(endpoint).is_err(), "{endpoint}");
+        }
+        let failure = check_endpoint("http://user:hunter2@host:1").unwrap_err();
+        assert!(!failure.lines().concat().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_credential_is_sent_as_sensitive_metadata() {
+        let value = credential(&Zeroizing::new("abc".to_owned())).unwrap();
+        assert!(value.is_sensitive() && value == "Bearer abc");
+        let failure = credential(&Zeroizing::new("a\u{7f}bc".to_owned())).unwrap_err();
+        assert!(!failure.lines().concat().contains("bc"));
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_said_at_once() {
+        let connection = Connection { endpoint: "http://127.0.0.1:1".to_owned(), timeout: Duration::from_secs(5) };
+        let Err(failure) = connection.open().await else { panic!("somebody listens on port 1") };
+        assert!(failure.lines()[0].contains("connection refused"), "{failure:?}");
+    }
+}

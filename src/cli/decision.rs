@@ -1,0 +1,58 @@
+//! How decisions are shown for people: denials, limits, headers.
+
+use super::{failure::Failure, names, output, output::Output, values};
+use crate::proto::v1::{Denied, Header, LimitState};
+
+/// Shows why not, and what the end client is told.
+pub fn denied(output: &mut Output, denied: &Denied) -> Result<(), Failure> {
+    output.line(&format!("denied: {}", names::deny_reason(denied.reason)))?;
+    let mut fields = vec![
+        ("key", denied.key_id.clone()),
+        ("account", denied.account_id.clone()),
+        ("limit", denied.limit.clone()),
+        ("retry after", denied.retry_after.as_ref().map(values::span_for_people).unwrap_or_default()),
+        ("status", denied.http_status.to_string()),
+    ];
+    fields.extend(headers(&denied.headers));
+    fields.push(("body", denied.body.clone()));
+    output.fields(&fields)
+}
+
+/// Headers as fields.
+pub fn headers(headers: &[Header]) -> impl Iterator<Item = (&'static str, String)> {
+    headers.iter().map(|header| ("header", format!("{}: {}", header.name, header.value)))
+}
+
+/// Says when the store was not asked.
+pub fn degraded(degraded: bool) {
+    if degraded {
+        output::note("degraded: the store could not be asked, and the configuration decided");
+    }
+}
+
+/// Shows the state of limits as a table, after an empty line; nothing when there are none.
+pub fn limits(output: &mut Output, limits: &[LimitState]) -> Result<(), Failure> {
+    if limits.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    let span = |span: &Option<_>| span.as_ref().map_or_else(|| "-".to_owned(), values::span_for_people);
+    let rows = limits.iter().map(|limit| {
+        vec![
+            limit.name.clone(),
+            limit.limit.to_string(),
+            span(&limit.window),
+            limit.remaining.to_string(),
+            span(&limit.reset_after),
+            span(&limit.retry_after),
+            remarks(limit),
+        ]
+    });
+    output.table(&["LIMIT", "SIZE", "WINDOW", "REMAINING", "RESET AFTER", "RETRY AFTER", "REMARKS"], rows)
+}
+
+fn remarks(limit: &LimitState) -> String {
+    let remarks = [(limit.exceeded, "exceeded"), (limit.shadow, "shadow"), (limit.degraded, "degraded")];
+    let told: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
+    if told.is_empty() { "-".to_owned() } else { told.join(",") }
+}

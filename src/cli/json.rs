@@ -1,0 +1,251 @@
+//! The API's messages as JSON: the fields' names are those of the proto, enums are short lower-case names, instants are
+//! RFC 3339 in UTC, spans are seconds as protobuf writes them (`"86400s"`). Every field is always there; what is absent
+//! is `null`. Of a `oneof` only the member that is set is there.
+
+use super::{names, values};
+use crate::proto::{
+    google,
+    v1::{
+        Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
+        KeyWithSecret, KeysRevoked, LimitState, authenticate_response::Outcome,
+    },
+};
+use serde_json::{Map, Value, json};
+
+/// A key.
+#[must_use]
+pub fn key(key: &Key) -> Value {
+    json!({
+        "id": key.id,
+        "realm": key.realm,
+        "environment": key.environment,
+        "account_id": key.account_id,
+        "name": key.name,
+        "hint": key.hint,
+        "scopes": key.scopes,
+        "metadata": key.metadata,
+        "state": names::key_state(key.state),
+        "created_at": instant(key.created_at.as_ref()),
+        "updated_at": instant(key.updated_at.as_ref()),
+        "expires_at": instant(key.expires_at.as_ref()),
+        "version": key.version,
+        "secrets": key.secrets.iter().map(key_secret).collect::<Vec<_>>(),
+        "created_by": key.created_by,
+        "revoked_at": instant(key.revoked_at.as_ref()),
+        "revoke_reason": key.revoke_reason,
+        "last_used_at": instant(key.last_used_at.as_ref()),
+        "last_used_address": key.last_used_address,
+    })
+}
+
+fn key_secret(secret: &KeySecret) -> Value {
+    json!({
+        "hint": secret.hint,
+        "created_at": instant(secret.created_at.as_ref()),
+        "retires_at": instant(secret.retires_at.as_ref()),
+        "imported": secret.imported,
+    })
+}
+
+/// A key that was just made or rotated, with its secret.
+#[must_use]
+pub fn key_with_secret(made: &KeyWithSecret) -> Value {
+    json!({
+        "key": made.key.as_ref().map(key),
+        "secret": made.secret,
+        "repeated": made.repeated,
+        "replaced_key_ids": made.replaced_key_ids,
+    })
+}
+
+/// The keys that an act ended.
+#[must_use]
+pub fn keys_revoked(revoked: &KeysRevoked) -> Value {
+    json!({ "keys": revoked.keys.iter().map(key).collect::<Vec<_>>(), "more": revoked.more })
+}
+
+/// What became of one row of an import. `line` counts from 1.
+#[must_use]
+pub fn import_verdict(line: u64, verdict: &ImportVerdict) -> Value {
+    json!({
+        "line": line,
+        "outcome": names::import_outcome(verdict.outcome),
+        "key_id": verdict.key_id,
+        "problem": verdict.problem,
+    })
+}
+
+/// The answer of `Authenticate`.
+#[must_use]
+pub fn authenticated(answer: &AuthenticateResponse) -> Value {
+    let mut object = Map::new();
+    match &answer.outcome {
+        Some(Outcome::Allowed(it)) => object.insert("allowed".to_owned(), allowed(it)),
+        Some(Outcome::Denied(it)) => object.insert("denied".to_owned(), denied(it)),
+        None => None,
+    };
+    let steps = answer.explanation.iter().map(|step| json!({ "stage": step.stage, "finding": step.finding }));
+    object.insert("limits".to_owned(), limits(&answer.limits));
+    object.insert("data_age".to_owned(), span(answer.data_age.as_ref()));
+    object.insert("degraded".to_owned(), Value::from(answer.degraded));
+    object.insert("explanation".to_owned(), steps.collect());
+    Value::Object(object)
+}
+
+/// The answer of `CheckRateLimit`.
+#[must_use]
+pub fn rate_limit_checked(answer: &CheckRateLimitResponse) -> Value {
+    json!({
+        "allowed": answer.allowed,
+        "denied": answer.denied.as_ref().map(denied),
+        "limits": limits(&answer.limits),
+        "headers": headers(&answer.headers),
+        "degraded": answer.degraded,
+    })
+}
+
+fn allowed(allowed: &Allowed) -> Value {
+    json!({
+        "key_id": allowed.key_id,
+        "name": allowed.name,
+        "hint": allowed.hint,
+        "environment": allowed.environment,
+        "account_id": allowed.account_id,
+        "target_account_id": allowed.target_account_id,
+        "scopes": allowed.scopes,
+        "metadata": allowed.metadata,
+        "operation": allowed.operation,
+        "headers": headers(&allowed.headers),
+    })
+}
+
+fn denied(denied: &Denied) -> Value {
+    json!({
+        "reason": names::deny_reason(denied.reason),
+        "http_status": denied.http_status,
+        "headers": headers(&denied.headers),
+        "body": denied.body,
+        "retry_after": span(denied.retry_after.as_ref()),
+        "limit": denied.limit,
+        "key_id": denied.key_id,
+        "account_id": denied.account_id,
+    })
+}
+
+fn limits(limits: &[LimitState]) -> Value {
+    let states = limits.iter().map(|limit| {
+        json!({
+            "name": limit.name,
+            "limit": limit.limit,
+            "window": span(limit.window.as_ref()),
+            "remaining": limit.remaining,
+            "reset_after": span(limit.reset_after.as_ref()),
+            "exceeded": limit.exceeded,
+            "shadow": limit.shadow,
+            "retry_after": span(limit.retry_after.as_ref()),
+            "degraded": limit.degraded,
+        })
+    });
+    states.collect()
+}
+
+fn headers(headers: &[Header]) -> Value {
+    headers.iter().map(|header| json!({ "name": header.name, "value": header.value })).collect()
+}
+
+fn instant(timestamp: Option<&google::Timestamp>) -> Value {
+    timestamp.map(values::instant).into()
+}
+
+fn span(duration: Option<&google::Duration>) -> Value {
+    duration.map(values::span).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::v1::{ExplainStep, authenticate_response};
+    use std::collections::BTreeMap;
+
+    fn some_key() -> Key {
+        Key {
+            id: "key_01".to_owned(),
+            realm: "recurr".to_owned(),
+            environment: "live".to_owned(),
+            account_id: "acme".to_owned(),
+            name: "ci".to_owned(),
+            hint: "rk_live_…x4f2".to_owned(),
+            scopes: vec!["read-only".to_owned()],
+            metadata: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
+            state: 1,
+            created_at: Some(google::Timestamp { seconds: 0, nanos: 500_000_000 }),
+            version: u64::MAX,
+            secrets: vec![KeySecret { hint: "rk_live_…x4f2".to_owned(), ..KeySecret::default() }],
+            ..Key::default()
+        }
+    }
+
+    #[test]
+    fn a_made_key_is_an_object_with_key_and_secret() {
+        let made = KeyWithSecret { key: Some(some_key()), secret: "s".to_owned(), ..KeyWithSecret::default() };
+        let value = key_with_secret(&made);
+        assert_eq!(value["secret"], "s");
+        assert_eq!(value["key"]["id"], "key_01");
+        assert_eq!(value["key"]["state"], "active");
+        assert_eq!(value["key"]["created_at"], "1970-01-01T00:00:00.5Z");
+        assert_eq!(value["key"]["expires_at"], Value::Null);
+        assert_eq!(value["key"]["version"], u64::MAX);
+        assert_eq!(value["key"]["metadata"].to_string(), r#"{"a":"1","b":"2"}"#);
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_proto() {
+        let pool = message_fields();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let same = |message: &str, value: &Value| assert_eq!(names(value), pool[message], "{message}");
+        let made = KeyWithSecret { key: Some(some_key()), ..KeyWithSecret::default() };
+        let made = key_with_secret(&made);
+        same("KeyWithSecret", &made);
+        same("Key", &made["key"]);
+        same("KeySecret", &made["key"]["secrets"][0]);
+        same("KeysRevoked", &keys_revoked(&KeysRevoked::default()));
+        let checked = CheckRateLimitResponse {
+            denied: Some(Denied { headers: vec![Header::default()], ..Denied::default() }),
+            limits: vec![LimitState::default()],
+            ..CheckRateLimitResponse::default()
+        };
+        let checked = rate_limit_checked(&checked);
+        same("CheckRateLimitResponse", &checked);
+        same("Denied", &checked["denied"]);
+        same("LimitState", &checked["limits"][0]);
+        same("Header", &checked["denied"]["headers"][0]);
+        let outcome = Some(authenticate_response::Outcome::Allowed(Allowed::default()));
+        let explanation = vec![ExplainStep::default()];
+        let answer = authenticated(&AuthenticateResponse { outcome, explanation, ..AuthenticateResponse::default() });
+        same("Allowed", &answer["allowed"]);
+        same("ExplainStep", &answer["explanation"][0]);
+        let whole: Vec<_> = pool["AuthenticateResponse"].iter().filter(|name| *name != "denied").cloned().collect();
+        assert_eq!(names(&answer), whole);
+    }
+
+    /// The names of every message's fields, in order, read off the proto files.
+    fn message_fields() -> BTreeMap<String, Vec<String>> {
+        let protos = [
+            include_str!("../../proto/keygate/v1/authorization.proto"),
+            include_str!("../../proto/keygate/v1/keys.proto"),
+        ];
+        let mut messages = BTreeMap::<String, Vec<String>>::new();
+        let mut message = String::new();
+        for line in protos.iter().flat_map(|proto| proto.lines()) {
+            let block = line.strip_prefix("message ").or_else(|| line.strip_prefix("enum "));
+            if let Some(name) = block {
+                message = name.trim_end_matches(" {").to_owned();
+            }
+            let declaration = line.trim().split_once(" = ").filter(|_| line.starts_with("  ") && !line.contains("//"));
+            if let Some(name) = declaration.and_then(|(before, _)| before.split(' ').next_back()) {
+                messages.entry(message.clone()).or_default().push(name.to_owned());
+            }
+        }
+        messages
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line: parses arguments, asks a running keygate over its gRPC API like any other client, and shows the
+//! answer. Only `serve` starts a server. Knows neither use cases nor stores.
+
+mod authenticate;
+mod client;
+mod completions;
+mod decision;
+mod exit;
+mod failure;
+mod json;
+mod key;
+mod keys;
+mod limit;
+mod names;
+mod output;
+mod ready;
+mod realm;
+mod secrets;
+mod serve;
+mod values;
+
+use clap::Parser;
+use exit::{Exit, help};
+use failure::Failure;
+use output::{Format, Output};
+use std::{ffi::OsString, future::Future, process::ExitCode};
+
+/// Who is calling, may they call this often, and which keys exist
+///
+/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect` and `completions` ask a running
+/// server over its gRPC API.
+#[derive(Debug, Parser)]
+#[command(name = "keygate", version, propagate_version = true, after_long_help = help!(
+    "  keygate serve
+  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
+  keygate authenticate --realm recurr --key-stdin < test.key"
+))]
+struct Cli {
+    /// Tables for people, or JSON for programs; errors too
+    #[arg(long, global = true, value_enum, default_value = "table", env = "KEYGATE_OUTPUT")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Serve(Box<serve::Args>),
+    /// Create, list, change and end keys
+    #[command(subcommand)]
+    Keys(Box<keys::Command>),
+    Authenticate(Box<authenticate::Args>),
+    /// Charge or look at rate limits
+    #[command(subcommand)]
+    Limit(Box<limit::Command>),
+    /// Check the configuration of realms
+    #[command(subcommand)]
+    Realm(realm::Command),
+    /// Look at a key offline
+    #[command(subcommand)]
+    Key(key::Command),
+    Completions(completions::Args),
+}
+
+/// Runs the command that `arguments` ask for; the first one is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error, &arguments).into(),
+    };
+    let format = cli.output;
+    let mut output = Output::new(format);
+    match cli.command.run(&mut output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::report(format, &failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// Shows help and the version, or says what is wrong with the arguments.
+fn misused(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    if !error.use_stderr() {
+        // When nobody reads there is nobody to tell.
+        let _ = error.print();
+        return Exit::Success;
+    }
+    if wants_json(arguments) {
+        let text = error.to_string();
+        output::report(Format::Json, &Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+/// Whether errors should be JSON, judged from arguments that could not be parsed.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let asked = arguments.windows(2).any(|pair| matches!(pair, [flag, value] if flag == "--output" && value == "json"));
+    asked || arguments.iter().any(|argument| argument == "--output=json")
+}
+
+impl Command {
+    fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        match self {
+            Self::Serve(args) => args.run(output),
+            Self::Keys(command) => wait(command.run(output)),
+            Self::Authenticate(args) => wait(args.run(output)),
+            Self::Limit(command) => wait(command.run(output)),
+            Self::Realm(command) => command.run(output),
+            Self::Key(command) => command.run(output),
+            Self::Completions(args) => args.run(output),
+        }
+    }
+}
+
+/// Runs one command's calls on this thread.
+fn wait(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("cannot start", &error))?;
+    runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! `keygate serve`: a settings file, overridden by the environment, overridden by flags.
+
+use super::{
+    exit::{Exit, help},
+    failure::Failure,
+    output::Output,
+    ready, realm,
+};
+use crate::{
+    config::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind},
+    server::{self, Options, Ready, StartError},
+};
+use clap::{ValueEnum, builder::RangedU64ValueParser};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Run the server
+///
+/// Needs no arguments: it then keeps its data in ./keygate-data, serves the five realms that come with keygate, and
+/// listens on 127.0.0.1:50051. At the first start it makes an operator key and writes it to a file in the data
+/// directory; that key manages all others. Flags go before variables of the environment, those before the settings
+/// file. Every mistake in settings and realm files is reported at once, before a port is bound (exit code 2).
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = help!(
+    "  keygate serve
+  keygate serve --listen 0.0.0.0:50051 --data-dir /var/lib/keygate --realm /etc/keygate/realms
+  KEYGATE_REDIS_URL=redis://redis:6379/0 keygate serve --store redis --log-format json"
+))]
+pub struct Args {
+    /// File with settings
+    #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Directory for what must last; one server each [default: keygate-data]
+    #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where keys and counters are kept [default: embedded]
+    #[arg(long, value_name = "STORE", value_enum, env = "KEYGATE_STORE")]
+    store: Option<Store>,
+    /// Where Redis is, for `--store redis`. May hold a password: better set in the environment
+    #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// Realm file, or directory with `*.toml` files; may be repeated [default: the five realms that come with keygate]
+    #[arg(long = "realm", value_name = "FILE|DIR", env = "KEYGATE_REALM")]
+    realms: Vec<PathBuf>,
+    /// Worker threads, 1 to 256 [default: one for each core]
+    #[arg(long, value_name = "N", env = "KEYGATE_THREADS", value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
+    threads: Option<usize>,
+    /// From which level on to log [default: info]
+    #[arg(long, value_name = "LEVEL", value_enum, env = "KEYGATE_LOG_LEVEL")]
+    log_level: Option<Level>,
+    /// Lines for people, or one JSON object a line [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum, env = "KEYGATE_LOG_FORMAT")]
+    log_format: Option<Form>,
+    /// Make a new operator key and write it to its file, for when the old one was lost
+    #[arg(long)]
+    reissue_operator_key: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Store {
+    /// In the data directory
+    Embedded,
+    /// A Redis or Valkey server
+    Redis,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    /// Failures
+    Error,
+    /// Also what should be looked at
+    Warn,
+    /// Also what happens
+    Info,
+    /// Also how
+    Debug,
+    /// Everything
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Args {
+    pub(super) fn run(self, out: &mut Output) -> Result<Exit, Failure> {
+        let options = Options { reissue_operator_key: self.reissue_operator_key };
+        // A server whose words nobody can read serves all the same.
+        let announce = |ready: &Ready| drop(ready::announce(out, ready));
+        server::run(&self.settings()?, options, announce).map_err(|error| not_started(&error))?;
+        Ok(Exit::Success)
+    }
+
+    fn settings(self) -> Result<Settings, Failure> {
+        let mut settings = match &self.config {
+            Some(file) => Settings::load(file).map_err(|found| realm::mistakes(&found))?,
+            None => Settings::default(),
+        };
+        let given = |url: String| {
+            RedisUrl::new(&url).map_err(|allowed| {
+                Failure::usage(format!(
+                    "`--redis-url` or KEYGATE_REDIS_URL is not an address of Redis: allowed is {allowed}"
+                ))
+            })
+        };
+        set(&mut settings.listen, self.listen);
+        set(&mut settings.data_dir, self.data_dir);
+        set(&mut settings.store.kind, self.store.map(StoreKind::from));
+        set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);
+        set(&mut settings.realms, Some(self.realms).filter(|realms| !realms.is_empty()).map(RealmFiles::Paths));
+        settings.threads = self.threads.or(settings.threads);
+        set(&mut settings.log.level, self.log_level.map(LogLevel::from));
+        set(&mut settings.log.format, self.log_format.map(LogFormat::from));
+        Ok(settings)
+    }
+}
+
+fn set<T>(setting: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *setting = given;
+    }
+}
+
+fn not_started(error: &StartError) -> Failure {
+    if let StartError::Configuration(found) = error {
+        return realm::mistakes(found);
+    }
+    Failure::start(error)
+}
+
+impl From<Store> for StoreKind {
+    fn from(store: Store) -> Self {
+        match store {
+            Store::Embedded => Self::Embedded,
+            Store::Redis => Self::Redis,
+        }
+    }
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
+    }
+}
+
+impl From<Form> for LogFormat {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Text => Self::Text,
+            Form::Json => Self::Json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn settings(flags: &[&str]) -> Result<Settings, Failure> {
+        Program::parse_from(std::iter::once(&"serve").chain(flags)).args.settings()
+    }
+
+    #[test]
+    fn without_flags_the_defaults_hold() {
+        assert_eq!(settings(&[]), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_leave_the_rest_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keygate.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nthreads = 3\n").unwrap();
+        let flags = ["--config", file.to_str().unwrap(), "--listen", "[::1]:2", "--store", "redis"];
+        let more = ["--redis-url", "redis://:pw@h/1", "--realm", "a", "--realm", "b", "--log-level", "warn"];
+        let found = settings(&[&flags[..], &more[..], &["--log-format", "json", "--data-dir", "d"]].concat()).unwrap();
+        assert_eq!((found.listen.to_string().as_str(), found.threads), ("[::1]:2", Some(3)));
+        assert_eq!((found.store.kind, found.store.redis.url.expose()), (StoreKind::Redis, "redis://:pw@h/1"));
+        assert_eq!(found.realms, RealmFiles::Paths(vec!["a".into(), "b".into()]));
+        assert_eq!((found.log.level, found.log.format), (LogLevel::Warn, LogFormat::Json));
+        assert_eq!(found.data_dir, PathBuf::from("d"));
+    }
+
+    #[test]
+    fn an_odd_redis_address_is_refused_without_showing_it() {
+        let failure = settings(&["--redis-url", "http://:hunter2@h"]).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert!(!failure.lines().concat().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_settings_file_that_is_not_there_is_a_mistake_of_the_configuration() {
+        assert_eq!(settings(&["--config", "/nowhere/keygate.toml"]).unwrap_err().exit(), Exit::Usage);
+    }
+}

@@ -1,0 +1,150 @@
+//! Readers race with writers: after a commit was acknowledged, nothing rests on what was before.
+
+use crate::{embedded::CachedWorld, fixtures::*, world::World};
+use keygate::{
+    app::ports::{Fence, Found, Freshness, Store},
+    domain::{
+        audit::Actor,
+        key::{KeyPatch, revoke, update},
+        limit::{Charged, Plan},
+    },
+    store::Backend,
+};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+fn block<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// The version of the account that a charge confirmed, beginning from whatever is remembered.
+async fn confirmed(store: &Backend, number: u64) -> (u64, bool) {
+    let realm = realm();
+    let mut freshness = Freshness::Remembered;
+    loop {
+        let Found::Key(key) = store.find_key(&realm_name(), &digest(number), freshness).await.unwrap() else {
+            panic!("key {number} is hidden");
+        };
+        let plan = Plan::new(&realm, Some(&key.owner.account), 1, true);
+        let fence = Fence { owner: &key.owner, stamp: key.stamp };
+        if store.charge(Some(fence), &plan).await.unwrap() != Charged::Stale {
+            return (key.account.version, key.key.revoked.is_some());
+        }
+        freshness = Freshness::Fresh;
+    }
+}
+
+#[test]
+fn no_charge_confirms_what_was_before_an_acknowledged_commit() {
+    let world = block(CachedWorld::open());
+    let owner = owner("acme");
+    block(world.create(&owner, 1));
+    let (acknowledged, revoked, done) = (AtomicU64::new(1), AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    block(async {
+                        let mut decisions = 0u64;
+                        while !done.load(Ordering::SeqCst) {
+                            let (version, is_revoked) =
+                                (acknowledged.load(Ordering::SeqCst), revoked.load(Ordering::SeqCst));
+                            let (read, read_revoked) = confirmed(world.store(), 1).await;
+                            assert!(read >= version, "version {read} was confirmed after {version} was acknowledged");
+                            assert!(read_revoked || !is_revoked, "a revoked key was confirmed as working");
+                            decisions += 1;
+                        }
+                        decisions
+                    })
+                })
+            })
+            .collect();
+        block(async {
+            for _ in 0..150 {
+                let account = world.account(&owner).await.unwrap();
+                let key = world.store().read_keys(&owner, &[key_id(1)]).await.unwrap().remove(0).unwrap();
+                let (change, _) =
+                    update(&owner, &account, &policy(), &key, None, KeyPatch::default(), &Actor::System, world.now())
+                        .unwrap();
+                world.commit(&change).await;
+                acknowledged.store(change.account.version, Ordering::SeqCst);
+            }
+            let account = world.account(&owner).await.unwrap();
+            let key = world.store().read_keys(&owner, &[key_id(1)]).await.unwrap().remove(0).unwrap();
+            let (change, _) = revoke(&owner, &account, &[key], None, "", &Actor::System, world.now()).unwrap();
+            world.commit(&change).await;
+            acknowledged.store(change.account.version, Ordering::SeqCst);
+            revoked.store(true, Ordering::SeqCst);
+            thread::sleep(std::time::Duration::from_millis(20));
+        });
+        done.store(true, Ordering::SeqCst);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 100, "a reader was starved");
+        }
+    });
+}
+
+#[test]
+fn no_remembered_miss_hides_an_acknowledged_key() {
+    let world = block(CachedWorld::open());
+    let (wanted, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                block(async {
+                    while !done.load(Ordering::SeqCst) {
+                        let next = wanted.load(Ordering::SeqCst);
+                        let _ = world.store().find_key(&realm_name(), &digest(next), Freshness::Remembered).await;
+                    }
+                });
+            });
+        }
+        block(async {
+            let owner = owner("acme");
+            for number in 0..150 {
+                wanted.store(number, Ordering::SeqCst);
+                assert!(number % 5 > 0 || world.find(&digest(number), Freshness::Remembered).await.is_none());
+                world.create(&owner, number).await;
+                confirmed(world.store(), number).await;
+            }
+        });
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn memory_for_keys_and_misses_is_bounded_and_a_miss_is_forgotten_in_time() {
+    use crate::{clock::ManualClock, embedded::open};
+    use keygate::store::{CacheSettings, Cached};
+    use std::{sync::Arc, time::Duration};
+    let directory = tempfile::TempDir::new().unwrap();
+    let clock = Arc::new(ManualClock::new());
+    let store = open(directory.path(), &ring(&[(1, 1)]), clock.clone()).unwrap();
+    let settings = CacheSettings { keys: 64, misses: 64, miss_lifetime: Duration::from_secs(5) };
+    // Two nodes over one store: neither hears of the other's commits.
+    let (mine, yours) =
+        (Cached::new(store.clone(), settings, clock.clone()), Cached::new(store.clone(), settings, clock.clone()));
+    let is_there = |number| {
+        let found = block(mine.find_key(&realm_name(), &digest(number), Freshness::Remembered)).unwrap();
+        matches!(found, Found::Key(_))
+    };
+    assert!(!is_there(1));
+    let (change, _) = creating(&owner("acme"), None, 1, Default::default());
+    block(yours.commit(&change)).unwrap();
+    assert!(!is_there(1), "the miss is remembered");
+    clock.pass(Duration::from_secs(5));
+    assert!(is_there(1));
+    for number in 2..2_000 {
+        is_there(number);
+    }
+    for number in 10_000..10_300 {
+        let (change, _) = creating(&owner(&format!("a{number}")), None, number, Default::default());
+        if number < 10_100 {
+            block(mine.commit(&change)).unwrap();
+            assert!(is_there(number));
+        }
+    }
+    assert!(mine.remembered() <= 64, "{}", mine.remembered());
+}

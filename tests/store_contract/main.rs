@@ -1,0 +1,14 @@
+//! One contract, one list of cases, every store; then what only the embedded store can show.
+
+mod clock;
+mod embedded;
+mod fixtures;
+mod freshness;
+mod keys;
+mod limits;
+mod oracle;
+mod records;
+mod world;
+
+contract!(embedded_store, crate::embedded::EmbeddedWorld);
+contract!(embedded_store_cached, crate::embedded::CachedWorld);
