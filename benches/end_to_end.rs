@@ -1,7 +1,8 @@
 //! Authenticates over 100,000 distinct keys with one rate limit each, in turn with a bare tonic server whose handler does
 //! nothing and whose messages have the same size: so every figure has a reference from the same machine and minute.
 //!
-//! The environment may set KEYGATE_BENCH_KEYS, KEYGATE_BENCH_ROUNDS and KEYGATE_BENCH_SECONDS (of one round).
+//! The environment may set KEYGATE_BENCH_KEYS, KEYGATE_BENCH_ROUNDS, KEYGATE_BENCH_SECONDS (of one round) and
+//! KEYGATE_BENCH_BINARY (another build to measure).
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a bench that cannot measure fails loudly")]
@@ -20,7 +21,7 @@ use support::{
     keygate::Keygate,
     keys,
     loader::{self, Crowd, Requests, Round, Target, Until, drive},
-    machine::{Cores, resident_bytes},
+    machine::{Cores, pause, resident_bytes, resume},
     redis::RedisServer,
     report::{self, Summary},
     setting,
@@ -191,15 +192,19 @@ impl References {
 /// Rounds in turn, after one that does not count; prints and gives the medians.
 fn compete(plan: &Plan, contestants: &[Contestant], crowd: Crowd, what: &str) -> Vec<Summary> {
     let mut rounds: Vec<Vec<Round>> = contestants.iter().map(|_| Vec::new()).collect();
+    contestants.iter().for_each(|contestant| pause(contestant.target.process));
     for round in 0..=plan.rounds {
         for (contestant, rounds) in contestants.iter().zip(&mut rounds) {
             let span = if round == 0 { plan.span / 4 } else { plan.span };
+            resume(contestant.target.process);
             let measured = drive(contestant.target, crowd, &contestant.requests, Until::Elapsed(span));
+            pause(contestant.target.process);
             if round > 0 {
                 rounds.push(measured);
             }
         }
     }
+    contestants.iter().for_each(|contestant| resume(contestant.target.process));
     let Crowd { connections, streams } = crowd;
     let (count, seconds) = (plan.rounds, plan.span.as_secs_f32());
     report::heading(&format!("{what}: {connections} × {streams} streams, medians of {count} rounds of {seconds} s"));

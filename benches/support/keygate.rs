@@ -3,17 +3,18 @@
 use super::{
     keys,
     loader::{AUTHENTICATE, Target},
-    machine::Cores,
+    machine::{Cores, signal},
 };
 use keygate::proto::v1::{
     ImportKeys, ImportRow, KeyPage, ListKeys, ManageKeysRequest, authorization_client::AuthorizationClient,
     import_row::Secret, manage_keys_request::Operation, manage_keys_response,
 };
 use std::{
+    env,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -57,7 +58,7 @@ impl Keygate {
     fn launch(&mut self) {
         let dir = self.dir.path();
         let log = File::create(dir.join("log")).expect("the directory can be written");
-        let mut command = self.cores.server(env!("CARGO_BIN_EXE_keygate"));
+        let mut command = self.cores.server(binary());
         command.arg("serve").arg("--config").arg(dir.join("keygate.toml")).current_dir(dir).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         let begun = Instant::now();
@@ -94,7 +95,7 @@ impl Keygate {
     /// Stops it in good order.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
+        signal(child.id(), "TERM");
         let deadline = Instant::now() + START_TIMEOUT;
         while child.try_wait().expect("our own child").is_none() {
             assert!(Instant::now() < deadline, "keygate does not stop; its log:\n{}", self.log());
@@ -135,6 +136,11 @@ fn settings(address: SocketAddr, redis: Option<&str>) -> String {
         None => String::new(),
     };
     format!("listen = \"{address}\"\ndata_dir = \"data\"\nrealms = [\"bench.toml\"]\nthreads = 1\n{store}")
+}
+
+/// The binary of this build, or another one to compare it with.
+fn binary() -> PathBuf {
+    env::var_os("KEYGATE_BENCH_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_keygate").into(), PathBuf::from)
 }
 
 fn operator_key(data: &Path) -> String {

@@ -95,6 +95,23 @@ impl Usage {
     }
 }
 
+/// Stops a process, so that what it does in the background is not paid for by whoever else is measured on its core.
+pub fn pause(process: u32) {
+    signal(process, "STOP");
+}
+
+/// Lets it go on.
+pub fn resume(process: u32) {
+    signal(process, "CONT");
+}
+
+/// Sends a signal.
+pub fn signal(process: u32, name: &str) {
+    // The shell's own `kill`: the program of that name is not installed everywhere.
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
+    assert!(status.expect("`sh` can be started").success(), "SIG{name} could not be sent");
+}
+
 fn processor_seconds(process: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
     // The name stands in parentheses and may hold anything; user and system time are the 12th and 13th field after it.
