@@ -11,7 +11,7 @@ use crate::proto::v1::{
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
@@ -20,29 +20,30 @@ use zeroize::Zeroizing;
 /// A page may hold 1,000 keys with all the metadata that is allowed, far more than gRPC's usual 4 MiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
+/// What is the same for every command that asks a server stands apart in its help.
+const HEADING: &str = "Connection";
+
 /// Where keygate is, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Connection")]
 pub struct Connection {
     /// Where keygate listens
-    #[arg(long, value_name = "URL", env = "KEYGATE_ENDPOINT", default_value = "http://127.0.0.1:50051")]
+    #[arg(long, value_name = "URL", help_heading = HEADING, env = "KEYGATE_ENDPOINT", default_value = "http://127.0.0.1:50051")]
     pub endpoint: String,
     /// How long to wait for each answer, such as `500ms` or `10s`
-    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = values::parse_timeout)]
+    #[arg(long, value_name = "SPAN", help_heading = HEADING, default_value = "5s", value_parser = values::parse_timeout)]
     pub timeout: Duration,
 }
 
 /// The same, with the key that management asks for.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Connection")]
 pub struct Management {
     /// The realm whose keys are meant
-    #[arg(long, value_name = "NAME", help_heading = None)]
+    #[arg(long, value_name = "NAME")]
     pub realm: String,
     #[command(flatten)]
     pub connection: Connection,
     /// File with the management key; without it `KEYGATE_KEY` holds the key, or ./keygate-data/operator.key does
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub key_file: Option<PathBuf>,
 }
 
@@ -127,6 +128,8 @@ async fn answered<T>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout(timeout, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
+        // The transport, too, watches the deadline that the request carries, and says so in this way.
+        Ok(Err(status)) if status.code() == Code::Cancelled => Err(late(endpoint, timeout)),
         Ok(Err(status)) => Err(Failure::from_status(&status)),
         Err(_) => Err(late(endpoint, timeout)),
     }

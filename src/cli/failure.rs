@@ -86,6 +86,10 @@ impl Failure {
         let violations = details.map(|bad| bad.field_violations).unwrap_or_default();
         let message = match status.message() {
             "" => code.description().to_lowercase(),
+            // A message that repeats every violation for readers without the details would say all twice.
+            all if !violations.is_empty() && violations.iter().all(|one| all.contains(&one.description)) => {
+                "the request is not valid".to_owned()
+            }
             message => message.to_owned(),
         };
         Self {
@@ -151,7 +155,7 @@ const RUNNING: &str =
 /// What to try when the server answers with that code.
 const fn hint(code: Code) -> Option<&'static str> {
     match code {
-        Code::Unavailable => Some(RUNNING),
+        Code::Unavailable => Some("keygate or its store is out of reach; an act may have been done all the same"),
         Code::Unauthenticated => Some("which management key is used? KEYGATE_KEY or `--key-file` names it"),
         Code::PermissionDenied => Some("the management key lacks the role that this act needs in this realm"),
         Code::Aborted => Some("read the key again and repeat the act with its current version"),
@@ -192,6 +196,14 @@ mod tests {
         assert_eq!(json["error"]["exit_code"], 2);
         assert_eq!(json["error"]["violations"][1], json!({ "field": "create.name", "problem": "is required" }));
         assert_eq!(json["error"]["hint"], Value::Null);
+    }
+
+    #[test]
+    fn violations_that_the_message_repeats_are_said_once() {
+        let details = ErrorDetails::with_bad_request_violation("cost", "must be 0 to 9");
+        let status = Status::with_error_details(Code::InvalidArgument, "not valid: `cost`: must be 0 to 9", details);
+        let lines = Failure::from_status(&status).lines();
+        assert_eq!(lines, ["error: the request is not valid", "  cost: must be 0 to 9"]);
     }
 
     #[test]

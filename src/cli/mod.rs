@@ -19,7 +19,10 @@ mod secrets;
 mod serve;
 mod values;
 
-use clap::Parser;
+use clap::{
+    Parser,
+    error::{ContextKind, ErrorKind},
+};
 use exit::{Exit, help};
 use failure::Failure;
 use output::{Format, Output};
@@ -30,7 +33,7 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 /// `keygate serve` runs the server. All other commands but `realm check`, `key inspect` and `completions` ask a running
 /// server over its gRPC API.
 #[derive(Debug, Parser)]
-#[command(name = "keygate", version, propagate_version = true, after_long_help = help!(
+#[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
   keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
   keygate authenticate --realm recurr --key-stdin < test.key"
@@ -87,13 +90,23 @@ fn misused(error: &clap::Error, arguments: &[OsString]) -> Exit {
         let _ = error.print();
         return Exit::Success;
     }
-    if wants_json(arguments) {
+    let format = if wants_json(arguments) { Format::Json } else { Format::Table };
+    if is_stray(error) {
+        let failure = Failure::usage("an argument is one too many");
+        output::report(format, &failure.with_hint("`--help` after the command says what it takes"));
+    } else if format == Format::Json {
         let text = error.to_string();
-        output::report(Format::Json, &Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
+        output::report(format, &Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
     } else {
         let _ = error.print();
     }
     Exit::Usage
+}
+
+/// Whether the error would repeat an argument that is no flag: it may be a key in the wrong place.
+fn is_stray(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
+    argument.is_some_and(|argument| !argument.to_string().starts_with('-'))
 }
 
 /// Whether errors should be JSON, judged from arguments that could not be parsed.

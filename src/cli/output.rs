@@ -91,7 +91,7 @@ impl Output {
         for row in rows {
             table.add_row(row.iter().map(|cell| shown(cell)));
         }
-        self.line(&table.trim_fmt())
+        self.line(&drawn(table))
     }
 
     /// Writes names with their values; those without a value are left out.
@@ -103,7 +103,7 @@ impl Output {
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
             table.add_row([(*name).to_owned(), shown(value)]);
         }
-        if table.is_empty() { Ok(()) } else { self.line(&table.trim_fmt()) }
+        if table.is_empty() { Ok(()) } else { self.line(&drawn(table)) }
     }
 
     /// Begins a list inside a JSON object that is written while it is read.
@@ -160,8 +160,15 @@ fn plain_table() -> Table {
     table
 }
 
+fn drawn(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
 /// What others wrote, without anything that could steer the terminal or change the order of what is read.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(steers) {
         return text.to_owned();
@@ -262,6 +269,6 @@ mod tests {
     fn what_others_wrote_cannot_steer_the_terminal() {
         let (mut output, seen) = sink(1_000, io::ErrorKind::BrokenPipe);
         output.fields(&[("name", "a\u{1b}[2Jb\nc\u{202e}d é".to_owned()), ("hint", String::new())]).unwrap();
-        assert_eq!(seen(), " name  a\\u{1b}[2Jb\\nc\\u{202e}d é\n");
+        assert_eq!(seen(), "name  a\\u{1b}[2Jb\\nc\\u{202e}d é\n");
     }
 }

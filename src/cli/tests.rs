@@ -1,7 +1,7 @@
 //! The command line as a whole: what it accepts, and that its help teaches.
 
 use super::*;
-use clap::{CommandFactory, error::ErrorKind};
+use clap::CommandFactory;
 
 const KEY: &str = "key_01JD3V6Q0C8W4R5T9Y2KXPZ7NM";
 
@@ -109,6 +109,13 @@ fn wrong_usage_is_told_apart() {
     ] {
         assert_eq!(parse(line).map(|_| ()).map_err(|error| error.kind()), Err(kind), "{line}");
     }
+}
+
+#[test]
+fn an_argument_that_may_be_a_key_is_not_repeated() {
+    assert!(is_stray(&parse("keygate authenticate --realm r rk_live_1 rk_live_2").unwrap_err()));
+    assert!(is_stray(&parse("keygate keys list --realm r rk_live_1").unwrap_err()));
+    assert!(!is_stray(&parse("keygate keys list --realm r --nonsense").unwrap_err()));
 }
 
 #[test]

@@ -94,11 +94,11 @@ pub fn span_for_people(duration: &google::Duration) -> String {
     let mut rest = seconds.saturating_mul(1_000).saturating_add(nanos.div_ceil(1_000_000));
     let mut parts = Vec::new();
     for (name, millis) in UNITS.iter().filter(|(name, _)| *name != "w") {
-        let count = rest / millis;
+        let count = rest.checked_div(*millis).unwrap_or(0);
         if count > 0 {
             parts.push(format!("{count}{name}"));
         }
-        rest %= millis;
+        rest = rest.checked_rem(*millis).unwrap_or(0);
     }
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }

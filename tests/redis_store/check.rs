@@ -84,7 +84,8 @@ async fn addresses_are_judged_and_passwords_never_told() {
         let opened = open_with(RedisOptions::new(url), &[1]).await;
         assert!(matches!(opened, Err(OpenError::Address)), "`{url}`: {opened:?}");
     }
-    let server = RedisServer::start_with(&["--requirepass", "hunter2"]);
+    let server = RedisServer::start();
+    server.config_set("requirepass", "hunter2");
     for user in ["", ":hunter3@"] {
         let url = format!("redis://{user}127.0.0.1:{}", server.port());
         let text = open_with(RedisOptions::new(&url), &[1]).await.unwrap_err().to_string();

@@ -19,6 +19,15 @@ fn block<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
+/// Ends the readers, also when the writer fails: a failed test must not hang.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// The version of the account that a charge confirmed, beginning from whatever is remembered.
 async fn confirmed(store: &Backend, number: u64) -> (u64, bool) {
     let realm = realm();
@@ -43,6 +52,7 @@ fn no_charge_confirms_what_was_before_an_acknowledged_commit() {
     block(world.create(&owner, 1));
     let (acknowledged, revoked, done) = (AtomicU64::new(1), AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
+        let stop = Stop(&done);
         let readers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
@@ -79,7 +89,7 @@ fn no_charge_confirms_what_was_before_an_acknowledged_commit() {
             revoked.store(true, Ordering::SeqCst);
             thread::sleep(std::time::Duration::from_millis(20));
         });
-        done.store(true, Ordering::SeqCst);
+        drop(stop);
         for reader in readers {
             assert!(reader.join().unwrap() > 100, "a reader was starved");
         }
@@ -91,6 +101,7 @@ fn no_remembered_miss_hides_an_acknowledged_key() {
     let world = block(CachedWorld::open());
     let (wanted, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
+        let stop = Stop(&done);
         for _ in 0..3 {
             scope.spawn(|| {
                 block(async {
@@ -110,7 +121,7 @@ fn no_remembered_miss_hides_an_acknowledged_key() {
                 confirmed(world.store(), number).await;
             }
         });
-        done.store(true, Ordering::SeqCst);
+        drop(stop);
     });
 }
 

@@ -143,7 +143,7 @@ impl Import {
         if !output.is_json() {
             while let Some(batch) = verdicts {
                 for (line, verdict) in batch.iter().filter(|(_, verdict)| is_refused(verdict)) {
-                    output.line(&format!("line {line}: refused: {}", verdict.problem.escape_debug()))?;
+                    output.line(&format!("line {line}: refused: {}", output::shown(&verdict.problem)))?;
                 }
                 verdicts = self.next(&mut lines).await?;
             }

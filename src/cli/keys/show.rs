@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{failure::Failure, json, names, output, output::Output, values},
-    proto::v1::{Key, KeyWithSecret},
+    proto::v1::{Key, KeyState, KeyWithSecret},
 };
 
 /// Shows one key.
@@ -12,11 +12,16 @@ pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
     }
     let instant = |at: &Option<_>| at.as_ref().map(values::instant).unwrap_or_default();
     let metadata: Vec<_> = key.metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let revoked = key.state == i32::from(KeyState::Revoked);
     let secrets: Vec<_> = key
         .secrets
         .iter()
         .map(|secret| {
-            let ends = secret.retires_at.as_ref().map(|at| format!(", works until {}", values::instant(at)));
+            let ends = secret
+                .retires_at
+                .as_ref()
+                .filter(|_| !revoked)
+                .map(|at| format!(", works until {}", values::instant(at)));
             let imported = if secret.imported { ", stored under an imported hash" } else { "" };
             let made = instant(&secret.created_at);
             format!("{} made {made}{}{imported}", secret.hint, ends.unwrap_or_default()).trim_start().to_owned()

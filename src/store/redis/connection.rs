@@ -110,7 +110,7 @@ impl Connection {
         self.slot.judge(&live, reply)
     }
 
-    /// Runs commands in one round trip. With `atomic` set on the pipeline, nobody else's come in between.
+    /// Runs commands in one round trip and in their order; others' may come in between.
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let mut live = self.slot.live().await?;
         let replies = pipeline.query_async(&mut live.connection).await;
@@ -278,7 +278,7 @@ fn client(url: &str) -> Result<(Client, String), OpenError> {
 
 fn explain(address: &str, error: &RedisError) -> StoreError {
     let text = error.to_string();
-    if text.contains("OOM command not allowed") || error.code() == Some("OOM") {
+    if text.contains("command not allowed when used memory") {
         return StoreError::Full(format!("Redis at `{address}` has reached its `maxmemory`: raise it, or remove data"));
     }
     if text.contains(scripts::BROKEN_COUNTER) || text.contains("WRONGTYPE") {

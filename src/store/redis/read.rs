@@ -16,12 +16,16 @@ use redis::{Value, cmd, pipe};
 use std::sync::Arc;
 
 impl Redis {
-    /// Two round trips: the lookup, then the account and the key as of one instant.
+    /// Two round trips: the lookup, then the account with the key. A digest that leads nowhere costs the same two, so that
+    /// the time of an answer does not tell whether a key ever existed.
     pub(super) async fn find(&self, realm: &RealmName, digest: &Digest) -> Result<Found, StoreError> {
         // Before asking: what is read is at least as new as this.
         let read_at = self.clock.ticks();
         let stored = self.connection.query(cmd("GET").arg(keyspace::lookup(digest))).await?;
-        let Some(stored) = self.bytes(Some(stored))? else { return Ok(Found::Nothing(read_at)) };
+        let Some(stored) = self.bytes(Some(stored))? else {
+            self.read_pair(&keyspace::AccountKeys::of_nobody(realm), &[0; 16]).await?;
+            return Ok(Found::Nothing(read_at));
+        };
         let lookup = self.codec.decode_lookup(digest, &stored)?;
         if lookup.owner.realm != *realm {
             return Ok(Found::Nothing(read_at));
@@ -45,17 +49,12 @@ impl Redis {
         lookup: &Lookup,
     ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
         let owner = &lookup.owner;
-        let keys = keyspace::AccountKeys::new(owner);
-        let id = &lookup.key.as_bytes()[..];
-        // As of one instant: an account that is older than its key would be confirmed by a charge that must not.
-        let mut commands = pipe();
-        commands.atomic().cmd("GET").arg(keys.record());
-        commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);
-        let mut replies = self.connection.pipeline(&commands).await?.into_iter();
-        let account = self.bytes(replies.next())?;
-        let (live, ended) = (self.bytes(replies.next())?, self.bytes(replies.next())?);
-
-        let Some(record) = live.or(ended) else { return Ok(None) };
+        let (mut account, mut record) = self.account_and_key(lookup).await?;
+        if account.is_none() && record.is_some() {
+            // The account came to exist in between; or its record is lost.
+            (account, record) = self.account_and_key(lookup).await?;
+        }
+        let Some(record) = record else { return Ok(None) };
         let key = self.codec.decode_key(owner, lookup.key, &record)?;
         if key.secret(digest).is_none() || key.environment != lookup.environment {
             return Ok(None);
@@ -65,6 +64,28 @@ impl Redis {
             StoreError::Corrupt(format!("account `{account}` of realm `{realm}` has keys and no record"))
         })?;
         Ok(Some((self.account(owner, &account)?, key)))
+    }
+
+    /// The records of a lookup's account and key. The account first: if it changes in between, its older version is never
+    /// confirmed by a charge. The live key before the ended one: a key that ends in between is found. Not as a transaction,
+    /// because a full server refuses those, even to read.
+    async fn account_and_key(&self, lookup: &Lookup) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+        self.read_pair(&keyspace::AccountKeys::new(&lookup.owner), lookup.key.as_bytes()).await
+    }
+
+    async fn read_pair(
+        &self,
+        keys: &keyspace::AccountKeys,
+        id: &[u8; 16],
+    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+        let id = &id[..];
+        let mut commands = pipe();
+        commands.cmd("GET").arg(keys.record());
+        commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);
+        let mut replies = self.connection.pipeline(&commands).await?.into_iter();
+        let account = self.bytes(replies.next())?;
+        let (live, ended) = (self.bytes(replies.next())?, self.bytes(replies.next())?);
+        Ok((account, live.or(ended)))
     }
 
     pub(super) async fn account_record(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {

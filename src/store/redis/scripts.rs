@@ -105,6 +105,11 @@ impl ChargeCall {
     }
 }
 
+/// An account's version as it stands before its record: 8 bytes; none when there is no account.
+pub(super) fn stored_version(version: u64) -> Vec<u8> {
+    if version == 0 { Vec::new() } else { version.to_be_bytes().to_vec() }
+}
+
 /// What `commit.lua` writes, every record sealed already.
 pub(super) struct CommitCall<'a> {
     pub(super) owner: &'a AccountRef,
@@ -142,11 +147,7 @@ impl CommitCall<'_> {
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
         }
-        if self.expected_version == 0 {
-            command.arg("");
-        } else {
-            command.arg(&self.expected_version.to_be_bytes()[..]);
-        }
+        command.arg(stored_version(self.expected_version));
         command
             .arg([&self.version.to_be_bytes()[..], &self.account].concat())
             .arg(self.ended.len())

@@ -3,13 +3,13 @@
 use super::{
     Redis,
     keyspace::{self, AccountKeys},
-    scripts::CommitCall,
+    scripts::{CommitCall, stored_version},
 };
 use crate::{
     app::ports::{CommitError, StoreError},
     domain::{
         commit::{Change, NewLookup},
-        key::{KeyRecord, KeyUse},
+        key::{Digest, KeyRecord, KeyUse},
     },
     store::record::Lookup,
 };
@@ -25,8 +25,13 @@ impl Redis {
 
     /// Writes the ways that lead to the account. Until the account is written they lead nowhere.
     async fn announce(&self, change: &Change) -> Result<(), CommitError> {
+        if change.lookups.is_empty() && change.expected_version > 0 {
+            return Ok(());
+        }
+        must_differ(&change.lookups)?;
         let owner = &change.owner;
         let mut commands = pipe();
+        commands.cmd("GETRANGE").arg(keyspace::account(owner)).arg(0).arg(7);
         let lookups: Vec<Vec<u8>> = change.lookups.iter().map(|lookup| self.lookup(change, lookup)).collect();
         for (lookup, record) in change.lookups.iter().zip(&lookups) {
             commands.cmd("SET").arg(keyspace::lookup(&lookup.digest)).arg(record).arg("NX");
@@ -38,14 +43,15 @@ impl Redis {
         if change.expected_version == 0 {
             commands.cmd("ZADD").arg(keyspace::accounts(&owner.realm)).arg(0).arg(owner.account.as_str());
         }
-        if commands.is_empty() {
-            return Ok(());
+        let mut replies = self.connection.pipeline(&commands).await?.into_iter();
+        // Whoever is late is told so, even if the digest is in the way too: it may be this very change, sent again.
+        if self.bytes(replies.next())?.unwrap_or_default() != stored_version(change.expected_version) {
+            return Err(CommitError::Conflict);
         }
-        let replies = self.connection.pipeline(&commands).await?;
 
         let mut overwrite = pipe();
-        for ((lookup, record), reply) in change.lookups.iter().zip(&lookups).zip(&replies) {
-            if *reply == Value::Nil {
+        for ((lookup, record), reply) in change.lookups.iter().zip(&lookups).zip(replies) {
+            if reply == Value::Nil {
                 self.must_lead_nowhere(lookup).await?;
                 overwrite.cmd("SET").arg(keyspace::lookup(&lookup.digest)).arg(record);
             }
@@ -113,5 +119,15 @@ impl Redis {
     fn lookup(&self, change: &Change, new: &NewLookup) -> Vec<u8> {
         let lookup = Lookup { owner: change.owner.clone(), environment: new.environment.clone(), key: new.key };
         self.codec.encode_lookup(&new.digest, &lookup)
+    }
+}
+
+/// A digest leads to one key.
+fn must_differ(lookups: &[NewLookup]) -> Result<(), CommitError> {
+    let mut digests: Vec<&Digest> = lookups.iter().map(|lookup| &lookup.digest).collect();
+    digests.sort_unstable();
+    match digests.windows(2).find(|pair| matches!(pair, [one, next] if one == next)) {
+        Some([twice, ..]) => Err(CommitError::DigestTaken(**twice)),
+        _ => Ok(()),
     }
 }

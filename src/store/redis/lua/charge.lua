@@ -23,7 +23,7 @@ if stamp ~= '' then
 end
 
 local HEAD = 16
-local BROKEN = {err = 'BROKENCOUNTER a counter is not what keygate wrote'}
+local BROKEN = 'BROKENCOUNTER a counter is not what keygate wrote'
 
 -- The cost of one bucket of a ring.
 local function at(ring, index, length)
@@ -49,29 +49,21 @@ local function move(ring, length, stored, current, sum, index)
     return ('\0'):rep(past * 4) .. ring:sub(past * 4 + 1, first * 4) .. ('\0'):rep((length - first) * 4), sum
 end
 
--- Looks at a counter at this instant and changes nothing.
-local function look(key, bucket_us, limit, buckets)
-    local window = {key = key, bucket_us = bucket_us, limit = limit, length = buckets + 1, sum = 0, current = 0}
-    local index = floor(now / bucket_us)
-    local head = call('GETRANGE', key, 0, HEAD - 1)
+-- Brings a window whose counter stands in an earlier bucket, or nowhere, to this instant. False: the counter is spoilt.
+local function advance(window, head)
+    window.index = floor(now / window.bucket_us)
     if #head == HEAD then
         local stored, sum, current = unpack('>I8I4I4', head)
-        local steps = index - stored
-        if steps <= 0 then
-            -- Time may go back when a replica takes over; a counter never does.
-            window.index, window.sum, window.current, window.stored = stored, sum, current, true
-            return window
-        elseif steps < window.length then
+        if window.index - stored < window.length then
             local ring = read_ring(window)
-            if not ring then return nil end
-            window.ring, window.sum = move(ring, window.length, stored, current, sum, index)
+            if not ring then return false end
+            window.ring, window.sum = move(ring, window.length, stored, current, sum, window.index)
         end
     elseif #head > 0 then
-        return nil
+        return false
     end
-    window.index = index
     window.ring = window.ring or ('\0'):rep(window.length * 4)
-    return window
+    return true
 end
 
 -- Microseconds until the bucket of that age no longer counts.
@@ -100,13 +92,22 @@ local function retry_us(window, cost)
     return window.current >= excess and leaves_in(window, 0) or -1
 end
 
+-- First look at every counter and change nothing.
 local charging, cost, offset = unpack('>BI4', plan)
-local windows, passes = {}, true
-for n = 1, #KEYS - fences do
-    local bucket_us, limit, buckets, shadow
+local windows, count, passes = {}, #KEYS - fences, true
+for n = 1, count do
+    local key, bucket_us, limit, buckets, shadow = KEYS[n + fences]
     bucket_us, limit, buckets, shadow, offset = unpack('>I8I4I4B', plan, offset)
-    local window = look(KEYS[n + fences], bucket_us, limit, buckets)
-    if not window then return BROKEN end
+    local head = call('GETRANGE', key, 0, HEAD - 1)
+    local index, sum, current = -1, 0, 0
+    if #head == HEAD then index, sum, current = unpack('>I8I4I4', head) end
+    -- Time may go back when a replica takes over; a counter never does: then its bucket is still the current one.
+    local stored = index >= floor(now / bucket_us)
+    local window = {
+        key = key, bucket_us = bucket_us, limit = limit, length = buckets + 1, stored = stored,
+        index = index, sum = stored and sum or 0, current = stored and current or 0, ring = false, admits = false,
+    }
+    if not stored and not advance(window, head) then return {err = BROKEN} end
     window.admits = window.sum + cost <= limit
     passes = passes and (window.admits or shadow == 1)
     windows[n] = window
@@ -114,18 +115,19 @@ end
 
 -- The only thing that may fail halfway is a reading of the ring, so all of it comes before the first write.
 local charges = passes and charging == 1
-for _, window in ipairs(windows) do
+for n = 1, count do
+    local window = windows[n]
     local charged = charges and window.admits
     local needs_ring = not window.admits or (not charged and window.sum > 0 and window.current == 0)
     if needs_ring and not window.ring then
         window.ring = read_ring(window)
-        if not window.ring then return BROKEN end
+        if not window.ring then return {err = BROKEN} end
     end
 end
 
 local reply = {now, 1}
-for _, window in ipairs(windows) do
-    local retry = -1
+for n = 1, count do
+    local window, retry, last = windows[n], -1, 4 * n - 2
     if charges and window.admits then
         window.sum, window.current = window.sum + cost, window.current + cost
         local head = pack('>I8I4I4', window.index, window.sum, window.current)
@@ -139,8 +141,7 @@ for _, window in ipairs(windows) do
     elseif not window.admits then
         retry = retry_us(window, cost)
     end
-    local n = #reply
-    reply[n + 1], reply[n + 2] = window.admits and 1 or 0, window.sum
-    reply[n + 3], reply[n + 4] = reset_us(window), retry
+    reply[last + 1], reply[last + 2] = window.admits and 1 or 0, window.sum
+    reply[last + 3], reply[last + 4] = reset_us(window), retry
 end
 return reply
