@@ -1,0 +1,19 @@
+//! What the benches share: processes on cores of their own, a loader that checks every answer, and the reference server.
+
+pub mod bare;
+pub mod keygate;
+pub mod keys;
+pub mod loader;
+pub mod machine;
+pub mod median;
+#[path = "../../tests/support/redis.rs"]
+pub mod redis;
+pub mod report;
+
+use std::env;
+
+/// A number that the environment may set.
+pub fn setting(variable: &str, usual: usize) -> usize {
+    let Ok(text) = env::var(variable) else { return usual };
+    text.replace(['_', ','], "").parse().unwrap_or_else(|_| panic!("`{variable}` must be a whole number, not `{text}`"))
+}
