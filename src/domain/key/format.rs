@@ -67,10 +67,12 @@ impl KeyFormat {
             fill(&mut *pool)?;
             // 248 is the largest multiple of 62 in a byte: what lies above would favour the first digits.
             let missing = random_end.saturating_sub(text.len());
-            text.extend(pool.iter().filter(|byte| **byte < 248).map(|byte| digit(u32::from(*byte))).take(missing));
+            text.extend(
+                pool.iter().filter(|byte| **byte < 248).map(|byte| char::from(digit(u32::from(*byte)))).take(missing),
+            );
         }
         let sum = crc32fast::hash(text.as_bytes());
-        text.extend(checksum(sum));
+        text.extend(checksum(sum).map(char::from));
         Ok(Secret::generated(text))
     }
 
@@ -84,19 +86,23 @@ impl KeyFormat {
         let Some((covered, sum)) = text.split_at_checked(text.len().saturating_sub(CHECKSUM_LENGTH)) else {
             return false;
         };
-        sum.chars().eq(checksum(crc32fast::hash(covered.as_bytes())))
+        sum.as_bytes() == checksum(crc32fast::hash(covered.as_bytes()))
     }
 }
 
-fn digit(value: u32) -> char {
-    BASE62.get((value % 62) as usize).map_or('0', |b| char::from(*b))
+/// The last base-62 digit of a number.
+fn digit(value: u32) -> u8 {
+    BASE62.get((value % 62) as usize).copied().unwrap_or(b'0')
 }
 
 /// 62^6 is larger than 2^32: six digits always suffice.
-fn checksum(sum: u32) -> impl Iterator<Item = char> {
-    (0..CHECKSUM_LENGTH as u32)
-        .rev()
-        .map(move |place| digit(sum.checked_div(62u32.saturating_pow(place)).unwrap_or_default()))
+fn checksum(sum: u32) -> [u8; CHECKSUM_LENGTH] {
+    let (mut digits, mut rest) = ([b'0'; CHECKSUM_LENGTH], sum);
+    for place in digits.iter_mut().rev() {
+        *place = digit(rest);
+        rest /= 62;
+    }
+    digits
 }
 
 /// Keys that were made elsewhere and that a realm goes on accepting once they are imported.
@@ -238,8 +244,7 @@ mod tests {
     #[test]
     fn the_checksum_is_the_documented_one() {
         // CRC-32 of "123456789" is 0xCBF43926 by the algorithm's definition: 3421780262 in base 62.
-        let digits: String = checksum(0xCBF4_3926).collect();
-        assert_eq!(digits, "3jZRME");
+        assert_eq!(checksum(0xCBF4_3926), *b"3jZRME");
     }
 
     #[test]
