@@ -61,7 +61,7 @@ on_both_stores! {
         stack.authenticate(by_key("recoup", &key)).await.allowed();
         stack.keygate.terminate().await;
         let (stored, secret) = (Stored::read(&stack), server_secret(stack.data_dir()));
-        assert!(stored.holds(&digest(secret.clone(), &key)), "the keyed hash is not what is stored");
+        assert!(stored.holds(&digest(secret, &key)), "the keyed hash is not what is stored");
         let mut other = secret;
         other[0] ^= 1;
         assert!(!stored.holds(&digest(other, &key)), "another server secret gives the same hash");
