@@ -186,18 +186,18 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
         let permit = judged.and_then(|permit| claim.operation.map(|_| permit));
         let clock = &self.app.house.clock;
-        if let Err(reason) = permit
-            && reason.answer() == Answer::InvalidCredential
-        {
+        let flawed = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential);
+        if let Some(reason) = flawed {
             let data_age = clock.ticks().since(key.confirmed.get());
             if data_age <= FLAW_REMEMBERED {
                 let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
                 return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
             }
         }
-        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
+        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing. Of a flawed
+        // credential nothing is told: limits in the answer would tell it from one that never was.
         let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok());
-        if request.check_rate_limit {
+        if request.check_rate_limit && flawed.is_none() {
             let subject = Subject {
                 account: Some(&key.owner.account),
                 target_account: permit.ok().map(|permit| permit.target()),
