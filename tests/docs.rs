@@ -173,10 +173,9 @@ fn limits_are_those_of_the_code() {
         ("`Embedded::DEFAULT_CACHE_BYTES`", Embedded::DEFAULT_CACHE_BYTES >> 20),
         ("`RedisOptions::MANAGEMENT_DEADLINE`", seconds(RedisOptions::MANAGEMENT_DEADLINE)),
         ("`limits.streams_per_connection`", defaults.limits.streams_per_connection as usize),
-        ("`limits.request_timeout`", seconds(defaults.limits.request_timeout)),
+        ("`limits.act_timeout`", seconds(defaults.limits.act_timeout)),
         ("`cache.keys`", defaults.cache.keys),
         ("`cache.unknown_keys`", defaults.cache.unknown_keys),
-        ("`cache.unknown_ttl`", seconds(defaults.cache.unknown_ttl)),
         ("`store.redis.deadline`", usize::try_from(defaults.store.redis.deadline.as_millis()).unwrap()),
         ("`store.redis.connect_timeout`", seconds(defaults.store.redis.connect_timeout)),
     ];

@@ -16,5 +16,9 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
     out.line(&format!("operator key {key}{made}"))?;
     out.line("")?;
     out.line("authenticate a key:")?;
-    out.line(&format!("  keygate authenticate --endpoint http://{} --realm keygate --key-stdin < {key}", ready.address))
+    let program = std::env::args().next().unwrap_or_else(|| "keygate".to_owned());
+    out.line(&format!(
+        "  {program} authenticate --endpoint http://{} --realm keygate --key-stdin < {key}",
+        ready.address
+    ))
 }

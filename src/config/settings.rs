@@ -89,8 +89,6 @@ pub struct CacheSettings {
     pub keys: usize,
     /// Digests that lead nowhere, 1,000 to 10,000,000.
     pub unknown_keys: usize,
-    /// How long such a digest is remembered, 0 to 1 minute.
-    pub unknown_ttl: Duration,
 }
 
 /// What is logged, and how.
@@ -129,12 +127,10 @@ pub enum LogFormat {
 /// What one server takes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadSettings {
-    /// Requests in work at a time, 1 to 1,000,000.
-    pub concurrent_requests: usize,
     /// Requests in work at a time on one connection, 1 to 65,536.
     pub streams_per_connection: u32,
-    /// How long a request may take, 10 ms to 5 minutes.
-    pub request_timeout: Duration,
+    /// How long an act on keys may take, 10 ms to 5 minutes.
+    pub act_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -156,13 +152,9 @@ impl Default for Settings {
             },
             secrets_file: PathBuf::from("secrets"),
             operator_key_file: PathBuf::from("operator.key"),
-            cache: CacheSettings { keys: 200_000, unknown_keys: 100_000, unknown_ttl: Duration::from_secs(1) },
+            cache: CacheSettings { keys: 200_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text },
-            limits: LoadSettings {
-                concurrent_requests: 4_096,
-                streams_per_connection: 256,
-                request_timeout: Duration::from_secs(10),
-            },
+            limits: LoadSettings { streams_per_connection: 256, act_timeout: Duration::from_secs(10) },
         }
     }
 }

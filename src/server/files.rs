@@ -2,9 +2,9 @@
 
 use super::StartError;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{ErrorKind, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 use zeroize::Zeroizing;
@@ -25,7 +25,8 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, StartError>
 /// this returns. `replace`: also over a file that is there.
 pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<(), StartError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(directory).map_err(StartError::file(directory, "made"))?;
+    let mut maker = DirBuilder::new();
+    maker.recursive(true).mode(0o700).create(directory).map_err(StartError::file(directory, "made"))?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.draft", std::process::id()));
     let draft = Path::new(&draft);

@@ -14,7 +14,10 @@ mod worker;
 pub use error::StartError;
 
 use crate::{
-    app::house::{App, House},
+    app::{
+        authenticate::FLAW_REMEMBERED,
+        house::{App, House},
+    },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
     store::{Backend, CacheSettings, StoreOptions, Where, redis::RedisOptions},
@@ -165,7 +168,7 @@ fn store_options(settings: &Settings) -> StoreOptions {
         }),
     };
     let cache = &settings.cache;
-    let cache = CacheSettings { keys: cache.keys, misses: cache.unknown_keys, miss_lifetime: cache.unknown_ttl };
+    let cache = CacheSettings { keys: cache.keys, misses: cache.unknown_keys, miss_lifetime: FLAW_REMEMBERED };
     StoreOptions { place, cache }
 }
 

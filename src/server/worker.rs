@@ -67,7 +67,7 @@ fn routes<S: Store, H: Health>(services: Services<S, H>) -> Result<Routes, Start
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
-    let authorization = AuthorizationService::new(decisions, management, management_runtime, load.request_timeout);
+    let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
     Ok(Routes::new(AuthorizationServer::new(authorization).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(RealmsServer::new(realms).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(health)

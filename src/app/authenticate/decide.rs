@@ -1,6 +1,6 @@
 //! One attempt to authenticate, step by step: credential, format, operation, lookup, access, limits.
 
-use super::{AuthenticateRequest, Decision, Denial, Presented, Verdict};
+use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Presented, Verdict};
 use crate::{
     app::{
         check_rate_limit::{fill, missing, pass_over},
@@ -25,10 +25,6 @@ use std::{sync::Arc, time::Duration};
 
 /// How often a key is read again when its account changes between reading and charging.
 const READS: usize = 4;
-
-/// How old the knowledge may be that a credential is flawed. A digest that leads nowhere is remembered for as long, so that
-/// a key that never was and one that is no more cost the same: neither the answer nor its time tells them apart.
-const FLAW_REMEMBERED: Duration = Duration::from_secs(1);
 
 pub(super) struct Attempt<'a, 'g, S> {
     app: &'a App<S>,

@@ -19,6 +19,10 @@ use crate::domain::{
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+/// How old the knowledge may be that a credential is flawed. A digest that leads nowhere is remembered for as long, so that
+/// a key that never was and one that is no more cost the same: neither the answer nor its time tells them apart.
+pub const FLAW_REMEMBERED: Duration = Duration::from_secs(1);
+
 /// Where the credential is.
 #[derive(Debug, Clone)]
 pub enum Presented<'a> {

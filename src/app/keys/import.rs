@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
-        key::{Creation, Digest, DigestScheme, ImportedKey, Minted, Repeatable, adopt},
+        key::{Creation, Digest, DigestScheme, ImportedKey, Minted, Repeatable, adopt, expiry},
         realm::AccountPolicy,
         secret::Secret,
         time::Timestamp,
@@ -140,8 +140,10 @@ impl<S: Store> App<S> {
         };
         let id = self.house.new_key_id(self.house.clock.now()).map_err(|error| error.to_string())?;
         let environment = guard.realm.environment_at(row.environment).ok_or("the environment is not known")?.clone();
+        let now = self.house.clock.now();
+        let expires_at = expiry(&guard.realm.keys, row.expires_at, now).map_err(|error| error.to_string())?;
         let (name, scopes, metadata) = (row.name, row.scopes, row.metadata);
-        let creation = Creation { id, environment, name, scopes, metadata, expires_at: row.expires_at };
+        let creation = Creation { id, environment, name, scopes, metadata, expires_at };
         Ok((row.account, ImportedKey { creation, minted }))
     }
 

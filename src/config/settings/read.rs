@@ -104,12 +104,10 @@ fn files(root: &Table<'_>, settings: &mut Settings) {
 
 fn running(root: &Table<'_>, settings: &mut Settings) {
     let count = |value: Value<'_>, range| usize::try_from(value.number(range)?).ok();
-    if let Some(table) = root.table("cache", &["keys", "unknown_keys", "unknown_ttl"]) {
+    if let Some(table) = root.table("cache", &["keys", "unknown_keys"]) {
         let cache = &mut settings.cache;
         set(&mut cache.keys, table.get("keys").and_then(|value| count(value, CACHED)));
         set(&mut cache.unknown_keys, table.get("unknown_keys").and_then(|value| count(value, CACHED)));
-        let remembered = Duration::ZERO..=Duration::from_secs(60);
-        set(&mut cache.unknown_ttl, table.get("unknown_ttl").and_then(|value| value.duration(remembered)));
     }
     if let Some(table) = root.table("log", &["level", "format"]) {
         let levels = LogLevel::ALL.map(|level| (level.name(), level));
@@ -117,14 +115,12 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         set(&mut settings.log.format, table.get("format").and_then(|value| value.word(&formats)));
     }
-    if let Some(table) = root.table("limits", &["concurrent_requests", "streams_per_connection", "request_timeout"]) {
+    if let Some(table) = root.table("limits", &["streams_per_connection", "act_timeout"]) {
         let limits = &mut settings.limits;
-        let concurrent = table.get("concurrent_requests").and_then(|value| count(value, 1..=1_000_000));
-        set(&mut limits.concurrent_requests, concurrent);
         let streams = table.get("streams_per_connection");
         let streams = streams.and_then(|value| u32::try_from(value.number(1..=65_536)?).ok());
         set(&mut limits.streams_per_connection, streams);
         let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
-        set(&mut limits.request_timeout, table.get("request_timeout").and_then(|value| value.duration(lasting)));
+        set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting)));
     }
 }

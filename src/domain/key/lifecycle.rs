@@ -156,7 +156,7 @@ pub fn create(
     minted: Minted,
 ) -> Result<(Change, KeyRecord), LifecycleError> {
     must_be_active(acting.account)?;
-    let expires_at = expiry(acting, creation.expires_at)?;
+    let expires_at = expiry(acting.policy, creation.expires_at, acting.now)?;
     let mut change = acting.begin();
     if let Some(most) = acting.policy.max_active_keys
         && active.len() >= most
@@ -225,7 +225,7 @@ pub fn update(
     }
     if let Some(expires_at) = patch.expires_at {
         new.expires_at = match expires_at {
-            Some(at) => checked_expiry(acting, at).map(Some)?,
+            Some(at) => checked_expiry(acting.policy, at, acting.now).map(Some)?,
             None => match acting.policy.max_lifetime {
                 Some(most) => return Err(LifecycleError::ExpiryTooFar(most)),
                 None => None,
@@ -362,17 +362,25 @@ fn must_be_changeable(key: &KeyRecord, expected: Option<u64>) -> Result<(), Life
     }
 }
 
-fn expiry(acting: &Acting<'_>, wanted: Option<Timestamp>) -> Result<Option<Timestamp>, LifecycleError> {
+/// When a new key ends: as wanted, or as the realm says.
+///
+/// # Errors
+/// When that lies in the past, or further away than the realm allows.
+pub fn expiry(
+    policy: &KeyPolicy,
+    wanted: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, LifecycleError> {
     match wanted {
-        Some(at) => checked_expiry(acting, at).map(Some),
-        None => Ok(acting.policy.default_lifetime.or(acting.policy.max_lifetime).map(|span| acting.now.after(span))),
+        Some(at) => checked_expiry(policy, at, now).map(Some),
+        None => Ok(policy.default_lifetime.or(policy.max_lifetime).map(|span| now.after(span))),
     }
 }
 
-fn checked_expiry(acting: &Acting<'_>, at: Timestamp) -> Result<Timestamp, LifecycleError> {
-    match acting.policy.max_lifetime {
-        _ if at <= acting.now => Err(LifecycleError::Expiry),
-        Some(most) if at > acting.now.after(most) => Err(LifecycleError::ExpiryTooFar(most)),
+fn checked_expiry(policy: &KeyPolicy, at: Timestamp, now: Timestamp) -> Result<Timestamp, LifecycleError> {
+    match policy.max_lifetime {
+        _ if at <= now => Err(LifecycleError::Expiry),
+        Some(most) if at > now.after(most) => Err(LifecycleError::ExpiryTooFar(most)),
         _ => Ok(at),
     }
 }

@@ -36,7 +36,7 @@ use std::{fmt, sync::Arc, time::Duration};
 /// Which Redis, and on which terms.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/database]` or `redis+unix:///path`. May hold a password: never printed.
+    /// `redis://[user:password@]host[:port][/database]` or `unix:///path`. May hold a password: never printed.
     pub url: String,
     /// For everything on the path of a request.
     pub deadline: Duration,
@@ -74,7 +74,7 @@ impl RedisOptions {
 pub enum OpenError {
     /// The address is not one.
     #[error(
-        "the address of Redis must be `redis://[user:password@]host[:port][/database]` or `redis+unix:///path`; TLS is not supported"
+        "the address of Redis must be `redis://[user:password@]host[:port][/database]` or `unix:///path`; TLS is not supported"
     )]
     Address,
     /// Nobody answers there, or not in time.
