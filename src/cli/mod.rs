@@ -21,7 +21,7 @@ mod values;
 
 use clap::{
     Parser,
-    error::{ContextKind, ErrorKind},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use exit::{Exit, help};
 use failure::Failure;
@@ -50,17 +50,17 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     /// Create, list, change and end keys
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = help!("  keygate keys list --realm recurr --account acme"))]
     Keys(Box<keys::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Charge or look at rate limits
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = help!("  keygate limit check --realm recover --limit message-sends --account partner-7 --peek"))]
     Limit(Box<limit::Command>),
     /// Check the configuration of realms
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = help!("  keygate realm check deploy/realms"))]
     Realm(realm::Command),
     /// Look at a key offline
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = help!("  keygate key inspect --key-stdin < found.txt"))]
     Key(key::Command),
     Completions(completions::Args),
 }
@@ -70,7 +70,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return misused(&error, &arguments).into(),
+        Err(error) => return misused(&without_keys(error), &arguments).into(),
     };
     let format = cli.output;
     let mut output = Output::new(format);
@@ -101,6 +101,19 @@ fn misused(error: &clap::Error, arguments: &[OsString]) -> Exit {
         let _ = error.print();
     }
     Exit::Usage
+}
+
+/// The error, without whatever is long enough to be a key in the wrong place: other errors repeat what was typed.
+fn without_keys(mut error: clap::Error) -> clap::Error {
+    /// Shorter than any key, longer than any command.
+    const LONGEST_SHOWN: usize = 16;
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        let hides = matches!(error.get(kind), Some(ContextValue::String(text)) if text.len() > LONGEST_SHOWN);
+        if hides {
+            error.insert(kind, ContextValue::String("…".to_owned()));
+        }
+    }
+    error
 }
 
 /// Whether the error would repeat an argument that is no flag: it may be a key in the wrong place.

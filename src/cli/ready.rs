@@ -9,16 +9,38 @@ use crate::server::Ready;
 /// When it cannot be written although somebody reads.
 pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
     let key = ready.operator_key.display();
-    let made = if ready.operator_key_made { " (just made: keep it safe)" } else { "" };
+    let remark = match (ready.operator_key_made, ready.operator_key.exists()) {
+        (true, _) => " (just made: keep it safe)",
+        (false, true) => "",
+        (false, false) => " (the file is missing: `keygate serve --reissue-operator-key` makes a new key)",
+    };
     out.line(&format!("listening on {}", ready.address))?;
     out.line(&format!("store        {}", ready.store))?;
     out.line(&format!("realms       {}", ready.realms.join(", ")))?;
-    out.line(&format!("operator key {key}{made}"))?;
+    out.line(&format!("operator key {key}{remark}"))?;
     out.line("")?;
     out.line("authenticate a key:")?;
-    let program = std::env::args().next().unwrap_or_else(|| "keygate".to_owned());
+    let file = quoted(&key.to_string());
+    let program = quoted(&std::env::args().next().unwrap_or_else(|| "keygate".to_owned()));
     out.line(&format!(
-        "  {program} authenticate --endpoint http://{} --realm keygate --key-stdin < {key}",
+        "  {program} authenticate --endpoint http://{} --realm keygate --key-stdin < {file}",
         ready.address
     ))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%=".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(quoted("/var/lib/keygate/operator.key"), "/var/lib/keygate/operator.key");
+        assert_eq!(quoted("my da'ta/$HOME"), r"'my da'\''ta/$HOME'");
+    }
 }

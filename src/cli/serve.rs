@@ -131,7 +131,13 @@ fn not_started(error: &StartError) -> Failure {
     if let StartError::Configuration(found) = error {
         return realm::mistakes(found);
     }
-    Failure::start(error)
+    let failure = Failure::start(error);
+    match error {
+        StartError::Listen { .. } => {
+            failure.with_hint("`--listen` names another address; port 0 takes any that is free")
+        }
+        _ => failure,
+    }
 }
 
 impl From<Store> for StoreKind {
