@@ -126,7 +126,7 @@ fn show(output: &mut Output, answer: &AuthenticateResponse) -> Result<(), Failur
         Some(Outcome::Denied(denied)) => decision::denied(output, denied)?,
         None => {}
     }
-    let age = answer.data_age.as_ref().filter(|age| age.seconds > 0 || age.nanos > 0);
+    let age = answer.data_age.as_ref().filter(|age| age.seconds > 0);
     if let Some(age) = age {
         output::note(&format!("decided from data that was {} old", values::span_for_people(age)));
     }

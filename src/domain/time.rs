@@ -96,3 +96,15 @@ impl LatestTicks {
         }
     }
 }
+
+/// A span in the largest of days, hours, minutes and seconds that holds it whole: `30d`, `90m`.
+#[must_use]
+pub fn in_units(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
+    let whole = units.into_iter().find(|(_, size)| seconds > 0 && seconds.is_multiple_of(*size));
+    match whole.and_then(|(unit, size)| seconds.checked_div(size).map(|count| (unit, count))) {
+        Some((unit, count)) => format!("{count}{unit}"),
+        None => format!("{seconds}s"),
+    }
+}

@@ -41,7 +41,7 @@ pub fn status(error: &AppError) -> Status {
     }
 }
 
-fn one_field(field: &str, message: String) -> Status {
-    let details = ErrorDetails::with_bad_request_violation(field, message.clone());
-    Status::with_error_details(Code::InvalidArgument, message, details)
+fn one_field(field: &str, problem: String) -> Status {
+    let message = format!("`{field}` {problem}");
+    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request_violation(field, problem))
 }

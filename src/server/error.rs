@@ -29,6 +29,14 @@ pub enum StartError {
         /// What is wrong and what is allowed.
         problem: &'static str,
     },
+    /// The file with the server secrets is not there, and the data that hangs on them is.
+    #[error("`{}` is missing, and everything in `{}` hangs on it: put the file back from its copy", path.display(), data.display())]
+    SecretsGone {
+        /// The file that should be there.
+        path: PathBuf,
+        /// The file that is.
+        data: PathBuf,
+    },
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

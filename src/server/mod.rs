@@ -20,7 +20,7 @@ use crate::{
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
-    store::{Backend, CacheSettings, StoreOptions, Where, redis::RedisOptions},
+    store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
     telemetry,
 };
 use clock::SystemClock;
@@ -68,7 +68,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
 
     let clock = Arc::new(SystemClock::new());
-    let ring = secrets::load(&settings.secrets_path(), &SystemEntropy)?;
+    let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
+    let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let house = Arc::new(House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)));
     let background = background_runtime()?;
     let store_options = store_options(settings);

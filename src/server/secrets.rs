@@ -13,11 +13,15 @@ const HEADER: &str = "# keygate server secrets: `VERSION SECRET` a line, the sec
 # All keys and records hang on them. Keep a copy in a safe place; every server on the same store needs the same file.
 ";
 
-/// Reads the secrets, or makes the first one where there is no file.
-pub(super) fn load(path: &Path, entropy: &dyn Entropy) -> Result<SecretRing, StartError> {
+/// Reads the secrets, or makes the first one where there is no file. `data` is the file of the embedded store, if that is
+/// used: where it exists the secrets existed too, and a new one would open nothing.
+pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> Result<SecretRing, StartError> {
     let text = match files::read(path)? {
         Some(text) => text,
         None => {
+            if let Some(data) = data.filter(|data| data.exists()) {
+                return Err(StartError::SecretsGone { path: path.to_owned(), data: data.to_owned() });
+            }
             files::write(path, &first(path, entropy)?, false)?;
             tracing::info!(file = %path.display(), "made a new server secret: keep a copy of it in a safe place");
             // Of servers that start at the same time on one directory, all read what the first wrote.
@@ -70,8 +74,8 @@ mod tests {
     fn a_new_secret_is_written_once_and_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/secrets");
-        let made = load(&path, &SystemEntropy).map(|ring| ring.fingerprint()).unwrap();
-        assert_eq!(load(&path, &SystemEntropy).map(|ring| ring.fingerprint()).unwrap(), made);
+        let made = load(&path, None, &SystemEntropy).map(|ring| ring.fingerprint()).unwrap();
+        assert_eq!(load(&path, None, &SystemEntropy).map(|ring| ring.fingerprint()).unwrap(), made);
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
     }

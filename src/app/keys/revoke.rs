@@ -46,10 +46,10 @@ pub struct Revoked {
 }
 
 impl<S: Store> App<S> {
-    /// Ends a key.
+    /// Ends a key. One that was ended before stays as it is, and is not among the answer's keys.
     ///
     /// # Errors
-    /// When there is no such key, it was revoked or changed in between, or the store cannot answer.
+    /// When there is no such key, it changed in between, or the store cannot answer.
     pub async fn revoke_key(
         &self,
         permit: ManagePermit,
@@ -60,6 +60,10 @@ impl<S: Store> App<S> {
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
             let (account, key) = self.read_for_change(&owner, request.key).await?;
+            if key.revoked.is_some() {
+                // Whoever revokes wants the key to be dead. It is.
+                return Ok(Revoked { keys: Vec::new(), more: false });
+            }
             let now = self.house.clock.now();
             let acting = permit.acting(guard, &owner, Some(&account), now);
             let (change, ended) = revoke(&acting, &[key], request.expected_version, &request.reason)?;

@@ -7,7 +7,7 @@ use crate::domain::{
     commit::{Change, NewLookup},
     id::{AccountRef, Environment, KeyId, Scope},
     realm::{KeyPolicy, WhenFull},
-    time::Timestamp,
+    time::{Timestamp, in_units},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,13 +28,13 @@ pub enum LifecycleError {
         expected: u64,
     },
     /// The grace is longer than the realm allows.
-    #[error("grace must be at most {} seconds in this realm", .0.as_secs())]
+    #[error("must be at most {} in this realm", in_units(*.0))]
     Grace(Duration),
     /// The expiry lies in the past.
-    #[error("the expiry must lie in the future")]
+    #[error("must lie in the future")]
     Expiry,
     /// The realm demands an expiry within a limit.
-    #[error("the expiry must be at most {} seconds away in this realm", .0.as_secs())]
+    #[error("must be at most {} away in this realm", in_units(*.0))]
     ExpiryTooFar(Duration),
     /// The realm allows only so many active keys.
     #[error(
@@ -51,7 +51,7 @@ pub enum LifecycleError {
     #[error("the account is not active")]
     AccountInactive,
     /// Too many scopes or entries of metadata after the change.
-    #[error("a key has at most {} entries of metadata", Limits::METADATA)]
+    #[error("must leave the key at most {} entries", Limits::METADATA)]
     TooMuchMetadata,
 }
 
@@ -315,8 +315,9 @@ pub fn revoke(
     Ok((change, ended))
 }
 
-/// Replaces the digest of a secret by a native one of the newest server secret, when the key is used.
-/// Nothing when the secret is not there any more.
+/// Stores a secret under a native digest of the newest server secret, when the key is used. An imported digest stays with
+/// the key as one that no longer works, so that a repeated import finds it; an older native one is forgotten.
+/// Nothing when the secret is not there any more, or was re-keyed before.
 #[must_use]
 pub fn rekey(
     owner: &AccountRef,
@@ -327,7 +328,8 @@ pub fn rekey(
     now: Timestamp,
 ) -> Option<Change> {
     let mut new = key.clone();
-    let secret = new.secrets.iter_mut().find(|secret| secret.digest.matches(old))?;
+    let secret = new.secrets.iter_mut().find(|secret| secret.digest.matches(old) && secret.works(now))?;
+    let former = secret.clone();
     secret.digest = minted.digest;
     secret.scheme = minted.scheme;
     secret.secret_version = minted.secret_version;
@@ -338,7 +340,10 @@ pub fn rekey(
     let mut change = Change::begin(owner, Some(account), &actor, now);
     change.record(now, &actor, Act::KeyRekeyed, &new, &["secrets"]);
     change.lookups.push(lookup(&new, minted));
-    change.forgotten.push(*old);
+    match former.scheme {
+        DigestScheme::Imported(..) => new.secrets.push(KeySecret { retires_at: Some(now), ..former }),
+        DigestScheme::Native => change.forgotten.push(*old),
+    }
     change.put.push(new);
     Some(change)
 }
