@@ -26,7 +26,7 @@ impl Started {
         let mut child = call.spawn();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut lines = Vec::new();
-        while !lines.last().is_some_and(|line: &String| line.trim_start().starts_with("keygate authenticate ")) {
+        while !lines.last().is_some_and(|line: &String| line.contains(" authenticate --endpoint ")) {
             let Some(line) = stdout.next() else {
                 let mut said = String::new();
                 child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
