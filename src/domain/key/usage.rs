@@ -4,7 +4,11 @@ use crate::domain::{
     id::{AccountRef, KeyId},
     time::Timestamp,
 };
-use std::{net::IpAddr, sync::Mutex};
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 /// The latest use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,21 +30,42 @@ pub struct KeyUse {
     pub last: LastUse,
 }
 
-/// The latest use that was not written yet.
+/// The latest use of a remembered key, and whether somebody must write it.
 #[derive(Debug, Default)]
-pub struct PendingUse(Mutex<Option<LastUse>>);
+pub struct PendingUse(Mutex<Uses>);
+
+#[derive(Debug, Default)]
+struct Uses {
+    pending: Option<LastUse>,
+    taken: Option<LastUse>,
+}
 
 impl PendingUse {
-    /// Notes a use, and tells whether it is the first since the last [`PendingUse::take`]: then somebody must see to it that
-    /// it is written.
+    /// A key in steady use is written again after this time. The first use after a pause, or from another address, is
+    /// written at once: that is what somebody looks for.
+    pub const RESOLUTION: Duration = Duration::from_secs(60);
+
+    /// Notes a use, and tells whether somebody must see to it that it is written.
     pub fn note(&self, last: LastUse) -> bool {
         // A poisoned lock would only mean that some thread stopped while it held one plain value.
-        let mut pending = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        pending.replace(last).is_none()
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.pending.is_some() {
+            uses.pending = Some(last);
+            return false;
+        }
+        let known = |taken: LastUse| taken.address == last.address && last.at.since(taken.at) < Self::RESOLUTION;
+        if uses.taken.is_some_and(known) {
+            return false;
+        }
+        uses.pending = Some(last);
+        true
     }
 
     /// Takes what is to be written.
     pub fn take(&self) -> Option<LastUse> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = uses.pending.take()?;
+        uses.taken = Some(taken);
+        Some(taken)
     }
 }
