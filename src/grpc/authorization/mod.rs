@@ -2,9 +2,12 @@
 
 mod authenticate;
 mod check_rate_limit;
+mod direct;
 mod import;
 mod keys;
 mod manage;
+
+pub use direct::Entrance;
 
 use super::status;
 use crate::{
