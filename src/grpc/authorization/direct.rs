@@ -3,14 +3,13 @@
 //!
 //! Knows nothing of decisions. A call that goes straight must be served exactly as the router would.
 
-use super::AuthorizationService;
+use super::{AuthorizationService, authenticate};
 use crate::{
     app::ports::Store,
-    proto::v1::{
-        AuthenticateRequest, AuthenticateResponse,
-        authorization_server::{Authorization, AuthorizationServer},
-    },
+    grpc::status,
+    proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
+use bytes::BufMut;
 use http::{Request, Response};
 use std::{
     convert::Infallible,
@@ -22,7 +21,7 @@ use std::{
 use tonic::{
     Status,
     body::Body,
-    codec::{BufferSettings, Codec},
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     server::{Grpc, UnaryService},
     service::Routes,
 };
@@ -34,7 +33,7 @@ const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
 const MESSAGE_BYTES: usize = 512;
 
 type Boxed<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-type Messages = ProstCodec<AuthenticateResponse, AuthenticateRequest>;
+type Messages = ProstCodec<AuthenticateRequest, AuthenticateRequest>;
 
 /// Every service, the most frequent call first.
 pub struct Entrance<S> {
@@ -76,7 +75,7 @@ impl<S: Store> Service<Request<Body>> for Entrance<S> {
         }
         let (handler, largest) = (Authenticate(Arc::clone(&self.authorization)), self.largest_request);
         Box::pin(async move {
-            let mut grpc = Grpc::new(SmallMessages).max_decoding_message_size(largest);
+            let mut grpc = Grpc::new(AnswerCodec).max_decoding_message_size(largest);
             Ok(grpc.unary(handler, request).await)
         })
     }
@@ -85,35 +84,52 @@ impl<S: Store> Service<Request<Body>> for Entrance<S> {
 struct Authenticate<S>(Arc<AuthorizationService<S>>);
 
 impl<S: Store> UnaryService<AuthenticateRequest> for Authenticate<S> {
-    type Response = AuthenticateResponse;
-    type Future = Boxed<tonic::Response<AuthenticateResponse>, Status>;
+    type Response = Vec<u8>;
+    type Future = Boxed<tonic::Response<Vec<u8>>, Status>;
 
     fn call(&mut self, request: tonic::Request<AuthenticateRequest>) -> Self::Future {
         let service = Arc::clone(&self.0);
-        Box::pin(async move { service.authenticate(request).await })
+        Box::pin(async move {
+            let answer = authenticate::handle_to_bytes(&service, request.get_ref()).await;
+            answer.map(tonic::Response::new).map_err(|error| status(&error))
+        })
     }
 }
 
-/// The usual coding with small buffers.
-struct SmallMessages;
-
-impl SmallMessages {
-    fn buffers() -> BufferSettings {
-        BufferSettings::new(MESSAGE_BYTES, MESSAGE_BYTES)
-    }
+fn buffers() -> BufferSettings {
+    BufferSettings::new(MESSAGE_BYTES, MESSAGE_BYTES)
 }
 
-impl Codec for SmallMessages {
-    type Encode = AuthenticateResponse;
+/// Reads a request as usual, and takes an answer that is bytes already.
+struct AnswerCodec;
+
+impl Codec for AnswerCodec {
+    type Encode = Vec<u8>;
     type Decode = AuthenticateRequest;
-    type Encoder = <Messages as Codec>::Encoder;
+    type Encoder = AsItIs;
     type Decoder = <Messages as Codec>::Decoder;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        Messages::raw_encoder(Self::buffers())
+    fn encoder(&mut self) -> AsItIs {
+        AsItIs
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Messages::raw_decoder(Self::buffers())
+        Messages::raw_decoder(buffers())
+    }
+}
+
+struct AsItIs;
+
+impl Encoder for AsItIs {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, answer: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&answer);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
     }
 }

@@ -1,5 +1,6 @@
 //! `keygate.v1.Authorization`: our own dialect.
 
+mod answer;
 mod authenticate;
 mod check_rate_limit;
 mod direct;

@@ -12,7 +12,11 @@ use crate::{
     },
 };
 use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
-use std::{iter::Peekable, ops::Bound, sync::Arc};
+use std::{
+    iter::Peekable,
+    ops::Bound,
+    sync::{Arc, OnceLock},
+};
 
 type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -51,6 +55,7 @@ impl Core {
             key,
             confirmed: LatestTicks::new(read_at),
             pending_use: PendingUse::default(),
+            face: OnceLock::new(),
             stamp,
         })))
     }

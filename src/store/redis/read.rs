@@ -13,7 +13,7 @@ use crate::{
     store::record::Lookup,
 };
 use redis::{Value, cmd, pipe};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 impl Redis {
     /// Two round trips: the lookup, then the account with the key. A digest that leads nowhere costs the same two, so that
@@ -38,6 +38,7 @@ impl Redis {
             key,
             confirmed: LatestTicks::new(read_at),
             pending_use: PendingUse::default(),
+            face: OnceLock::new(),
             stamp,
         })))
     }
