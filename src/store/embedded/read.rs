@@ -50,7 +50,8 @@ impl Core {
             return nothing;
         }
         Ok(Found::Key(Arc::new(KeySnapshot {
-            owner: lookup.owner,
+            // One text for every key of the realm: it is compared at every use, and so stays in the processor's cache.
+            owner: AccountRef { realm: realm.clone(), account: lookup.owner.account },
             account,
             key,
             confirmed: LatestTicks::new(read_at),

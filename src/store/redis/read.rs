@@ -33,7 +33,8 @@ impl Redis {
         let Some((account, key)) = self.resolve(digest, &lookup).await? else { return Ok(Found::Nothing(read_at)) };
         let stamp = account.version;
         Ok(Found::Key(Arc::new(KeySnapshot {
-            owner: lookup.owner,
+            // One text for every key of the realm: it is compared at every use, and so stays in the processor's cache.
+            owner: AccountRef { realm: realm.clone(), account: lookup.owner.account },
             account,
             key,
             confirmed: LatestTicks::new(read_at),
