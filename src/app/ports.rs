@@ -175,6 +175,11 @@ pub trait Clock: Send + Sync + 'static {
     /// A clock that only moves forward evenly, for windows and ages.
     fn ticks(&self) -> Ticks;
 
+    /// Both of one instant, for whoever needs both.
+    fn reading(&self) -> (Timestamp, Ticks) {
+        (self.now(), self.ticks())
+    }
+
     /// The store told its own time of day: from now on that is the time.
     fn observe(&self, store_time: Timestamp);
 }

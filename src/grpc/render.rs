@@ -5,7 +5,7 @@ use crate::{
     domain::{
         deny::DenyReason,
         limit::LimitOutcome,
-        realm::{Realm, ceil_seconds},
+        realm::{RateHeaders, Realm, ceil_seconds},
         time::Timestamp,
     },
     proto::v1,
@@ -34,9 +34,24 @@ pub(super) fn instant(at: Timestamp) -> prost_types::Timestamp {
 }
 
 /// The headers that tell the end client how the limits stand.
-pub(super) fn rate_headers(realm: &Realm, limits: &[LimitOutcome<'_>], now: Timestamp, headers: &mut Vec<v1::Header>) {
+pub(super) fn rate_headers(
+    forms: &RateHeaders,
+    limits: &[LimitOutcome<'_>],
+    now: Timestamp,
+    headers: &mut Vec<v1::Header>,
+) {
+    each_rate_header(forms, limits, now, |name, value| headers.push(header(name, value)));
+}
+
+/// The same, one by one.
+pub(super) fn each_rate_header(
+    forms: &RateHeaders,
+    limits: &[LimitOutcome<'_>],
+    now: Timestamp,
+    put: impl FnMut(&str, &str),
+) {
     if let Some(outcome) = LimitOutcome::spokesman(limits).filter(|outcome| !outcome.degraded) {
-        realm.rate_headers.render(outcome, now, |name, value| headers.push(header(name, value)));
+        forms.render(outcome, now, put);
     }
 }
 
@@ -68,7 +83,7 @@ pub(super) fn denied(realm: &Realm, denial: &Denial<'_>, limits: &[LimitOutcome<
         body.clone_from(&rendered.body);
         headers.extend(rendered.headers.iter().map(|(name, value)| header(name, value)));
     }
-    rate_headers(realm, limits, now, &mut headers);
+    rate_headers(&realm.rate_headers, limits, now, &mut headers);
     if let Some(wait) = denial.retry_after {
         headers.push(header("retry-after", ceil_seconds(wait).max(1).to_string()));
     }

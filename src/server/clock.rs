@@ -37,7 +37,13 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.origin_us.load(Ordering::Relaxed).saturating_add(self.ticks().as_micros()))
+        self.reading().0
+    }
+
+    fn reading(&self) -> (Timestamp, Ticks) {
+        let ticks = self.ticks();
+        let now = self.origin_us.load(Ordering::Relaxed).saturating_add(ticks.as_micros());
+        (Timestamp::from_micros(now), ticks)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the clock itself")]

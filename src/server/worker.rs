@@ -4,8 +4,11 @@ use super::{StartError, acceptor, acceptor::Incoming};
 use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
-    grpc::{authorization::AuthorizationService, realms::RealmsService},
-    proto::v1::{DESCRIPTORS, authorization_server::AuthorizationServer, realms_server::RealmsServer},
+    grpc::{
+        authorization::{AuthorizationService, Entrance},
+        realms::RealmsService,
+    },
+    proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
 };
 use std::{io, time::Duration};
 use tokio::{
@@ -44,21 +47,20 @@ pub(super) async fn serve<S: Store, H: Health>(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     let load = &services.load;
-    let mut server = Server::builder()
+    let server = Server::builder()
         .max_concurrent_streams(Some(load.streams_per_connection))
         .http2_max_header_list_size(Some(HEADER_LIST_BYTES))
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1));
     let connections = acceptor::connections(incoming);
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let router = server.add_routes(routes(services)?);
-    router
-        .serve_with_incoming_shutdown(connections, stopped)
+    server
+        .serve_with_incoming_shutdown(entrance(services)?, connections, stopped)
         .await
         .map_err(|error| StartError::Worker(error.to_string()))
 }
 
-fn routes<S: Store, H: Health>(services: Services<S, H>) -> Result<Routes, StartError> {
+fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
     let Services { decisions, management, management_runtime, health, load } = services;
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
     let descriptors = || {
@@ -68,9 +70,9 @@ fn routes<S: Store, H: Health>(services: Services<S, H>) -> Result<Routes, Start
     };
     let realms = RealmsService::new(decisions.clone());
     let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
-    Ok(Routes::new(AuthorizationServer::new(authorization).max_decoding_message_size(MESSAGE_BYTES))
-        .add_service(RealmsServer::new(realms).max_decoding_message_size(MESSAGE_BYTES))
+    let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(health)
         .add_service(descriptors().build_v1().map_err(reflection)?)
-        .add_service(descriptors().build_v1alpha().map_err(reflection)?))
+        .add_service(descriptors().build_v1alpha().map_err(reflection)?);
+    Ok(Entrance::new(authorization, MESSAGE_BYTES, others))
 }

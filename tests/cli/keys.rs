@@ -66,7 +66,8 @@ async fn in_a_table_the_secret_stands_alone_on_the_last_line() {
     assert_eq!(ran.stdout.matches(secret).count(), 1);
     assert!(ran.stderr.contains("once"), "{ran:#?}");
     server.present(secret).ends(0);
-    let request = |method| ["authenticate", "--realm", "recurr", "--key-stdin", "--method", method, "--path", "/v1/invoices"];
+    let request =
+        |method| ["authenticate", "--realm", "recurr", "--key-stdin", "--method", method, "--path", "/v1/invoices"];
     assert!(server.ran(server.call(&request("GET")).stdin(secret)).ends(0).stdout.starts_with("allowed\n"));
     let denied = server.ran(server.call(&request("POST")).stdin(secret)).ends(3);
     assert!(denied.stdout.starts_with("denied: insufficient_scope\n"), "{denied:#?}");

@@ -31,6 +31,8 @@ pub(super) struct Attempt<'a, 'g, S> {
     guard: &'g Guarded,
     request: &'a AuthenticateRequest<'a>,
     now: Timestamp,
+    /// When the attempt began: whatever the store confirms, it confirms later.
+    begun: Ticks,
     steps: Steps,
 }
 
@@ -59,7 +61,8 @@ enum Lookup {
 
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
-        Self { app, guard, request, now: app.house.clock.now(), steps: Steps::new(request.explain) }
+        let (now, begun) = app.house.clock.reading();
+        Self { app, guard, request, now, begun, steps: Steps::new(request.explain) }
     }
 
     pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
@@ -208,7 +211,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let (limits, data_age, degraded) = match self.app.store.charge(Some(fence), &plan).await {
             Ok(Charged::Stale) => return Ok(None),
             Ok(Charged::Decided(readings)) => {
-                key.confirmed.advance(clock.ticks());
+                key.confirmed.advance(self.begun);
                 (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
             }
             Err(error) => {

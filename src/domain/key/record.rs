@@ -6,7 +6,7 @@ use crate::domain::{
     id::{AccountRef, Environment, KeyId, Scope},
     time::{LatestTicks, Timestamp},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 /// The numbers that bound a key's record; `docs/limits.md` lists them.
 pub struct Limits;
@@ -155,6 +155,8 @@ pub struct KeySnapshot {
     pub confirmed: LatestTicks,
     /// When the key was last let through, until that is written.
     pub pending_use: PendingUse,
+    /// What an answer tells of the key, in the form of whoever answers: made at the first use, and never of more than this.
+    pub face: OnceLock<Box<[u8]>>,
     /// The store's own mark of the state that was read; see the port's `charge`.
     pub stamp: u64,
 }

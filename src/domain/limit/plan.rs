@@ -70,22 +70,22 @@ impl<'a> Plan<'a> {
         subject: &Subject<'_>,
     ) -> Result<(), MissingPart> {
         let of_account = rule.per.iter().any(|part| matches!(part, Part::Account | Part::TargetAccount | Part::Key));
-        let account = self.account.clone();
-        let home = match &account {
+        let home = match &self.account {
             Some(account) if of_account => account.as_str(),
             None if of_account => return Err(MissingPart { limit: rule.name.to_string(), part: Part::Account }),
             _ => "",
         };
-        let start = self.names.len();
-        self.names.reserve(96);
-        self.put(self.realm.as_str().as_bytes());
-        self.put(home.as_bytes());
-        self.put(environment.as_str().as_bytes());
-        self.put(rule.name.as_bytes());
-        self.names.extend_from_slice(&rule.shape.bucket_us().to_be_bytes());
-        self.names.extend_from_slice(&rule.shape.buckets().to_be_bytes());
+        let names = &mut self.names;
+        let start = names.len();
+        names.reserve(96);
+        put(names, self.realm.as_str().as_bytes());
+        put(names, home.as_bytes());
+        put(names, environment.as_str().as_bytes());
+        put(names, rule.name.as_bytes());
+        names.extend_from_slice(&rule.shape.bucket_us().to_be_bytes());
+        names.extend_from_slice(&rule.shape.buckets().to_be_bytes());
         for part in &rule.per {
-            self.put_part(*part, subject).ok_or_else(|| MissingPart { limit: rule.name.to_string(), part: *part })?;
+            put_part(names, *part, subject).ok_or_else(|| MissingPart { limit: rule.name.to_string(), part: *part })?;
         }
         self.items.push(PlanItem { rule, of_account, name: start..self.names.len() });
         Ok(())
@@ -133,40 +133,40 @@ impl<'a> Plan<'a> {
     pub fn counter(&self, item: &PlanItem<'_>) -> &[u8] {
         self.names.get(item.name.clone()).unwrap_or_default()
     }
+}
 
-    fn put(&mut self, field: &[u8]) {
-        // Every field is bounded far below 64 KiB where it is made.
-        let length = u16::try_from(field.len()).unwrap_or(u16::MAX);
-        self.names.extend_from_slice(&length.to_be_bytes());
-        self.names.extend_from_slice(field);
+fn put(names: &mut Vec<u8>, field: &[u8]) {
+    // Every field is bounded far below 64 KiB where it is made.
+    let length = u16::try_from(field.len()).unwrap_or(u16::MAX);
+    names.extend_from_slice(&length.to_be_bytes());
+    names.extend_from_slice(field);
+}
+
+fn put_part(names: &mut Vec<u8>, part: Part, subject: &Subject<'_>) -> Option<()> {
+    names.push(match part {
+        Part::Account => b'a',
+        Part::TargetAccount => b't',
+        Part::Key => b'k',
+        Part::Address => b'i',
+        Part::Subject => b's',
+    });
+    match part {
+        Part::Account => put(names, subject.account?.as_str().as_bytes()),
+        Part::TargetAccount => put(names, subject.target_account.or(subject.account)?.as_str().as_bytes()),
+        Part::Key => put(names, subject.key?.as_bytes()),
+        Part::Address => put_address(names, subject.address?),
+        Part::Subject => put(names, subject.custom?.as_bytes()),
     }
+    Some(())
+}
 
-    fn put_part(&mut self, part: Part, subject: &Subject<'_>) -> Option<()> {
-        self.names.push(match part {
-            Part::Account => b'a',
-            Part::TargetAccount => b't',
-            Part::Key => b'k',
-            Part::Address => b'i',
-            Part::Subject => b's',
-        });
-        match part {
-            Part::Account => self.put(subject.account?.as_str().as_bytes()),
-            Part::TargetAccount => self.put(subject.target_account.or(subject.account)?.as_str().as_bytes()),
-            Part::Key => self.put(subject.key?.as_bytes()),
-            Part::Address => self.put_address(subject.address?),
-            Part::Subject => self.put(subject.custom?.as_bytes()),
-        }
-        Some(())
-    }
-
-    /// An IPv6 client is its /64: whoever has one has them all.
-    fn put_address(&mut self, address: IpAddr) {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => self.put(&v4.octets()),
-            IpAddr::V6(v6) => {
-                let network = u128::from(v6) >> 64;
-                self.put(&network.to_be_bytes()[8..]);
-            }
+/// An IPv6 client is its /64: whoever has one has them all.
+fn put_address(names: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => put(names, &v4.octets()),
+        IpAddr::V6(v6) => {
+            let network = u128::from(v6) >> 64;
+            put(names, &network.to_be_bytes()[8..]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Messages of `Authenticate`, and the use case between them.
 
-use super::AuthorizationService;
+use super::{AuthorizationService, answer::AllowedAnswer};
 use crate::{
     app::{
         authenticate::{AuthenticateRequest, Decision, Presented, Verdict},
@@ -10,12 +10,14 @@ use crate::{
     },
     domain::{
         id::AccountId,
-        realm::{CanonicalPath, Realm},
+        key::KeySnapshot,
+        realm::{CanonicalPath, Operation, Realm},
         secret::Secret,
     },
     grpc::{fields::Fields, render},
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
 };
+use prost::Message;
 
 /// Header lines in one request, at most.
 const HEADER_LINES: usize = 128;
@@ -28,15 +30,33 @@ pub(super) async fn handle<S: Store>(
     service: &AuthorizationService<S>,
     message: &v1::AuthenticateRequest,
 ) -> Result<v1::AuthenticateResponse, AppError> {
-    let app = &service.decisions;
-    let guard = app.house.realm(&message.realm)?;
+    let guard = service.decisions.house.realm(&message.realm)?;
+    let decision = decide(service, guard, message).await?;
+    Ok(write(&guard.realm, &decision))
+}
+
+/// The same, as the answer's bytes.
+pub(super) async fn handle_to_bytes<S: Store>(
+    service: &AuthorizationService<S>,
+    message: &v1::AuthenticateRequest,
+) -> Result<Vec<u8>, AppError> {
+    let guard = service.decisions.house.realm(&message.realm)?;
+    let decision = decide(service, guard, message).await?;
+    Ok(write_bytes(&guard.realm, &decision))
+}
+
+async fn decide<'g, S: Store>(
+    service: &AuthorizationService<S>,
+    guard: &'g Guarded,
+    message: &v1::AuthenticateRequest,
+) -> Result<Decision<'g>, AppError> {
     let request = read(&guard.realm, message)?;
-    let mut decision = app.authenticate(guard, &request).await?;
+    let mut decision = service.decisions.authenticate(guard, &request).await?;
     if let Some(work) = decision.rekey.take() {
         service.rekey_later(work);
     }
     log(guard, &decision);
-    Ok(write(guard, decision))
+    Ok(decision)
 }
 
 fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<AuthenticateRequest<'m>, AppError> {
@@ -91,36 +111,53 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
     fields.finish(Some(request))
 }
 
-fn write(guard: &Guarded, decision: Decision<'_>) -> v1::AuthenticateResponse {
-    let realm = &guard.realm;
-    let outcome = match &decision.verdict {
-        Verdict::Allowed { key, target, operation } => {
-            let mut headers = Vec::with_capacity(5);
-            render::rate_headers(realm, &decision.limits, decision.now, &mut headers);
-            Outcome::Allowed(v1::Allowed {
-                key_id: key.key.id.to_string(),
-                name: key.key.name.clone(),
-                hint: key.key.hint().to_owned(),
-                environment: key.key.environment.to_string(),
-                account_id: key.owner.account.to_string(),
-                target_account_id: target.to_string(),
-                scopes: key.key.scopes.iter().map(ToString::to_string).collect(),
-                metadata: key.key.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-                operation: operation.map(|operation| operation.name.to_string()).unwrap_or_default(),
-                headers,
-            })
+/// What most requests come to is written straight into its bytes, everything else by way of the message.
+fn write_bytes(realm: &Realm, decision: &Decision<'_>) -> Vec<u8> {
+    match &decision.verdict {
+        Verdict::Allowed { key, target, operation } if decision.steps.is_empty() => {
+            let bytes = allowed(realm, decision, key, target, *operation).bytes();
+            debug_assert_eq!(v1::AuthenticateResponse::decode(&*bytes), Ok(write(realm, decision)));
+            bytes
         }
-        Verdict::Denied(denial) => Outcome::Denied(render::denied(realm, denial, &decision.limits, decision.now)),
-    };
-    let steps = decision.steps.into_iter();
-    v1::AuthenticateResponse {
-        outcome: Some(outcome),
-        limits: render::limit_states(&decision.limits),
-        data_age: Some(render::span(decision.data_age)),
+        _ => write(realm, decision).encode_to_vec(),
+    }
+}
+
+fn write(realm: &Realm, decision: &Decision<'_>) -> v1::AuthenticateResponse {
+    let steps = decision.steps.iter();
+    let explanation =
+        steps.map(|step| v1::ExplainStep { stage: step.stage.to_owned(), finding: step.finding.clone() }).collect();
+    match &decision.verdict {
+        Verdict::Allowed { key, target, operation } => {
+            let answer = allowed(realm, decision, key, target, *operation);
+            v1::AuthenticateResponse { explanation, ..answer.message() }
+        }
+        Verdict::Denied(denial) => v1::AuthenticateResponse {
+            outcome: Some(Outcome::Denied(render::denied(realm, denial, &decision.limits, decision.now))),
+            limits: render::limit_states(&decision.limits),
+            data_age: Some(render::span(decision.data_age)),
+            degraded: decision.degraded,
+            explanation,
+        },
+    }
+}
+
+fn allowed<'d>(
+    realm: &'d Realm,
+    decision: &'d Decision<'d>,
+    key: &'d KeySnapshot,
+    target: &'d AccountId,
+    operation: Option<&'d Operation>,
+) -> AllowedAnswer<'d> {
+    AllowedAnswer {
+        rate_headers: &realm.rate_headers,
+        key,
+        target: target.as_str(),
+        operation: operation.map_or("", |operation| &operation.name),
+        limits: &decision.limits,
+        data_age: decision.data_age,
         degraded: decision.degraded,
-        explanation: steps
-            .map(|step| v1::ExplainStep { stage: step.stage.to_owned(), finding: step.finding })
-            .collect(),
+        now: decision.now,
     }
 }
 

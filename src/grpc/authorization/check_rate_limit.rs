@@ -104,7 +104,7 @@ fn read_subject(fields: &mut Fields, subject: &v1::Subject) -> OwnedSubject {
 
 fn write(realm: &Realm, decision: &LimitDecision<'_>) -> v1::CheckRateLimitResponse {
     let mut headers = Vec::new();
-    render::rate_headers(realm, &decision.limits, decision.now, &mut headers);
+    render::rate_headers(&realm.rate_headers, &decision.limits, decision.now, &mut headers);
     let denied = decision.denial.as_ref().map(|denial| render::denied(realm, denial, &decision.limits, decision.now));
     v1::CheckRateLimitResponse {
         allowed: denied.is_none(),

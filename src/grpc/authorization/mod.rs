@@ -1,10 +1,14 @@
 //! `keygate.v1.Authorization`: our own dialect.
 
+mod answer;
 mod authenticate;
 mod check_rate_limit;
+mod direct;
 mod import;
 mod keys;
 mod manage;
+
+pub use direct::Entrance;
 
 use super::status;
 use crate::{

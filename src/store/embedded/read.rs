@@ -12,7 +12,11 @@ use crate::{
     },
 };
 use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
-use std::{iter::Peekable, ops::Bound, sync::Arc};
+use std::{
+    iter::Peekable,
+    ops::Bound,
+    sync::{Arc, OnceLock},
+};
 
 type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -46,11 +50,13 @@ impl Core {
             return nothing;
         }
         Ok(Found::Key(Arc::new(KeySnapshot {
-            owner: lookup.owner,
+            // One text for every key of the realm: it is compared at every use, and so stays in the processor's cache.
+            owner: AccountRef { realm: realm.clone(), account: lookup.owner.account },
             account,
             key,
             confirmed: LatestTicks::new(read_at),
             pending_use: PendingUse::default(),
+            face: OnceLock::new(),
             stamp,
         })))
     }

@@ -13,7 +13,7 @@ use crate::{
     store::record::Lookup,
 };
 use redis::{Value, cmd, pipe};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 impl Redis {
     /// Two round trips: the lookup, then the account with the key. A digest that leads nowhere costs the same two, so that
@@ -33,11 +33,13 @@ impl Redis {
         let Some((account, key)) = self.resolve(digest, &lookup).await? else { return Ok(Found::Nothing(read_at)) };
         let stamp = account.version;
         Ok(Found::Key(Arc::new(KeySnapshot {
-            owner: lookup.owner,
+            // One text for every key of the realm: it is compared at every use, and so stays in the processor's cache.
+            owner: AccountRef { realm: realm.clone(), account: lookup.owner.account },
             account,
             key,
             confirmed: LatestTicks::new(read_at),
             pending_use: PendingUse::default(),
+            face: OnceLock::new(),
             stamp,
         })))
     }
