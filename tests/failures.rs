@@ -81,6 +81,9 @@ async fn a_store_that_is_none_and_a_secret_that_is_lost_are_told() {
     let secrets = fs::read_to_string(data.join("secrets")).unwrap();
     fs::remove_file(data.join("secrets")).unwrap();
     let ended = refused(DataDir::Given(data.clone()), &[]).await;
+    assert!(ended.output.contains("secrets` is missing") && !data.join("secrets").exists(), "{ended:#?}");
+    fs::write(data.join("secrets"), format!("1 {}\n", "ab".repeat(32))).unwrap();
+    let ended = refused(DataDir::Given(data.clone()), &[]).await;
     assert!(ended.output.contains("was written with another server secret"), "{ended:#?}");
     fs::write(data.join("secrets"), secrets).unwrap();
     fs::write(data.join("keygate.redb"), "this is no database").unwrap();
