@@ -6,11 +6,11 @@ use crate::{
         error::AppError,
         house::{App, Guarded},
         manager::ManagePermit,
-        ports::{KeyQuery, Store},
+        ports::Store,
     },
     domain::{
         id::{AccountId, AccountRef, Environment, KeyId, Scope},
-        key::{Creation, KeyRecord, KeyState, Limits, Repeatable, create},
+        key::{Creation, KeyRecord, KeyState, Repeatable, create},
         realm::AccountPolicy,
         secret::Secret,
         time::Timestamp,
@@ -132,23 +132,7 @@ impl<S: Store> App<S> {
         environment: &Environment,
         now: Timestamp,
     ) -> Result<Vec<KeyRecord>, AppError> {
-        let mut query = KeyQuery {
-            realm: owner.realm.clone(),
-            account: Some(owner.account.clone()),
-            ended: Some(false),
-            after: None,
-            limit: Limits::KEYS_PER_ACT,
-        };
-        let mut active = Vec::new();
-        loop {
-            let page = self.store.list_keys(&query).await?;
-            active.extend(page.keys.into_iter().map(|(_, key)| key).filter(|key| {
-                key.environment == *environment && matches!(key.state(now), KeyState::Active | KeyState::Suspended)
-            }));
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(active),
-            }
-        }
+        let (live, _) = self.live_keys(owner, Some(environment), usize::MAX).await?;
+        Ok(live.into_iter().filter(|key| matches!(key.state(now), KeyState::Active | KeyState::Suspended)).collect())
     }
 }

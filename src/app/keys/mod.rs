@@ -20,12 +20,12 @@ pub use update::UpdateKey;
 use super::{
     error::AppError,
     house::{App, Guarded},
-    ports::{CommitError, Store},
+    ports::{CommitError, KeyQuery, Store},
 };
 use crate::domain::{
     account::Account,
-    id::{AccountId, AccountRef, KeyId},
-    key::{KeyRecord, LastUse, Repeat, Repeatable},
+    id::{AccountId, AccountRef, Environment, KeyId},
+    key::{KeyRecord, LastUse, Limits, Repeat, Repeatable},
 };
 
 /// How often an act starts over when other nodes change the account at the same time.
@@ -93,6 +93,36 @@ impl<S: Store> App<S> {
             Repeat::Same(keys) => Ok(Some(keys)),
             Repeat::Different => {
                 Err(AppError::invalid("idempotency_key", "was used for a different request within the last 24 hours"))
+            }
+        }
+    }
+
+    /// Keys of an account that were not ended, `most` of them at most; and whether there are more.
+    async fn live_keys(
+        &self,
+        owner: &AccountRef,
+        environment: Option<&Environment>,
+        most: usize,
+    ) -> Result<(Vec<KeyRecord>, bool), AppError> {
+        let mut query = KeyQuery {
+            realm: owner.realm.clone(),
+            account: Some(owner.account.clone()),
+            ended: Some(false),
+            after: None,
+            limit: Limits::KEYS_PER_ACT,
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = self.store.list_keys(&query).await?;
+            let wanted = page.keys.into_iter().map(|(_, key)| key);
+            found.extend(wanted.filter(|key| environment.is_none_or(|environment| key.environment == *environment)));
+            match page.next {
+                Some(next) if found.len() < most => query.after = Some(next),
+                next => {
+                    let more = next.is_some() || found.len() > most;
+                    found.truncate(most);
+                    return Ok((found, more));
+                }
             }
         }
     }

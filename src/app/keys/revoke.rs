@@ -6,7 +6,7 @@ use crate::{
         error::AppError,
         house::{App, Guarded},
         manager::ManagePermit,
-        ports::{KeyQuery, Store},
+        ports::Store,
     },
     domain::{
         id::{AccountId, AccountRef, Environment, KeyId},
@@ -88,7 +88,7 @@ impl<S: Store> App<S> {
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(&owner).await?.ok_or(AppError::UnknownAccount)?;
-            let (keys, more) = self.live_keys(&owner, request.environment.as_ref()).await?;
+            let (keys, more) = self.live_keys(&owner, request.environment.as_ref(), Limits::KEYS_PER_ACT).await?;
             if keys.is_empty() {
                 return Ok(Revoked { keys: Vec::new(), more });
             }
@@ -100,36 +100,6 @@ impl<S: Store> App<S> {
             }
         }
         Err(AppError::Contended)
-    }
-
-    /// Keys of an account that were not ended, as many as one act may end; and whether there are more.
-    async fn live_keys(
-        &self,
-        owner: &AccountRef,
-        environment: Option<&Environment>,
-    ) -> Result<(Vec<KeyRecord>, bool), AppError> {
-        let mut query = KeyQuery {
-            realm: owner.realm.clone(),
-            account: Some(owner.account.clone()),
-            ended: Some(false),
-            after: None,
-            limit: Limits::KEYS_PER_ACT,
-        };
-        let mut found = Vec::new();
-        loop {
-            let page = self.store.list_keys(&query).await?;
-            let wanted = page.keys.into_iter().map(|(_, key)| key);
-            found.extend(wanted.filter(|key| environment.is_none_or(|environment| key.environment == *environment)));
-            let full = found.len() >= Limits::KEYS_PER_ACT;
-            match page.next {
-                Some(next) if !full => query.after = Some(next),
-                next => {
-                    let more = next.is_some() || found.len() > Limits::KEYS_PER_ACT;
-                    found.truncate(Limits::KEYS_PER_ACT);
-                    return Ok((found, more));
-                }
-            }
-        }
     }
 }
 

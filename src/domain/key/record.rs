@@ -3,8 +3,8 @@
 use super::{Digest, DigestScheme, PendingUse};
 use crate::domain::{
     account::Account,
-    id::{AccountRef, Environment, KeyId, Scope},
-    time::{LatestTicks, Timestamp},
+    id::{AccountRef, Environment, KeyId, RealmName, Scope},
+    time::{LatestTicks, Ticks, Timestamp},
 };
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -159,4 +159,30 @@ pub struct KeySnapshot {
     pub face: OnceLock<Box<[u8]>>,
     /// The store's own mark of the state that was read; see the port's `charge`.
     pub stamp: u64,
+}
+
+impl KeySnapshot {
+    /// A key of `realm` as it was read at that moment, under that mark.
+    ///
+    /// The owner's realm is the caller's own text: one for every key of the realm, compared at every use, and so kept in the
+    /// processor's cache.
+    #[must_use]
+    pub fn new(
+        realm: &RealmName,
+        owner: AccountRef,
+        account: Account,
+        key: KeyRecord,
+        read_at: Ticks,
+        stamp: u64,
+    ) -> Self {
+        Self {
+            owner: AccountRef { realm: realm.clone(), account: owner.account },
+            account,
+            key,
+            confirmed: LatestTicks::new(read_at),
+            pending_use: PendingUse::default(),
+            face: OnceLock::new(),
+            stamp,
+        }
+    }
 }

@@ -7,16 +7,11 @@ use crate::{
         account::Account,
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse, PendingUse},
-        time::LatestTicks,
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
     },
 };
 use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
-use std::{
-    iter::Peekable,
-    ops::Bound,
-    sync::{Arc, OnceLock},
-};
+use std::{iter::Peekable, ops::Bound, sync::Arc};
 
 type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -49,16 +44,7 @@ impl Core {
         if key.secret(digest).is_none() {
             return nothing;
         }
-        Ok(Found::Key(Arc::new(KeySnapshot {
-            // One text for every key of the realm: it is compared at every use, and so stays in the processor's cache.
-            owner: AccountRef { realm: realm.clone(), account: lookup.owner.account },
-            account,
-            key,
-            confirmed: LatestTicks::new(read_at),
-            pending_use: PendingUse::default(),
-            face: OnceLock::new(),
-            stamp,
-        })))
+        Ok(Found::Key(Arc::new(KeySnapshot::new(realm, lookup.owner, account, key, read_at, stamp))))
     }
 
     pub(super) fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {

@@ -7,13 +7,12 @@ use crate::{
         account::Account,
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse, PendingUse},
-        time::LatestTicks,
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
     },
     store::record::Lookup,
 };
 use redis::{Value, cmd, pipe};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 impl Redis {
     /// Two round trips: the lookup, then the account with the key. A digest that leads nowhere costs the same two, so that
@@ -32,16 +31,7 @@ impl Redis {
         }
         let Some((account, key)) = self.resolve(digest, &lookup).await? else { return Ok(Found::Nothing(read_at)) };
         let stamp = account.version;
-        Ok(Found::Key(Arc::new(KeySnapshot {
-            // One text for every key of the realm: it is compared at every use, and so stays in the processor's cache.
-            owner: AccountRef { realm: realm.clone(), account: lookup.owner.account },
-            account,
-            key,
-            confirmed: LatestTicks::new(read_at),
-            pending_use: PendingUse::default(),
-            face: OnceLock::new(),
-            stamp,
-        })))
+        Ok(Found::Key(Arc::new(KeySnapshot::new(realm, lookup.owner, account, key, read_at, stamp))))
     }
 
     /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere.
