@@ -1,6 +1,7 @@
 //! Typed identifiers. Each is checked where it is made and can be trusted ever after.
 
-use std::{fmt, sync::Arc};
+use smol_str::SmolStr;
+use std::fmt;
 
 /// Why a text is not a legal identifier: says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +12,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $check:ident, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// What is allowed, in words.
@@ -22,7 +23,7 @@ macro_rules! text_id {
             /// # Errors
             /// Says what is allowed when `text` is not legal.
             pub fn new(text: &str) -> Result<Self, InvalidId> {
-                if $check(text) { Ok(Self(Arc::from(text))) } else { Err(InvalidId(Self::ALLOWED)) }
+                if $check(text) { Ok(Self(SmolStr::new(text))) } else { Err(InvalidId(Self::ALLOWED)) }
             }
 
             /// The identifier as text.
