@@ -2,6 +2,7 @@
 
 pub mod authorization;
 mod fields;
+mod plain;
 pub mod realms;
 mod render;
 mod status;

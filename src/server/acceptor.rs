@@ -6,10 +6,9 @@
 
 use std::{io, net::SocketAddr};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{mpsc, watch},
 };
-use tokio_stream::{Stream, StreamExt, wrappers::UnboundedReceiverStream};
 
 /// How long accepting rests after a failure that passes by itself, such as too many open files.
 const REST: std::time::Duration = std::time::Duration::from_millis(50);
@@ -56,9 +55,4 @@ pub(super) async fn run(
             }
         }
     }
-}
-
-/// A worker's connections, on its own runtime.
-pub(super) fn connections(incoming: Incoming) -> impl Stream<Item = io::Result<TcpStream>> {
-    UnboundedReceiverStream::new(incoming).map(TcpStream::from_std)
 }

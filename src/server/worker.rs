@@ -1,6 +1,6 @@
 //! One worker: a thread with a runtime of its own, on which its connections, decisions and its way to the store live.
 
-use super::{StartError, acceptor, acceptor::Incoming};
+use super::{StartError, acceptor::Incoming};
 use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
@@ -10,12 +10,18 @@ use crate::{
     },
     proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
 };
-use std::{io, time::Duration};
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use std::{convert::Infallible, io, net, sync::Arc, time::Duration};
 use tokio::{
+    net::TcpStream,
     runtime::{Builder, Handle, Runtime},
     sync::watch,
 };
-use tonic::{service::Routes, transport::Server};
+use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 /// Bytes of one request, at most: a full batch of an import.
@@ -43,21 +49,73 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 /// Serves connections until told to stop, and then until they have ended.
 pub(super) async fn serve<S: Store, H: Health>(
     services: Services<S, H>,
-    incoming: Incoming,
+    mut incoming: Incoming,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let load = &services.load;
-    let server = Server::builder()
-        .max_concurrent_streams(Some(load.streams_per_connection))
-        .http2_max_header_list_size(Some(HEADER_LIST_BYTES))
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1));
-    let connections = acceptor::connections(incoming);
-    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    server
-        .serve_with_incoming_shutdown(entrance(services)?, connections, stopped)
-        .await
-        .map_err(|error| StartError::Worker(error.to_string()))
+    let connections = Connections {
+        protocol: protocol(&services.load),
+        entrance: Arc::new(entrance(services)?),
+        all: GracefulShutdown::new(),
+    };
+    let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+    let taken = async {
+        while let Some(stream) = incoming.recv().await {
+            connections.take(stream);
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = taken => {}
+    }
+    // Whoever was let in before is served too.
+    while let Ok(stream) = incoming.try_recv() {
+        connections.take(stream);
+    }
+    connections.all.shutdown().await;
+    Ok(())
+}
+
+/// HTTP/2, and nothing else, straight on the connection: what a general server would put between costs more than a decision.
+fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
+    let mut protocol = http2::Builder::new(TokioExecutor::new());
+    protocol
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(load.streams_per_connection)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .keep_alive_interval(KEEPALIVE.0)
+        .keep_alive_timeout(KEEPALIVE.1)
+        .auto_date_header(false);
+    protocol
+}
+
+/// The connections of one worker.
+struct Connections<S> {
+    protocol: http2::Builder<TokioExecutor>,
+    entrance: Arc<Entrance<S>>,
+    all: GracefulShutdown,
+}
+
+impl<S: Store> Connections<S> {
+    fn take(&self, stream: net::TcpStream) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => TokioIo::new(stream),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
+                return;
+            }
+        };
+        let entrance = Arc::clone(&self.entrance);
+        let service = service_fn(move |request| {
+            let entrance = Arc::clone(&entrance);
+            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
+        });
+        let connection = self.all.watch(self.protocol.serve_connection(stream, service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended before its time");
+            }
+        });
+    }
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {

@@ -8,7 +8,7 @@
 
 use crate::{
     domain::{key::KeySnapshot, limit::LimitOutcome, realm::RateHeaders, time::Timestamp},
-    grpc::render,
+    grpc::{plain::Answer, render},
     proto::v1::{self, authenticate_response::Outcome},
 };
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -33,9 +33,14 @@ pub(super) struct AllowedAnswer<'d> {
 }
 
 impl AllowedAnswer<'_> {
-    /// The bytes of `AuthenticateResponse`, without an explanation.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut message = MessageWriter(Vec::with_capacity(USUAL_BYTES));
+    /// `AuthenticateResponse` in its bytes, without an explanation.
+    pub(super) fn answer(&self) -> Answer {
+        let mut answer = Answer::with_capacity(USUAL_BYTES);
+        self.write(&mut MessageWriter(answer.buffer()));
+        answer
+    }
+
+    fn write(&self, message: &mut MessageWriter<'_>) {
         message.nested(1, |allowed| {
             allowed.0.extend_from_slice(self.key.face.get_or_init(|| face(self.key)));
             allowed.text(6, self.target);
@@ -48,7 +53,6 @@ impl AllowedAnswer<'_> {
         }
         message.span(4, self.data_age);
         message.number(5, u64::from(self.degraded));
-        message.0
     }
 
     /// The same by way of the message, also without an explanation.
@@ -80,7 +84,8 @@ impl AllowedAnswer<'_> {
 
 /// What of `Allowed` depends on the key alone.
 fn face(key: &KeySnapshot) -> Box<[u8]> {
-    let mut allowed = MessageWriter(Vec::new());
+    let mut face = Vec::new();
+    let mut allowed = MessageWriter(&mut face);
     allowed.text(1, &key.key.id.to_string());
     allowed.text(2, &key.key.name);
     allowed.text(3, key.key.hint());
@@ -92,10 +97,10 @@ fn face(key: &KeySnapshot) -> Box<[u8]> {
     for (name, value) in &key.key.metadata {
         allowed.pair(8, name, value);
     }
-    allowed.0.into_boxed_slice()
+    face.into_boxed_slice()
 }
 
-fn limit_state(state: &mut MessageWriter, outcome: &LimitOutcome<'_>) {
+fn limit_state(state: &mut MessageWriter<'_>, outcome: &LimitOutcome<'_>) {
     state.text(1, &outcome.rule.name);
     state.number(2, u64::from(outcome.rule.limit));
     state.span(3, outcome.rule.window);
@@ -110,20 +115,20 @@ fn limit_state(state: &mut MessageWriter, outcome: &LimitOutcome<'_>) {
 }
 
 /// Fields of one message, one after the other. Like any proto3 writer it leaves out what has its default.
-struct MessageWriter(Vec<u8>);
+struct MessageWriter<'b>(&'b mut Vec<u8>);
 
-impl MessageWriter {
+impl MessageWriter<'_> {
     fn number(&mut self, tag: u32, value: u64) {
         if value > 0 {
-            encode_key(tag, WireType::Varint, &mut self.0);
-            encode_varint(value, &mut self.0);
+            encode_key(tag, WireType::Varint, self.0);
+            encode_varint(value, self.0);
         }
     }
 
     fn text(&mut self, tag: u32, text: &str) {
         if !text.is_empty() {
-            encode_key(tag, WireType::LengthDelimited, &mut self.0);
-            encode_varint(text.len() as u64, &mut self.0);
+            encode_key(tag, WireType::LengthDelimited, self.0);
+            encode_varint(text.len() as u64, self.0);
             self.0.extend_from_slice(text.as_bytes());
         }
     }
@@ -144,17 +149,21 @@ impl MessageWriter {
         });
     }
 
-    /// A message within this one, also where it is empty. Its length goes before it and is only known after it: so it is
-    /// written behind it and moved.
-    fn nested(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
-        encode_key(tag, WireType::LengthDelimited, &mut self.0);
+    /// A message within this one, also where it is empty. Its length goes before it and is only known after it: one byte is
+    /// kept for it, and what is written is moved when it takes more.
+    fn nested(&mut self, tag: u32, write: impl FnOnce(&mut MessageWriter<'_>)) {
+        encode_key(tag, WireType::LengthDelimited, self.0);
         let start = self.0.len();
-        write(self);
-        let end = self.0.len();
-        encode_varint(end.saturating_sub(start) as u64, &mut self.0);
-        let prefix = self.0.len().saturating_sub(end);
-        if let Some(message) = self.0.get_mut(start..) {
-            message.rotate_right(prefix);
+        self.0.push(0);
+        write(&mut MessageWriter(self.0));
+        let length = self.0.len().saturating_sub(start).saturating_sub(1);
+        match (u8::try_from(length), self.0.get_mut(start)) {
+            (Ok(short), Some(slot)) if short < 0x80 => *slot = short,
+            _ => {
+                let mut prefix = Vec::with_capacity(4);
+                encode_varint(length as u64, &mut prefix);
+                self.0.splice(start..=start, prefix);
+            }
         }
     }
 }
@@ -282,7 +291,7 @@ mod tests {
             };
             // The first answer makes what the second finds.
             for _ in 0..2 {
-                prop_assert_eq!(v1::AuthenticateResponse::decode(&*answer.bytes()), Ok(answer.message()));
+                prop_assert_eq!(v1::AuthenticateResponse::decode(answer.answer().message()), Ok(answer.message()));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
         realm::{CanonicalPath, Operation, Realm},
         secret::Secret,
     },
-    grpc::{fields::Fields, render},
+    grpc::{fields::Fields, plain::Answer, render},
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
 };
 use prost::Message;
@@ -35,14 +35,14 @@ pub(super) async fn handle<S: Store>(
     Ok(write(&guard.realm, &decision))
 }
 
-/// The same, as the answer's bytes.
+/// The same, the answer written straight into its bytes.
 pub(super) async fn handle_to_bytes<S: Store>(
     service: &AuthorizationService<S>,
     message: &v1::AuthenticateRequest,
-) -> Result<Vec<u8>, AppError> {
+) -> Result<Answer, AppError> {
     let guard = service.decisions.house.realm(&message.realm)?;
     let decision = decide(service, guard, message).await?;
-    Ok(write_bytes(&guard.realm, &decision))
+    Ok(write_answer(&guard.realm, &decision))
 }
 
 async fn decide<'g, S: Store>(
@@ -111,15 +111,15 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
     fields.finish(Some(request))
 }
 
-/// What most requests come to is written straight into its bytes, everything else by way of the message.
-fn write_bytes(realm: &Realm, decision: &Decision<'_>) -> Vec<u8> {
+/// What most requests come to is written as it is decided, everything else by way of the message.
+fn write_answer(realm: &Realm, decision: &Decision<'_>) -> Answer {
     match &decision.verdict {
         Verdict::Allowed { key, target, operation } if decision.steps.is_empty() => {
-            let bytes = allowed(realm, decision, key, target, *operation).bytes();
-            debug_assert_eq!(v1::AuthenticateResponse::decode(&*bytes), Ok(write(realm, decision)));
-            bytes
+            let answer = allowed(realm, decision, key, target, *operation).answer();
+            debug_assert_eq!(v1::AuthenticateResponse::decode(answer.message()), Ok(write(realm, decision)));
+            answer
         }
-        _ => write(realm, decision).encode_to_vec(),
+        _ => Answer::of(&write(realm, decision)),
     }
 }
 

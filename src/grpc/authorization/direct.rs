@@ -1,45 +1,30 @@
 //! The way in of every call. `Authenticate`, the call made at every request of every guarded product, goes straight to its
-//! handler, with buffers of its messages' size; every other call goes through the router, as it was generated.
+//! handler; every other call goes through the router, as it was generated, and so does an `Authenticate` of an odd shape.
 //!
 //! Knows nothing of decisions. A call that goes straight must be served exactly as the router would.
 
 use super::{AuthorizationService, authenticate};
 use crate::{
     app::ports::Store,
-    grpc::status,
+    grpc::{
+        plain::{self, PlainBody},
+        status,
+    },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
-use bytes::BufMut;
+use bytes::Bytes;
 use http::{Request, Response};
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
-use tonic::{
-    Status,
-    body::Body,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
-    server::{Grpc, UnaryService},
-    service::Routes,
-};
-use tonic_prost::ProstCodec;
+use http_body_util::Either;
+use std::{error::Error, sync::Arc};
+use tonic::{body::Body, service::Routes};
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
-/// Bytes that are set aside for a message before it is seen; most fit, and the others make room for themselves.
-const MESSAGE_BYTES: usize = 512;
-
-type Boxed<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-type Messages = ProstCodec<AuthenticateRequest, AuthenticateRequest>;
 
 /// Every service, the most frequent call first.
 pub struct Entrance<S> {
     authorization: Arc<AuthorizationService<S>>,
     routes: Routes,
-    largest_request: usize,
 }
 
 impl<S: Store> Entrance<S> {
@@ -49,87 +34,29 @@ impl<S: Store> Entrance<S> {
         let authorization = Arc::new(authorization);
         let generated = AuthorizationServer::from_arc(Arc::clone(&authorization));
         let routes = others.add_service(generated.max_decoding_message_size(largest_request)).prepare();
-        Self { authorization, routes, largest_request }
-    }
-}
-
-impl<S> Clone for Entrance<S> {
-    fn clone(&self) -> Self {
-        let (authorization, routes) = (Arc::clone(&self.authorization), self.routes.clone());
-        Self { authorization, routes, largest_request: self.largest_request }
-    }
-}
-
-impl<S: Store> Service<Request<Body>> for Entrance<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Boxed<Response<Body>, Infallible>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Body>>::poll_ready(&mut self.routes, context)
+        Self { authorization, routes }
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    /// Answers a call.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Either<PlainBody, Body>>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + Unpin + 'static,
+    {
         if request.uri().path() != AUTHENTICATE {
-            return Box::pin(self.routes.call(request));
+            return self.route(request.map(Body::new)).await;
         }
-        let (handler, largest) = (Authenticate(Arc::clone(&self.authorization)), self.largest_request);
-        Box::pin(async move {
-            let mut grpc = Grpc::new(AnswerCodec).max_decoding_message_size(largest);
-            Ok(grpc.unary(handler, request).await)
-        })
-    }
-}
-
-struct Authenticate<S>(Arc<AuthorizationService<S>>);
-
-impl<S: Store> UnaryService<AuthenticateRequest> for Authenticate<S> {
-    type Response = Vec<u8>;
-    type Future = Boxed<tonic::Response<Vec<u8>>, Status>;
-
-    fn call(&mut self, request: tonic::Request<AuthenticateRequest>) -> Self::Future {
-        let service = Arc::clone(&self.0);
-        Box::pin(async move {
-            let answer = authenticate::handle_to_bytes(&service, request.get_ref()).await;
-            answer.map(tonic::Response::new).map_err(|error| status(&error))
-        })
-    }
-}
-
-fn buffers() -> BufferSettings {
-    BufferSettings::new(MESSAGE_BYTES, MESSAGE_BYTES)
-}
-
-/// Reads a request as usual, and takes an answer that is bytes already.
-struct AnswerCodec;
-
-impl Codec for AnswerCodec {
-    type Encode = Vec<u8>;
-    type Decode = AuthenticateRequest;
-    type Encoder = AsItIs;
-    type Decoder = <Messages as Codec>::Decoder;
-
-    fn encoder(&mut self) -> AsItIs {
-        AsItIs
+        let message = match plain::take::<AuthenticateRequest, _>(request).await {
+            Ok(message) => message,
+            Err(request) => return self.route(request).await,
+        };
+        match authenticate::handle_to_bytes(&self.authorization, &message).await {
+            Ok(answer) => answer.into_response().map(Either::Left),
+            Err(error) => status(&error).into_http().map(Either::Right),
+        }
     }
 
-    fn decoder(&mut self) -> Self::Decoder {
-        Messages::raw_decoder(buffers())
-    }
-}
-
-struct AsItIs;
-
-impl Encoder for AsItIs {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, answer: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&answer);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
+    async fn route(&self, request: Request<Body>) -> Response<Either<PlainBody, Body>> {
+        let Ok(response) = self.routes.clone().call(request).await;
+        response.map(Either::Right)
     }
 }
