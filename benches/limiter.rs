@@ -94,7 +94,7 @@ fn main() {
     line("reference: add one in a hash map", reference);
 
     let shape = Shape::new(Duration::from_secs(60), Shape::DEFAULT_PRECISION).expect("a legal shape");
-    let mut windows: Vec<Window> = (0..COUNT).map(|_| Window::new(shape)).collect();
+    let mut windows: Vec<_> = (0..COUNT).map(|_| Window::new(vec![0; shape.ring_length()])).collect();
     let clock: Arc<dyn Clock> = Arc::new(RealClock(Instant::now()));
     line("clock: one reading", measure(order, |_| discard(clock.ticks())));
     let window = measure(order, |at| {

@@ -107,7 +107,7 @@ impl<S: Store> App<S> {
             Verdict::Allowed { key, .. } => Ok(Manager {
                 realm: Arc::clone(&guard.realm),
                 actor: Actor::Key(key.key.id),
-                scopes: key.key.scopes.clone(),
+                scopes: key.key.scopes.to_vec(),
             }),
             Verdict::Denied(_) => Err(AppError::Unauthenticated),
         }

@@ -9,6 +9,7 @@ use crate::domain::{
     realm::{KeyPolicy, WhenFull},
     time::{Timestamp, in_units},
 };
+use smallvec::smallvec;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Why an act is not possible, in words for whoever asked.
@@ -212,7 +213,7 @@ pub fn update(
         fields.push("name");
     }
     if let Some(scopes) = patch.scopes {
-        new.scopes = scopes;
+        new.scopes = scopes.into();
         fields.push("scopes");
     }
     if !patch.set_metadata.is_empty() || !patch.remove_metadata.is_empty() {
@@ -286,7 +287,7 @@ pub fn rotate(
         return Err(LifecycleError::TooManySecrets);
     }
     new.secrets.insert(0, new_secret(minted, acting.now));
-    for forgotten in new.secrets.split_off(new.secrets.len().min(Limits::SECRETS)) {
+    for forgotten in new.secrets.drain(new.secrets.len().min(Limits::SECRETS)..) {
         change.forgotten.push(forgotten.digest);
     }
     touch(&mut new, acting.now);
@@ -395,14 +396,14 @@ fn new_key(acting: &Acting<'_>, creation: Creation, minted: &Minted) -> KeyRecor
         id: creation.id,
         environment: creation.environment,
         name: creation.name,
-        scopes: creation.scopes,
+        scopes: creation.scopes.into(),
         metadata: creation.metadata,
         suspended: false,
         created_at: acting.now,
         updated_at: acting.now,
         expires_at: creation.expires_at,
         version: 1,
-        secrets: vec![new_secret(minted, acting.now)],
+        secrets: smallvec![new_secret(minted, acting.now)],
         created_by: acting.actor.text(),
         revoked: None,
     }

@@ -6,6 +6,7 @@ use crate::domain::{
     id::{AccountRef, Environment, KeyId, RealmName, Scope},
     time::{LatestTicks, Ticks, Timestamp},
 };
+use smallvec::SmallVec;
 use std::{collections::BTreeMap, sync::OnceLock};
 
 /// The numbers that bound a key's record; `docs/limits.md` lists them.
@@ -34,35 +35,37 @@ impl Limits {
     pub const KEYS_PER_ACT: usize = 1_000;
 }
 
-/// Everything that is stored of a key.
+/// Everything that is stored of a key. What every decision looks at stands first and, for the processor's cache, in this
+/// very order.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[repr(C)]
 pub struct KeyRecord {
-    /// Stable for the key's whole life.
-    pub id: KeyId,
-    /// The environment that the key belongs to.
-    pub environment: Environment,
-    /// For people.
-    pub name: String,
-    /// What the key may do.
-    pub scopes: Vec<Scope>,
-    /// Free entries of the key's manager.
-    pub metadata: BTreeMap<String, String>,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
     /// Does not work until it is resumed.
     pub suspended: bool,
+    /// The environment that the key belongs to.
+    pub environment: Environment,
+    /// Newest first; at least one, and nearly always one.
+    pub secrets: SmallVec<[KeySecret; 1]>,
+    /// What the key may do.
+    pub scopes: SmallVec<[Scope; 1]>,
+    /// Present once the key was ended, for ever.
+    pub revoked: Option<Revocation>,
+    /// Stable for the key's whole life.
+    pub id: KeyId,
+    /// For people.
+    pub name: String,
+    /// Free entries of the key's manager.
+    pub metadata: BTreeMap<String, String>,
     /// When the key was made.
     pub created_at: Timestamp,
     /// When its record last changed.
     pub updated_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
     /// Increases with every change, from 1.
     pub version: u64,
-    /// Newest first; at least one.
-    pub secrets: Vec<KeySecret>,
     /// Who made it: see [`crate::domain::audit::Actor::text`].
     pub created_by: String,
-    /// Present once the key was ended, for ever.
-    pub revoked: Option<Revocation>,
 }
 
 /// One secret of a key.
@@ -142,23 +145,25 @@ impl KeyRecord {
     }
 }
 
-/// A key as it was read: the hot path decides on this, and the store confirms with the charge that it still holds.
+/// A key as it was read: the hot path decides on this, and the store confirms with the charge that it still holds. In this
+/// order for the same reason as [`KeyRecord`].
 #[derive(Debug)]
+#[repr(C)]
 pub struct KeySnapshot {
-    /// The account that owns the key.
-    pub owner: AccountRef,
-    /// The account's record.
-    pub account: Account,
-    /// The key's record.
-    pub key: KeyRecord,
-    /// When the store last confirmed that this still holds.
-    pub confirmed: LatestTicks,
-    /// When the key was last let through, until that is written.
-    pub pending_use: PendingUse,
-    /// What an answer tells of the key, in the form of whoever answers: made at the first use, and never of more than this.
-    pub face: OnceLock<Box<[u8]>>,
     /// The store's own mark of the state that was read; see the port's `charge`.
     pub stamp: u64,
+    /// When the store last confirmed that this still holds.
+    pub confirmed: LatestTicks,
+    /// What an answer tells of the key, in the form of whoever answers: made at the first use, and never of more than this.
+    pub face: OnceLock<Box<[u8]>>,
+    /// When the key was last let through, until that is written.
+    pub pending_use: PendingUse,
+    /// The account that owns the key.
+    pub owner: AccountRef,
+    /// The key's record.
+    pub key: KeyRecord,
+    /// The account's record.
+    pub account: Account,
 }
 
 impl KeySnapshot {

@@ -136,6 +136,12 @@ impl Shape {
         self.buckets
     }
 
+    /// How many buckets count at a time, the current one among them.
+    #[must_use]
+    pub const fn ring_length(self) -> usize {
+        (self.buckets as usize).saturating_add(1)
+    }
+
     /// Microseconds from the start of a bucket until it no longer counts.
     #[must_use]
     pub const fn lifetime_us(self) -> u64 {

@@ -7,15 +7,15 @@
 use super::Shape;
 use crate::domain::time::Ticks;
 
-/// The cost admitted lately under one counter.
+/// The cost admitted lately under one counter. `R` is where its buckets are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
+pub struct Window<R> {
     /// Index of the current bucket. Never goes back.
     index: u64,
     /// Sum over the ring.
     used: u32,
     /// Admitted cost by bucket index modulo the ring's length, N + 1.
-    ring: Box<[u32]>,
+    ring: R,
 }
 
 /// What a look at a window found.
@@ -31,12 +31,17 @@ pub struct Reading {
     pub retry_us: Option<u64>,
 }
 
-impl Window {
-    /// An empty window.
+impl<R: AsRef<[u32]> + AsMut<[u32]>> Window<R> {
+    /// An empty window whose buckets are kept in `ring`: [`Shape::ring_length`] zeros.
     #[must_use]
-    pub fn new(shape: Shape) -> Self {
-        let length = (shape.buckets() as usize).saturating_add(1);
-        Self { index: 0, used: 0, ring: vec![0; length].into_boxed_slice() }
+    pub fn new(ring: R) -> Self {
+        Self { index: 0, used: 0, ring }
+    }
+
+    /// Where its buckets are kept.
+    #[must_use]
+    pub fn ring(&self) -> &R {
+        &self.ring
     }
 
     /// Moves to `now` and tells whether `cost` fits under `limit`. Charges nothing.
@@ -54,7 +59,7 @@ impl Window {
     /// Counts `cost` in the current bucket. Only after [`Window::look`] admitted it at the same instant.
     pub fn charge(&mut self, shape: Shape, cost: u32, now: Ticks) -> Reading {
         let slot = self.slot(self.index);
-        if let Some(bucket) = self.ring.get_mut(slot) {
+        if let Some(bucket) = self.ring.as_mut().get_mut(slot) {
             *bucket = bucket.saturating_add(cost);
             self.used = self.used.saturating_add(cost);
         }
@@ -69,18 +74,18 @@ impl Window {
 
     fn slot(&self, index: u64) -> usize {
         // A ring is never empty, so there always is a remainder.
-        index.checked_rem(self.ring.len() as u64).unwrap_or_default() as usize
+        index.checked_rem(self.ring.as_ref().len() as u64).unwrap_or_default() as usize
     }
 
     fn advance(&mut self, index: u64) {
         let steps = index.saturating_sub(self.index);
-        if steps >= self.ring.len() as u64 {
-            self.ring.fill(0);
+        if steps >= self.ring.as_ref().len() as u64 {
+            self.ring.as_mut().fill(0);
             self.used = 0;
         } else {
             for step in 1..=steps {
                 let slot = self.slot(self.index.saturating_add(step));
-                if let Some(bucket) = self.ring.get_mut(slot) {
+                if let Some(bucket) = self.ring.as_mut().get_mut(slot) {
                     self.used = self.used.saturating_sub(std::mem::take(bucket));
                 }
             }
@@ -117,7 +122,7 @@ impl Window {
     /// The cost admitted `age` buckets ago.
     fn bucket(&self, age: u64) -> u32 {
         let Some(index) = self.index.checked_sub(age) else { return 0 };
-        self.ring.get(self.slot(index)).copied().unwrap_or_default()
+        self.ring.as_ref().get(self.slot(index)).copied().unwrap_or_default()
     }
 
     /// Microseconds until the bucket of that age no longer counts.

@@ -38,9 +38,16 @@ struct Table {
 }
 
 struct Counter {
-    name: Box<[u8]>,
     shape: Shape,
-    window: Window,
+    window: Window<NamedRing>,
+}
+
+/// The buckets of a window, and behind them the name of its counter: both in one piece of memory, since looking one up
+/// waits for memory more than for anything else.
+struct NamedRing {
+    words: Box<[u32]>,
+    name_at: usize,
+    name_bytes: usize,
 }
 
 /// One item of a plan with the hash of its counter's name.
@@ -160,18 +167,18 @@ impl Counters {
 
 impl Table {
     fn find(&mut self, target: &Target<'_>) -> Option<&mut Counter> {
-        self.counters.find_mut(target.hash, |counter| *counter.name == *target.name)
+        self.counters.find_mut(target.hash, |counter| counter.name() == target.name)
     }
 
     /// Makes a window and charges it.
     fn insert(&mut self, target: &Target<'_>, cost: u32, now: Ticks, hasher: &DefaultHashBuilder) -> Reading {
         self.sweep(now, hasher);
         let rule = target.item.rule;
-        let mut window = Window::new(rule.shape);
+        let mut window = Window::new(NamedRing::new(rule.shape, target.name));
         window.look(rule.shape, rule.limit, cost, now);
         let reading = window.charge(rule.shape, cost, now);
-        let counter = Counter { name: target.name.into(), shape: rule.shape, window };
-        self.counters.insert_unique(target.hash, counter, |counter| hasher.hash_one(&*counter.name));
+        let counter = Counter { shape: rule.shape, window };
+        self.counters.insert_unique(target.hash, counter, |counter| hasher.hash_one(counter.name()));
         reading
     }
 
@@ -187,10 +194,45 @@ impl Table {
                 self.cursor = 0;
                 let room = self.counters.len().saturating_mul(2);
                 if room < self.counters.capacity() / 4 {
-                    self.counters.shrink_to(room, |counter| hasher.hash_one(&*counter.name));
+                    self.counters.shrink_to(room, |counter| hasher.hash_one(counter.name()));
                 }
             }
         }
+    }
+}
+
+impl Counter {
+    fn name(&self) -> &[u8] {
+        self.window.ring().name()
+    }
+}
+
+impl NamedRing {
+    fn new(shape: Shape, name: &[u8]) -> Self {
+        let name_at = shape.ring_length();
+        let mut words = vec![0; name_at.saturating_add(name.len().div_ceil(4))].into_boxed_slice();
+        let behind = words.get_mut(name_at..).unwrap_or_default();
+        if let Some(place) = bytemuck::cast_slice_mut(behind).get_mut(..name.len()) {
+            place.copy_from_slice(name);
+        }
+        Self { words, name_at, name_bytes: name.len() }
+    }
+
+    fn name(&self) -> &[u8] {
+        let behind = self.words.get(self.name_at..).unwrap_or_default();
+        bytemuck::cast_slice(behind).get(..self.name_bytes).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u32]> for NamedRing {
+    fn as_ref(&self) -> &[u32] {
+        self.words.get(..self.name_at).unwrap_or_default()
+    }
+}
+
+impl AsMut<[u32]> for NamedRing {
+    fn as_mut(&mut self) -> &mut [u32] {
+        self.words.get_mut(..self.name_at).unwrap_or_default()
     }
 }
 

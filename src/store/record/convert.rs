@@ -76,8 +76,7 @@ pub(super) fn key_to(key: &KeyRecord) -> stored::Key {
 
 pub(super) fn key_from(id: KeyId, message: stored::Key) -> Option<KeyRecord> {
     let created_at = Timestamp::from_micros(message.created_at_us);
-    let secrets: Vec<KeySecret> =
-        message.secrets.into_iter().map(|secret| secret_from(created_at, secret)).collect::<Option<_>>()?;
+    let secrets = message.secrets.into_iter().map(|secret| secret_from(created_at, secret)).collect::<Option<_>>()?;
     let revoked = match message.revoked {
         Some(revoked) => Some(Revocation {
             at: Timestamp::from_micros(revoked.at_us),

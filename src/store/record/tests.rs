@@ -6,6 +6,7 @@ use crate::domain::{
     key::{DigestScheme, HashAlgorithm, HashedPart, KeySecret, Revocation, SecretRing, ServerSecret},
     time::Timestamp,
 };
+use smallvec::smallvec;
 use zeroize::Zeroizing;
 
 fn codec(secret: u8) -> RecordCodec {
@@ -34,7 +35,7 @@ fn key() -> KeyRecord {
         id: KeyId::from_bytes([7; 16]),
         environment: Environment::new("live").unwrap(),
         name: "ci ünïcode".to_owned(),
-        scopes: vec![Scope::new("read-only").unwrap(), Scope::new("b").unwrap()],
+        scopes: smallvec![Scope::new("read-only").unwrap(), Scope::new("b").unwrap()],
         metadata: [("team".to_owned(), "a".to_owned()), ("empty".to_owned(), String::new())].into(),
         suspended: true,
         created_at: at(1_700_000_000_000_000),
@@ -42,7 +43,7 @@ fn key() -> KeyRecord {
         updated_at: at(1_699_999_999_999_999),
         expires_at: Some(at(0)),
         version: 9,
-        secrets: vec![secret(1, None), secret(2, Some(at(5)))],
+        secrets: smallvec![secret(1, None), secret(2, Some(at(5)))],
         created_by: KeyId::from_bytes([9; 16]).to_string(),
         revoked: Some(Revocation { at: at(77), reason: "leaked".to_owned(), by: "keygate".to_owned() }),
     }
@@ -54,7 +55,7 @@ fn every_record_survives_its_stored_form() {
     let key = key();
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &key)), Ok(key.clone()));
     let bare =
-        KeyRecord { expires_at: None, revoked: None, metadata: Default::default(), scopes: vec![], ..key.clone() };
+        KeyRecord { expires_at: None, revoked: None, metadata: Default::default(), scopes: smallvec![], ..key.clone() };
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &bare)), Ok(bare));
 
     for (parent, length) in [(None, 0), (Some(AccountId::new("above").unwrap()), 5)] {
@@ -149,7 +150,7 @@ fn records_stay_small() {
         expires_at: None,
         revoked: None,
         updated_at: key.created_at,
-        scopes: vec![Scope::new("read-only").unwrap()],
+        scopes: smallvec![Scope::new("read-only").unwrap()],
         ..key.clone()
     };
     let size = codec.encode_key(&home, key.id, &typical).len();
