@@ -8,3 +8,4 @@ mod support;
 
 mod idempotency;
 mod indistinguishable;
+mod retry_after;
