@@ -8,4 +8,5 @@ mod support;
 
 mod idempotency;
 mod indistinguishable;
+mod redis_socket;
 mod retry_after;
