@@ -8,5 +8,6 @@ mod support;
 
 mod idempotency;
 mod indistinguishable;
+mod redis_clock;
 mod redis_socket;
 mod retry_after;
