@@ -1,6 +1,7 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
 pub mod authorization;
+mod failure;
 mod fields;
 pub mod realms;
 mod render;

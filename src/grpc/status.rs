@@ -7,7 +7,8 @@ use crate::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// The status of a failure. Every variant stands here: a new one must find its place before it compiles.
+/// The status of a failure. Every variant stands here: a new one must find its place before it compiles. What stands behind
+/// keygate, or went wrong inside it, is for the log: callers need not have shown who they are.
 #[must_use]
 pub fn status(error: &AppError) -> Status {
     let message = error.to_string();
@@ -34,10 +35,13 @@ pub fn status(error: &AppError) -> Status {
             LifecycleError::TooMuchMetadata => one_field("metadata", message),
         },
         AppError::Store(error) => match error {
-            StoreError::Unavailable(_) | StoreError::Deadline(_) | StoreError::Full(_) => Status::unavailable(message),
-            StoreError::Corrupt(_) => Status::data_loss(message),
+            StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),
+            StoreError::Deadline(_) => Status::unavailable("the store did not answer in time: try again"),
+            StoreError::Full(_) => Status::unavailable("the store is full: nothing can be written"),
+            StoreError::Corrupt(_) => Status::data_loss("the store holds a record that cannot be trusted"),
         },
-        AppError::Entropy(_) | AppError::Bug(_) => Status::internal(message),
+        AppError::Entropy(_) => Status::internal("the operating system gives no random bytes"),
+        AppError::Bug(_) => Status::internal("internal error: a defect of keygate"),
     }
 }
 

@@ -6,7 +6,6 @@
 use super::{AuthorizationService, authenticate};
 use crate::{
     app::ports::Store,
-    grpc::status,
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
 use bytes::BufMut;
@@ -89,10 +88,7 @@ impl<S: Store> UnaryService<AuthenticateRequest> for Authenticate<S> {
 
     fn call(&mut self, request: tonic::Request<AuthenticateRequest>) -> Self::Future {
         let service = Arc::clone(&self.0);
-        Box::pin(async move {
-            let answer = authenticate::handle_to_bytes(&service, request.get_ref()).await;
-            answer.map(tonic::Response::new).map_err(|error| status(&error))
-        })
+        Box::pin(async move { authenticate::handle_to_bytes(&service, &request).await.map(tonic::Response::new) })
     }
 }
 
