@@ -36,6 +36,15 @@ fn limits(names: &[&str]) -> Selection {
     Selection::Limits(LimitNames { names: texts(names) })
 }
 
+/// Clients take 8 KiB of trailers or more; the message is percent-encoded there, the details base 64.
+#[track_caller]
+fn assert_small(status: &tonic::Status) {
+    let message: usize = status.message().bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum();
+    let bytes = message + status.details().len() / 3 * 4;
+    assert!(bytes < 7_500, "{bytes} bytes: {status:?}");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+}
+
 on_both_stores! {
     async fn keys_of_a_wrong_form_are_denied_without_asking_the_store(stack) {
         let (_, key) = stack.new_key("recurr", "acme", "live").await;
@@ -77,6 +86,27 @@ on_both_stores! {
         let status = stack.try_authenticate(by_key("recurr", &"x".repeat(2_000_000))).await.unwrap_err();
         assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
         stack.authenticate(by_key("recurr", "")).await.denied();
+    }
+
+    async fn an_error_stays_small_enough_for_every_client(stack) {
+        let scopes: Vec<String> = (0..32).map(|number| format!("unknown-{number}")).collect();
+        let metadata = [("x".repeat(65), String::new())].into();
+        let wide = CreateKey { scopes: scopes.clone(), metadata, ..CreateKey::default() };
+        let mut many = vec!["create.account_id".to_owned(), "create.name".to_owned()];
+        many.extend((0..32).map(|at| format!("create.scopes[{at}]")));
+        many.push("create.metadata".to_owned());
+        let status = stack.try_manage("keygate", Operation::Create(wide)).await.unwrap_err();
+        assert_invalid(&status, &many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_small(&status);
+        // What is allowed is told once.
+        let told = violations(&status).iter().filter(|(_, problem)| problem.contains("`operator`")).count();
+        assert_eq!(told, 1, "{status:?}");
+
+        // Names as long as a message lets them be change nothing: what was sent is not repeated.
+        let ask = AuthenticateRequest { required_scopes: vec!["x".repeat(1_000); 32], ..by_key("keygate", "k") };
+        assert_small(&stack.try_authenticate(ask).await.unwrap_err());
+        let limits = limits(&["no-such-limit"; 16]);
+        assert_small(&stack.try_check(check(limits)).await.unwrap_err());
     }
 
     async fn two_credentials_and_repeated_headers_are_never_first_wins(stack) {

@@ -90,6 +90,7 @@ fn select<'r>(fields: &mut Fields, realm: &'r Realm, selection: Option<&Wire>) -
                 return None;
             }
             let mut limits: Vec<&LimitRule> = Vec::with_capacity(names.len());
+            let mut told = None;
             for (at, name) in names.iter().enumerate() {
                 let field = format!("limits.names[{at}]");
                 match realm.limit(name) {
@@ -97,7 +98,10 @@ fn select<'r>(fields: &mut Fields, realm: &'r Realm, selection: Option<&Wire>) -
                         fields.wrong(&field, "must not repeat an earlier name");
                     }
                     Some(limit) => limits.push(limit),
-                    None => fields.wrong(&field, one_of("a limit of the realm", realm.limits.iter().map(|l| &*l.name))),
+                    None => {
+                        let known = realm.limits.iter().map(|limit| &*limit.name);
+                        fields.wrong_element("limits.names", at, &mut told, "a limit of the realm", known);
+                    }
                 }
             }
             Some(Selection::Limits(limits))
