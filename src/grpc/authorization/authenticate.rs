@@ -12,7 +12,7 @@ use crate::{
         id::AccountId,
         key::KeySnapshot,
         realm::{CanonicalPath, Operation, Realm},
-        secret::Secret,
+        secret::{Secret, SecretRef},
     },
     grpc::{failure::Call, fields::Fields, render},
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
@@ -81,7 +81,7 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
             if key.len() > Secret::MAX_BYTES {
                 fields.wrong("api_key", format_args!("must be at most {} bytes", Secret::MAX_BYTES));
             }
-            Presented::Key(key)
+            Presented::Key(SecretRef::new(key))
         }
         Some(Credential::Headers(headers)) => {
             let lines = &headers.entries;
