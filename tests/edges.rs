@@ -144,3 +144,13 @@ async fn every_decision_carries_its_request_id_in_the_log() {
     assert!(!stack.output().contains("an id"));
     assert_eq!(lines(&stack, &["malformed_key", "request_id="]).await.len(), 2);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_crash_leaves_no_memory_behind() {
+    let stack = Stack::embedded(&[]).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", stack.process_id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let numbers: Vec<&str> = line["Max core file size".len()..].split_whitespace().collect();
+    assert_eq!(numbers[..2], ["0", "0"], "{line}");
+}

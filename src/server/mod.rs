@@ -3,6 +3,7 @@
 
 mod acceptor;
 mod clock;
+mod dumps;
 mod entropy;
 mod error;
 mod files;
@@ -62,6 +63,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// When it cannot start: says what is wrong and where.
 pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready)) -> Result<(), StartError> {
     telemetry::start(level(settings.log.level), format(settings.log.format));
+    dumps::forbid()?;
     let realms = config::load(settings).map_err(StartError::Configuration)?;
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
