@@ -144,8 +144,13 @@ on_both_stores! {
         for realm in ["", "nowhere", "Recurr", "recurr ", "../recurr"] {
             let status = stack.try_authenticate(by_key(realm, &key)).await.unwrap_err();
             assert_invalid(&status, &["realm"]);
+            // Which realms there are is told to those who may manage one, and to nobody else.
+            assert_eq!(violations(&status)[0].1, "must be a realm of this server");
+            let status = stack.try_manage(realm, Operation::List(ListKeys::default())).await.unwrap_err();
+            assert_invalid(&status, &["realm"]);
             assert!(violations(&status)[0].1.contains("`recotap`"), "{status:?}");
-            assert_invalid(&stack.try_manage(realm, Operation::List(ListKeys::default())).await.unwrap_err(), &["realm"]);
+            let stranger = stack.try_manage_as(None, realm, Operation::List(ListKeys::default())).await.unwrap_err();
+            assert_eq!(stranger.code(), Code::Unauthenticated, "{stranger:?}");
         }
         let moon = AuthenticateRequest { environment: "moon".to_owned(), ..by_bearer("recurr", &key) };
         let status = stack.try_authenticate(moon).await.unwrap_err();

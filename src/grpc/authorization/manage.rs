@@ -103,7 +103,7 @@ async fn manage<S: Store>(
     manager: &Manager,
     message: v1::ManageKeysRequest,
 ) -> Result<v1::ManageKeysResponse, AppError> {
-    let guard = app.house.realm(&message.realm)?;
+    let guard = app.house.realm_to_manage(&message.realm, manager)?;
     let realm: &Realm = &guard.realm;
     let operation =
         message.operation.ok_or_else(|| AppError::invalid("operation", "must be one of the acts on keys"))?;
