@@ -326,7 +326,7 @@ async fn a_request_that_matches_no_operation_is_404_where_the_realm_names_all_of
         routes = ["GET /things/{id}"]
     "#;
     fs::write(&file, realm).unwrap();
-    let keygate = Keygate::start(&["--realm", file.to_str().unwrap()]).await;
+    let keygate = Keygate::start(&["--realm-file", file.to_str().unwrap()]).await;
     let (_, key) = keygate.new_key("narrow", "acme", "live").await;
     let request = |method, path| charged(by_key("narrow", &key), method, path, 1);
     assert_eq!(keygate.authenticate(request("GET", "/things/7")).await.allowed().operation, "read");
