@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::time::error::Elapsed;
 use tonic::{Request, Response, Status, metadata::KeyAndValueRef};
 use tracing::{Instrument, Span, field::Empty};
+use zeroize::Zeroizing;
 
 /// Keys on one page, unless the request says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
@@ -333,7 +334,9 @@ pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message
         );
         return None;
     }
-    Some(Repeatable::new(act, key, [message.encode_to_vec().as_slice()]))
+    // An import's message holds raw keys.
+    let bytes = Zeroizing::new(message.encode_to_vec());
+    Some(Repeatable::new(act, key, [bytes.as_slice()]))
 }
 
 fn expected_version(version: u64) -> Option<u64> {
