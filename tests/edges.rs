@@ -154,3 +154,28 @@ async fn a_crash_leaves_no_memory_behind() {
     let numbers: Vec<&str> = line["Max core file size".len()..].split_whitespace().collect();
     assert_eq!(numbers[..2], ["0", "0"], "{line}");
 }
+
+on_both_stores! {
+    async fn a_key_acts_within_its_own_organization_and_no_other(stack) {
+        let (id, key) = stack.new_key("recurr", "acme", "live").await;
+        let within = |organization: &str| AuthenticateRequest {
+            organization_id: organization.to_owned(),
+            ..by_key("recurr", &key)
+        };
+        assert_eq!(stack.authenticate(within("acme")).await.allowed().key_id, id);
+        let denied = stack.authenticate(within("other")).await.denied_for(DenyReason::ForbiddenAccount);
+        assert_eq!((denied.http_status, denied.key_id), (403, id.clone()));
+        let both = AuthenticateRequest { account_id: "acme".to_owned(), ..within("other") };
+        stack.authenticate(both).await.denied_for(DenyReason::ForbiddenAccount);
+        let status = stack.try_authenticate(within("a/b")).await.unwrap_err();
+        assert_invalid(&status, &["organization_id"]);
+    }
+
+    async fn nobody_else_may_read_what_the_server_keeps(stack) {
+        for entry in std::fs::read_dir(stack.data_dir()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
+        }
+    }
+}
