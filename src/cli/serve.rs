@@ -54,7 +54,8 @@ pub struct Args {
     /// Lines for people, or one JSON object a line [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "KEYGATE_LOG_FORMAT")]
     log_format: Option<Form>,
-    /// Make a new operator key and write it to its file, for when the old one was lost
+    /// Make one more operator key and write it to its file, for when the old one was lost. The old one stays valid: find
+    /// it with `keygate keys list --realm keygate --account operators`, and end it with `keygate keys revoke`
     #[arg(long)]
     reissue_operator_key: bool,
 }
