@@ -103,6 +103,11 @@ on_both_stores! {
         }).collect();
         assert!(odd.is_empty(), "{odd:?}");
 
+        // What stands in the details of an error can be read without any file.
+        for symbol in ["google.rpc.BadRequest", "google.rpc.RetryInfo", "google.rpc.Status"] {
+            let answer = ask(&stack, MessageRequest::FileContainingSymbol(symbol.to_owned())).await;
+            assert!(matches!(answer, Ok(Some(MessageResponse::FileDescriptorResponse(_)))), "`{symbol}`: {answer:?}");
+        }
         for symbol in ["keygate.store.v1.Key", "keygate.store.v1.Lookup"] {
             let answer = ask(&stack, MessageRequest::FileContainingSymbol(symbol.to_owned())).await;
             assert_eq!(answer.unwrap_err().code(), tonic::Code::NotFound, "`{symbol}` is shown");

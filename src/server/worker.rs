@@ -67,6 +67,8 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // What stands in the details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
     let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
