@@ -206,3 +206,101 @@ async fn a_new_server_secret_takes_over_on_the_embedded_store() {
 async fn a_new_server_secret_takes_over_on_redis() {
     a_new_server_secret_takes_over(Some(&RedisServer::start())).await;
 }
+
+/// A server with these lines under `[limits]`.
+async fn limited(folder: &TempDir, limits: &str) -> Keygate {
+    let config = folder.path().join("keygate.toml");
+    fs::write(&config, format!("threads = 1\n[limits]\n{limits}\n")).unwrap();
+    Keygate::start(&["--config", config.to_str().unwrap()]).await
+}
+
+async fn log_tells(keygate: &Keygate, words: &str) {
+    until(|| async { keygate.output() }, |output| output.contains(words)).await;
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_and_told_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let keygate = limited(&folder, "connections = 4").await;
+    let (_, key) = keygate.new_key("recurr", "acme", "live").await;
+    // The tests' own client has one or two of the places; here come more than there are.
+    let open = || {
+        let stream = TcpStream::connect(keygate.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        stream
+    };
+    let mut opened: Vec<TcpStream> = (0..6).map(|_| open()).collect();
+    let closed = |stream: &mut TcpStream| match stream.read(&mut [0; 64]) {
+        Ok(0) => true,
+        // The server speaks first: its settings.
+        Ok(_) => false,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    };
+    let refused = opened.iter_mut().map(closed).filter(|closed| *closed).count();
+    assert!((2..=5).contains(&refused), "{refused} of 6 were closed");
+    log_tells(&keygate, "too many connections").await;
+    // Whoever has a place keeps it, and a place that gets free is given on.
+    keygate.authenticate(by_key("recurr", &key)).await.allowed();
+    drop(opened);
+    until(|| async { closed(&mut open()) }, |closed| !closed).await;
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_said_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let keygate = limited(&folder, "arrival_timeout = \"200ms\"").await;
+    let began = Instant::now();
+    let mut silent = TcpStream::connect(keygate.address()).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // Its settings may come first; then the end.
+    let mut heard = Vec::new();
+    let ended = silent.read_to_end(&mut heard);
+    assert!(ended.is_ok() || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn calls_too_many_are_refused_at_once_and_half_a_request_does_not_stay_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let keygate = limited(&folder, "calls = 2\nacts = 1\narrival_timeout = \"2s\"").await;
+    let (_, key) = keygate.new_key("recurr", "acme", "live").await;
+    let mut halves = Vec::new();
+    for path in ["Authenticate", "CheckRateLimit", "ManageKeys"] {
+        halves.push((path, support::raw::half_a_call(&keygate, &format!("/keygate.v1.Authorization/{path}")).await));
+    }
+    let asked = || keygate.try_authenticate(by_key("recurr", &key));
+    let refused = until(asked, Result::is_err).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    let wait = refused.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert!(wait.is_some_and(|wait| wait > Duration::ZERO), "{refused:?}");
+    let list = || keygate.try_manage("recurr", Operation::List(ListKeys::default()));
+    assert_eq!(list().await.unwrap_err().code(), Code::ResourceExhausted);
+    // Whoever asks for health hears the truth: the server is busy, not ill.
+    assert_eq!(keygate.health().await, tonic_health::pb::health_check_response::ServingStatus::Serving);
+    log_tells(&keygate, "too many calls in work").await;
+
+    // The half requests end, each with its reason, and there is room again.
+    for (path, half) in halves {
+        assert_eq!(half.ended().await, Code::DeadlineExceeded, "{path}");
+    }
+    keygate.authenticate(by_key("recurr", &key)).await.allowed();
+    list().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_decision_takes_a_small_message_and_management_a_large_one() {
+    let keygate = Keygate::start(&[]).await;
+    let path = format!("/{}", "x".repeat(70_000));
+    let large = AuthenticateRequest { path, method: "GET".to_owned(), ..by_key("recurr", "k") };
+    assert_eq!(keygate.try_authenticate(large).await.unwrap_err().code(), Code::OutOfRange);
+    let subject = Some(Subject { custom: "x".repeat(70_000), ..Default::default() });
+    let large = CheckRateLimitRequest { subject, realm: "recurr".to_owned(), ..Default::default() };
+    assert_eq!(keygate.try_check(large).await.unwrap_err().code(), Code::OutOfRange);
+    // Refused for what it says, not for its size.
+    let large = CreateKey { name: "x".repeat(900_000), ..key_for("acme", "live") };
+    let status = keygate.try_manage("recurr", Operation::Create(large)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let larger = CreateKey { name: "x".repeat(1_100_000), ..key_for("acme", "live") };
+    let status = keygate.try_manage("recurr", Operation::Create(larger)).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+}

@@ -3,8 +3,10 @@
 pub mod authorization;
 mod failure;
 mod fields;
+mod gate;
 pub mod realms;
 mod render;
 mod status;
 
+pub use gate::{Gate, Turnstile};
 pub use status::status;

@@ -5,12 +5,13 @@ use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
     grpc::{
-        authorization::{AuthorizationService, Entrance},
+        Gate, Turnstile,
+        authorization::{AuthorizationService, Entrance, LargestRequests},
         realms::RealmsService,
     },
     proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
 };
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
@@ -18,8 +19,8 @@ use tokio::{
 use tonic::{service::Routes, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-/// Bytes of one request, at most: a full batch of an import.
-const MESSAGE_BYTES: usize = 1_024 * 1_024;
+/// Bytes of a question for health, at most: it holds the name of a service.
+const HEALTH_BYTES: usize = 1_024;
 /// Bytes of a request's header list, at most.
 const HEADER_LIST_BYTES: u32 = 16 * 1_024;
 /// A connection that is silent for so long is asked whether it lives, and closed when it does not answer.
@@ -32,6 +33,10 @@ pub(super) struct Services<S, H: Health> {
     pub(super) management_runtime: Handle,
     pub(super) health: HealthServer<H>,
     pub(super) load: LoadSettings,
+    /// The calls in work on this worker.
+    pub(super) calls: Turnstile,
+    /// The acts on keys in work on all workers.
+    pub(super) acts: Arc<Turnstile>,
 }
 
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
@@ -52,7 +57,7 @@ pub(super) async fn serve<S: Store, H: Health>(
         .http2_max_header_list_size(Some(HEADER_LIST_BYTES))
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1));
-    let connections = acceptor::connections(incoming);
+    let connections = acceptor::connections(incoming, load.arrival_timeout);
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     server
         .serve_with_incoming_shutdown(entrance(services)?, connections, stopped)
@@ -60,8 +65,10 @@ pub(super) async fn serve<S: Store, H: Health>(
         .map_err(|error| StartError::Worker(error.to_string()))
 }
 
-fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load } = services;
+fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Gate<Entrance<S>>, StartError> {
+    let Services { decisions, management, management_runtime, health, load, calls, acts } = services;
+    let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
+    let clock = Arc::clone(&decisions.house.clock);
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -72,9 +79,11 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     };
     let realms = RealmsService::new(decisions.clone());
     let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
-    let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(MESSAGE_BYTES))
-        .add_service(health)
-        .add_service(descriptors().build_v1().map_err(reflection)?)
-        .add_service(descriptors().build_v1alpha().map_err(reflection)?);
-    Ok(Entrance::new(authorization, MESSAGE_BYTES, others))
+    let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
+    let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
+        .add_service(health.max_decoding_message_size(HEALTH_BYTES))
+        .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
+        .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));
+    let entrance = Entrance::new(authorization, largest, others);
+    Ok(Gate::new(entrance, calls, acts, load.arrival_timeout, clock))
 }

@@ -1,5 +1,6 @@
 //! The way in of every call. `Authenticate`, the call made at every request of every guarded product, goes straight to its
-//! handler, with buffers of its messages' size; every other call goes through the router, as it was generated.
+//! handler, with buffers of its messages' size; `CheckRateLimit` goes to the generated service, and every other call through
+//! the router.
 //!
 //! Knows nothing of decisions. A call that goes straight must be served exactly as the router would.
 
@@ -8,10 +9,11 @@ use crate::{
     app::ports::Store,
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use http::{Request, Response};
 use std::{
     convert::Infallible,
+    error::Error,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -28,6 +30,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
+const CHECK_RATE_LIMIT: &str = "/keygate.v1.Authorization/CheckRateLimit";
 /// Bytes that are set aside for a message before it is seen; most fit, and the others make room for themselves.
 const MESSAGE_BYTES: usize = 512;
 
@@ -37,42 +40,66 @@ type Messages = ProstCodec<AuthenticateRequest, AuthenticateRequest>;
 /// Every service, the most frequent call first.
 pub struct Entrance<S> {
     authorization: Arc<AuthorizationService<S>>,
+    /// The same, for decisions that do not go straight.
+    decisions: AuthorizationServer<AuthorizationService<S>>,
     routes: Routes,
-    largest_request: usize,
+    largest: LargestRequests,
+}
+
+/// Bytes of a request's message, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargestRequests {
+    /// Of one that asks for a decision.
+    pub decision: usize,
+    /// Of one that manages keys.
+    pub management: usize,
 }
 
 impl<S: Store> Entrance<S> {
-    /// `largest_request` is in bytes; `others` are the services beside this one.
+    /// `others` are the services beside this one.
     #[must_use]
-    pub fn new(authorization: AuthorizationService<S>, largest_request: usize, others: Routes) -> Self {
+    pub fn new(authorization: AuthorizationService<S>, largest: LargestRequests, others: Routes) -> Self {
         let authorization = Arc::new(authorization);
-        let generated = AuthorizationServer::from_arc(Arc::clone(&authorization));
-        let routes = others.add_service(generated.max_decoding_message_size(largest_request)).prepare();
-        Self { authorization, routes, largest_request }
+        let generated =
+            |bytes| AuthorizationServer::from_arc(Arc::clone(&authorization)).max_decoding_message_size(bytes);
+        let decisions = generated(largest.decision);
+        let routes = others.add_service(generated(largest.management)).prepare();
+        Self { authorization, decisions, routes, largest }
     }
 }
 
 impl<S> Clone for Entrance<S> {
     fn clone(&self) -> Self {
-        let (authorization, routes) = (Arc::clone(&self.authorization), self.routes.clone());
-        Self { authorization, routes, largest_request: self.largest_request }
+        let Self { authorization, decisions, routes, largest } = self;
+        Self {
+            authorization: Arc::clone(authorization),
+            decisions: decisions.clone(),
+            routes: routes.clone(),
+            largest: *largest,
+        }
     }
 }
 
-impl<S: Store> Service<Request<Body>> for Entrance<S> {
+impl<S: Store, B> Service<Request<B>> for Entrance<S>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+{
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Boxed<Response<Body>, Infallible>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Body>>::poll_ready(&mut self.routes, context)
+        Service::<Request<B>>::poll_ready(&mut self.routes, context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != AUTHENTICATE {
-            return Box::pin(self.routes.call(request));
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match request.uri().path() {
+            AUTHENTICATE => {}
+            CHECK_RATE_LIMIT => return self.decisions.call(request),
+            _ => return Box::pin(self.routes.call(request)),
         }
-        let (handler, largest) = (Authenticate(Arc::clone(&self.authorization)), self.largest_request);
+        let (handler, largest) = (Authenticate(Arc::clone(&self.authorization)), self.largest.decision);
         Box::pin(async move {
             let mut grpc = Grpc::new(AnswerCodec).max_decoding_message_size(largest);
             Ok(grpc.unary(handler, request).await)

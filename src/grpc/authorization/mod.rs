@@ -8,7 +8,7 @@ mod import;
 mod keys;
 mod manage;
 
-pub use direct::Entrance;
+pub use direct::{Entrance, LargestRequests};
 
 use crate::{
     app::{house::App, ports::Store},
