@@ -136,7 +136,7 @@ async fn a_realm_that_says_so_goes_on_with_what_is_remembered_and_tells_how_old_
     }
     for (operation, passes) in [("read", true), ("watched", true), ("write", false)] {
         let answer = stack.try_check(check(operation)).await;
-        assert_eq!(answer.as_ref().map_or(false, |answer| answer.allowed && answer.degraded), passes, "{answer:?}");
+        assert_eq!(answer.as_ref().is_ok_and(|answer| answer.allowed && answer.degraded), passes, "{answer:?}");
         assert_eq!(answer.is_err(), !passes, "{answer:?}");
     }
 

@@ -69,18 +69,14 @@ mod tests {
         const DEBUG: bool = true;
     }
 
-    struct Shown<T>(PhantomData<T>);
-
-    impl<T> Otherwise for Shown<T> {}
-
-    impl<T: Display> Shown<T> {
+    impl<T: Display> Probe<T> {
         const DISPLAY: bool = true;
     }
 
     #[test]
     fn no_secret_can_be_formatted() {
-        assert!(Probe::<&str>::DEBUG && Shown::<&str>::DISPLAY);
-        assert!(!Probe::<Secret>::DEBUG && !Shown::<Secret>::DISPLAY);
-        assert!(!Probe::<SecretRef<'_>>::DEBUG && !Shown::<SecretRef<'_>>::DISPLAY);
+        assert_eq!([Probe::<&str>::DEBUG, Probe::<&str>::DISPLAY], [true, true]);
+        assert_eq!([Probe::<Secret>::DEBUG, Probe::<Secret>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<SecretRef<'_>>::DEBUG, Probe::<SecretRef<'_>>::DISPLAY], [false, false]);
     }
 }

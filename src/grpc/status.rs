@@ -44,7 +44,7 @@ pub fn status(error: &AppError) -> Status {
 
 /// Errors travel in HTTP/2 trailers, the message percent-encoded and the details in base 64; many clients take 8 KiB of them.
 fn invalid(message: &str, violations: &[Violation]) -> Status {
-    const MESSAGE_BYTES: usize = 640;
+    const MESSAGE_CHARS: usize = 640;
     const DETAILS_BYTES: usize = 3_584;
     /// What a violation takes beside its texts.
     const FRAME_BYTES: usize = 8;
@@ -60,7 +60,8 @@ fn invalid(message: &str, violations: &[Violation]) -> Status {
         }
         details.add_bad_request_violation(violation.field.clone(), violation.problem.clone());
     }
-    let shown = message.get(..message.floor_char_boundary(MESSAGE_BYTES)).unwrap_or_default();
+    let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(at, _)| at);
+    let shown = message.get(..end).unwrap_or_default();
     let mark = if shown.len() < message.len() { "…" } else { "" };
     Status::with_error_details(Code::InvalidArgument, format!("{shown}{mark}"), details)
 }
