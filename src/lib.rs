@@ -10,7 +10,7 @@
 //!                     → telemetry
 //! ```
 //!
-//! `tests/tidy.rs` holds the house to it.
+//! `tests/tidy` holds the house to it.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

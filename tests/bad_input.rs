@@ -36,6 +36,15 @@ fn limits(names: &[&str]) -> Selection {
     Selection::Limits(LimitNames { names: texts(names) })
 }
 
+/// Clients take 8 KiB of trailers or more; the message is percent-encoded there, the details base 64.
+#[track_caller]
+fn assert_small(status: &tonic::Status) {
+    let message: usize = status.message().bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum();
+    let bytes = message + status.details().len() / 3 * 4;
+    assert!(bytes < 7_500, "{bytes} bytes: {status:?}");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+}
+
 on_both_stores! {
     async fn keys_of_a_wrong_form_are_denied_without_asking_the_store(stack) {
         let (_, key) = stack.new_key("recurr", "acme", "live").await;
@@ -79,6 +88,27 @@ on_both_stores! {
         stack.authenticate(by_key("recurr", "")).await.denied();
     }
 
+    async fn an_error_stays_small_enough_for_every_client(stack) {
+        let scopes: Vec<String> = (0..32).map(|number| format!("unknown-{number}")).collect();
+        let metadata = [("x".repeat(65), String::new())].into();
+        let wide = CreateKey { scopes: scopes.clone(), metadata, ..CreateKey::default() };
+        let mut many = vec!["create.account_id".to_owned(), "create.name".to_owned()];
+        many.extend((0..32).map(|at| format!("create.scopes[{at}]")));
+        many.push("create.metadata".to_owned());
+        let status = stack.try_manage("keygate", Operation::Create(wide)).await.unwrap_err();
+        assert_invalid(&status, &many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_small(&status);
+        // What is allowed is told once.
+        let told = violations(&status).iter().filter(|(_, problem)| problem.contains("`operator`")).count();
+        assert_eq!(told, 1, "{status:?}");
+
+        // Names as long as a message lets them be change nothing: what was sent is not repeated.
+        let ask = AuthenticateRequest { required_scopes: vec!["x".repeat(1_000); 32], ..by_key("keygate", "k") };
+        assert_small(&stack.try_authenticate(ask).await.unwrap_err());
+        let limits = limits(&["no-such-limit"; 16]);
+        assert_small(&stack.try_check(check(limits)).await.unwrap_err());
+    }
+
     async fn two_credentials_and_repeated_headers_are_never_first_wins(stack) {
         let (_, key) = stack.new_key("recover", "p1", "live").await;
         let bearer = format!("Bearer {key}");
@@ -114,8 +144,13 @@ on_both_stores! {
         for realm in ["", "nowhere", "Recurr", "recurr ", "../recurr"] {
             let status = stack.try_authenticate(by_key(realm, &key)).await.unwrap_err();
             assert_invalid(&status, &["realm"]);
+            // Which realms there are is told to those who may manage one, and to nobody else.
+            assert_eq!(violations(&status)[0].1, "must be a realm of this server");
+            let status = stack.try_manage(realm, Operation::List(ListKeys::default())).await.unwrap_err();
+            assert_invalid(&status, &["realm"]);
             assert!(violations(&status)[0].1.contains("`recotap`"), "{status:?}");
-            assert_invalid(&stack.try_manage(realm, Operation::List(ListKeys::default())).await.unwrap_err(), &["realm"]);
+            let stranger = stack.try_manage_as(None, realm, Operation::List(ListKeys::default())).await.unwrap_err();
+            assert_eq!(stranger.code(), Code::Unauthenticated, "{stranger:?}");
         }
         let moon = AuthenticateRequest { environment: "moon".to_owned(), ..by_bearer("recurr", &key) };
         let status = stack.try_authenticate(moon).await.unwrap_err();
@@ -291,7 +326,7 @@ async fn a_request_that_matches_no_operation_is_404_where_the_realm_names_all_of
         routes = ["GET /things/{id}"]
     "#;
     fs::write(&file, realm).unwrap();
-    let keygate = Keygate::start(&["--realm", file.to_str().unwrap()]).await;
+    let keygate = Keygate::start(&["--realm-file", file.to_str().unwrap()]).await;
     let (_, key) = keygate.new_key("narrow", "acme", "live").await;
     let request = |method, path| charged(by_key("narrow", &key), method, path, 1);
     assert_eq!(keygate.authenticate(request("GET", "/things/7")).await.allowed().operation, "read");

@@ -2,6 +2,7 @@
 
 use super::{
     error::AppError,
+    manager::Manager,
     ports::{Clock, Entropy, Store},
     uses::UseQueue,
 };
@@ -74,14 +75,26 @@ impl House {
     /// The realm of that name.
     ///
     /// # Errors
-    /// When there is none: says which there are.
+    /// When there is none. Which there are is not said: whoever asks need not have shown who they are.
     pub fn realm(&self, name: &str) -> Result<&Guarded, AppError> {
-        let found = self.realms.binary_search_by(|guarded| guarded.realm.name.as_str().cmp(name));
-        found.ok().and_then(|place| self.realms.get(place)).ok_or_else(|| {
+        self.find(name).ok_or_else(|| AppError::invalid("realm", "must be a realm of this server"))
+    }
+
+    /// The same, for those who manage keys.
+    ///
+    /// # Errors
+    /// When there is none: says which there are.
+    pub fn realm_to_manage(&self, name: &str, _manager: &Manager) -> Result<&Guarded, AppError> {
+        self.find(name).ok_or_else(|| {
             let names: Vec<&str> = self.realms.iter().map(|guarded| guarded.realm.name.as_str()).collect();
             let names = names.join("`, `");
             AppError::invalid("realm", format!("must be a realm of this server: `{names}`"))
         })
+    }
+
+    fn find(&self, name: &str) -> Option<&Guarded> {
+        let found = self.realms.binary_search_by(|guarded| guarded.realm.name.as_str().cmp(name));
+        self.realms.get(found.ok()?)
     }
 
     /// Acts on one account wait for each other on this node, so that only other nodes make them start over.

@@ -68,6 +68,12 @@ impl ManagePermit {
 }
 
 impl Manager {
+    /// Who that is, for the log.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// Proof that this manager has the role in that realm. The keys of the built-in realm are for operators alone: nobody
     /// makes a key that is mightier than their own.
     ///

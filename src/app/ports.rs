@@ -63,7 +63,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
     /// Writes when keys were last used. Not a change of any account: it grants and takes nothing, so it moves no version and
-    /// is not audited. A key that ended in between is passed over.
+    /// is not audited. A key that ended in between is noted like any other: it was let through before.
     fn note_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// When keys of an account were last used, in the order of `ids`.

@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     connection: Connection,
     /// The realm whose rules apply
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "KEYGATE_REALM")]
     realm: String,
     /// The key to judge; better given by `--key-stdin` or `KEYGATE_API_KEY`
     #[arg(value_name = "KEY", conflicts_with_all = ["key_stdin", "headers"])]

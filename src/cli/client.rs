@@ -38,7 +38,7 @@ pub struct Connection {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Management {
     /// The realm whose keys are meant
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "KEYGATE_REALM")]
     pub realm: String,
     #[command(flatten)]
     pub connection: Connection,

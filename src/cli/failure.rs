@@ -86,10 +86,8 @@ impl Failure {
         let violations = details.map(|bad| bad.field_violations).unwrap_or_default();
         let message = match status.message() {
             "" => code.description().to_lowercase(),
-            // A message that repeats every violation for readers without the details would say all twice.
-            all if !violations.is_empty() && violations.iter().all(|one| all.contains(&one.description)) => {
-                "the request is not valid".to_owned()
-            }
+            // A message that repeats the violations, as far as it goes, for readers without the details would say all twice.
+            all if violations.iter().any(|one| all.contains(&one.description)) => "the request is not valid".to_owned(),
             message => message.to_owned(),
         };
         Self {

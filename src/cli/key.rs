@@ -37,8 +37,9 @@ pub struct InspectArgs {
     /// Read the key from standard input
     #[arg(long)]
     key_stdin: bool,
-    /// Realm file, or directory with `*.toml` files; may be repeated. Without: the realms that come with keygate
-    #[arg(long = "realm-file", value_name = "FILE|DIR")]
+    /// Realm file, or directory with `*.toml` files; several are repeated, or joined by `:`. Without: the realms that
+    /// come with keygate
+    #[arg(long = "realm-file", value_name = "FILE|DIR", env = "KEYGATE_REALM_FILES", value_delimiter = ':')]
     realm_files: Vec<PathBuf>,
 }
 

@@ -33,7 +33,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     connection: Connection,
     /// The realm whose limits are meant
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "KEYGATE_REALM")]
     realm: String,
     /// A limit by its name; may be repeated
     #[arg(long = "limit", value_name = "NAME")]

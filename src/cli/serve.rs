@@ -22,7 +22,7 @@ use std::{net::SocketAddr, path::PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate serve
-  keygate serve --listen 0.0.0.0:50051 --data-dir /var/lib/keygate --realm /etc/keygate/realms
+  keygate serve --listen 0.0.0.0:50051 --data-dir /var/lib/keygate --realm-file /etc/keygate/realms
   KEYGATE_REDIS_URL=redis://redis:6379/0 keygate serve --store redis --log-format json"
 ))]
 pub struct Args {
@@ -41,9 +41,10 @@ pub struct Args {
     /// Where Redis is, for `--store redis`. May hold a password: better set in the environment
     #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
-    /// Realm file, or directory with `*.toml` files; may be repeated [default: the five realms that come with keygate]
-    #[arg(long = "realm", value_name = "FILE|DIR", env = "KEYGATE_REALM")]
-    realms: Vec<PathBuf>,
+    /// Realm file, or directory with `*.toml` files; several are repeated, or joined by `:` [default: the five realms
+    /// that come with keygate]
+    #[arg(long = "realm-file", value_name = "FILE|DIR", env = "KEYGATE_REALM_FILES", value_delimiter = ':')]
+    realm_files: Vec<PathBuf>,
     /// Worker threads, 1 to 256 [default: one for each core]
     #[arg(long, value_name = "N", env = "KEYGATE_THREADS", value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
     threads: Option<usize>,
@@ -53,7 +54,8 @@ pub struct Args {
     /// Lines for people, or one JSON object a line [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "KEYGATE_LOG_FORMAT")]
     log_format: Option<Form>,
-    /// Make a new operator key and write it to its file, for when the old one was lost
+    /// Make one more operator key and write it to its file, for when the old one was lost. The old one stays valid: find
+    /// it with `keygate keys list --realm keygate --account operators`, and end it with `keygate keys revoke`
     #[arg(long)]
     reissue_operator_key: bool,
 }
@@ -113,7 +115,7 @@ impl Args {
         set(&mut settings.data_dir, self.data_dir);
         set(&mut settings.store.kind, self.store.map(StoreKind::from));
         set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);
-        set(&mut settings.realms, Some(self.realms).filter(|realms| !realms.is_empty()).map(RealmFiles::Paths));
+        set(&mut settings.realms, Some(self.realm_files).filter(|files| !files.is_empty()).map(RealmFiles::Paths));
         settings.threads = self.threads.or(settings.threads);
         set(&mut settings.log.level, self.log_level.map(LogLevel::from));
         set(&mut settings.log.format, self.log_format.map(LogFormat::from));
@@ -196,11 +198,12 @@ mod tests {
         let file = directory.path().join("keygate.toml");
         std::fs::write(&file, "listen = \"127.0.0.1:1\"\nthreads = 3\n").unwrap();
         let flags = ["--config", file.to_str().unwrap(), "--listen", "[::1]:2", "--store", "redis"];
-        let more = ["--redis-url", "redis://:pw@h/1", "--realm", "a", "--realm", "b", "--log-level", "warn"];
+        let more =
+            ["--redis-url", "redis://:pw@h/1", "--realm-file", "a:b", "--realm-file", "c", "--log-level", "warn"];
         let found = settings(&[&flags[..], &more[..], &["--log-format", "json", "--data-dir", "d"]].concat()).unwrap();
         assert_eq!((found.listen.to_string().as_str(), found.threads), ("[::1]:2", Some(3)));
         assert_eq!((found.store.kind, found.store.redis.url.expose()), (StoreKind::Redis, "redis://:pw@h/1"));
-        assert_eq!(found.realms, RealmFiles::Paths(vec!["a".into(), "b".into()]));
+        assert_eq!(found.realms, RealmFiles::Paths(vec!["a".into(), "b".into(), "c".into()]));
         assert_eq!((found.log.level, found.log.format), (LogLevel::Warn, LogFormat::Json));
         assert_eq!(found.data_dir, PathBuf::from("d"));
     }

@@ -127,8 +127,20 @@ pub enum LogFormat {
 /// What one server takes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadSettings {
+    /// Connections at a time, 1 to 1,000,000; more are closed.
+    pub connections: usize,
     /// Requests in work at a time on one connection, 1 to 65,536.
     pub streams_per_connection: u32,
+    /// Calls in work at a time beside acts on keys, 1 to 1,000,000; more are refused.
+    pub calls: usize,
+    /// Acts on keys in work at a time, 1 to 100,000; more are refused.
+    pub acts: usize,
+    /// Bytes of a message that asks for a decision, 1,024 to 16 MiB.
+    pub decision_bytes: usize,
+    /// Bytes of a message that manages keys, 1,024 to 64 MiB.
+    pub management_bytes: usize,
+    /// How long a request may take to arrive, and a new connection to begin, 10 ms to 5 minutes.
+    pub arrival_timeout: Duration,
     /// How long an act on keys may take, 10 ms to 5 minutes.
     pub act_timeout: Duration,
 }
@@ -154,7 +166,16 @@ impl Default for Settings {
             operator_key_file: PathBuf::from("operator.key"),
             cache: CacheSettings { keys: 200_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text },
-            limits: LoadSettings { streams_per_connection: 256, act_timeout: Duration::from_secs(10) },
+            limits: LoadSettings {
+                connections: 10_000,
+                streams_per_connection: 256,
+                calls: 8_192,
+                acts: 256,
+                decision_bytes: 64 * 1_024,
+                management_bytes: 1_024 * 1_024,
+                arrival_timeout: Duration::from_secs(10),
+                act_timeout: Duration::from_secs(10),
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Headers in, exactly one credential out, or why not. Never "the first one wins".
 
-use super::deny::DenyReason;
+use super::{deny::DenyReason, secret::SecretRef};
 
 /// A place where a realm's requests may carry the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct CredentialSource {
 pub fn extract<'h>(
     sources: &[CredentialSource],
     headers: impl IntoIterator<Item = (&'h str, &'h str)>,
-) -> Result<&'h str, DenyReason> {
+) -> Result<SecretRef<'h>, DenyReason> {
     let mut found: Option<(&CredentialSource, &str)> = None;
     for (name, value) in headers {
         let Some(source) = sources.iter().find(|source| is_or_mimics(name, &source.header)) else { continue };
@@ -36,13 +36,13 @@ pub fn extract<'h>(
     if value.contains(',') {
         return Err(DenyReason::AmbiguousCredential);
     }
-    let Some(scheme) = &source.scheme else { return Ok(value) };
+    let Some(scheme) = &source.scheme else { return Ok(SecretRef::new(value)) };
     let (given, key) = value.split_once(' ').unwrap_or((value, ""));
     if !given.eq_ignore_ascii_case(scheme) {
         return Err(DenyReason::MalformedKey);
     }
     let key = key.trim_start_matches(' ');
-    if key.is_empty() { Err(DenyReason::MissingCredential) } else { Ok(key) }
+    if key.is_empty() { Err(DenyReason::MissingCredential) } else { Ok(SecretRef::new(key)) }
 }
 
 /// The header itself, or a name that some proxy or framework would take for it: `_` for `-`, or gRPC's binary twin.
@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn exactly_one_legal_form_is_taken() {
-        let take = |headers: &[(&'static str, &'static str)]| extract(&sources(), headers.iter().copied());
+        let take = |headers: &[(&'static str, &'static str)]| {
+            extract(&sources(), headers.iter().copied()).map(SecretRef::expose)
+        };
         assert_eq!(take(&[("X-Partner-Key", " pk ")]), Ok("pk"));
         assert_eq!(take(&[("accept", "*/*"), ("AUTHORIZATION", "bearer  pk")]), Ok("pk"));
         assert_eq!(take(&[]), Err(MissingCredential));

@@ -1,4 +1,4 @@
-//! A secret that cannot be printed, cloned or serialized, and is wiped when dropped.
+//! Secrets that cannot be printed or serialized: one that is owned and wiped when dropped, one that is borrowed.
 
 use zeroize::Zeroizing;
 
@@ -25,5 +25,58 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// A presented key, in the buffer where it arrived. There is no `Debug` and no `Display`; the only way out is
+/// [`SecretRef::expose`].
+#[derive(Clone, Copy)]
+pub struct SecretRef<'a>(&'a str);
+
+impl<'a> SecretRef<'a> {
+    /// Takes a text for a secret from here on.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself: for hashing it.
+    #[must_use]
+    pub const fn expose(self) -> &'a str {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fmt::{Debug, Display},
+        marker::PhantomData,
+    };
+
+    struct Probe<T>(PhantomData<T>);
+
+    trait Otherwise {
+        const DEBUG: bool = false;
+        const DISPLAY: bool = false;
+    }
+
+    impl<T> Otherwise for Probe<T> {}
+
+    // What a type has itself goes before what a trait gives it.
+    impl<T: Debug> Probe<T> {
+        const DEBUG: bool = true;
+    }
+
+    impl<T: Display> Probe<T> {
+        const DISPLAY: bool = true;
+    }
+
+    #[test]
+    fn no_secret_can_be_formatted() {
+        assert_eq!([Probe::<&str>::DEBUG, Probe::<&str>::DISPLAY], [true, true]);
+        assert_eq!([Probe::<Secret>::DEBUG, Probe::<Secret>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<SecretRef<'_>>::DEBUG, Probe::<SecretRef<'_>>::DISPLAY], [false, false]);
     }
 }

@@ -30,6 +30,23 @@ impl Fields {
         self.violations.push(Violation { field: format!("{}{field}", self.prefix), problem: problem.to_string() });
     }
 
+    /// Notes a wrong element of a list. What is allowed is told once a list, at the element that `told` remembers.
+    pub(super) fn wrong_element<'n>(
+        &mut self,
+        field: &str,
+        at: usize,
+        told: &mut Option<usize>,
+        what: &str,
+        allowed: impl Iterator<Item = &'n str>,
+    ) {
+        let problem = match told {
+            None => one_of(what, allowed),
+            Some(first) => format!("must be one as told of `{}{field}[{first}]`", self.prefix),
+        };
+        told.get_or_insert(at);
+        self.wrong(&format!("{field}[{at}]"), problem);
+    }
+
     /// Passes a checked value on, or notes what is wrong with it.
     pub(super) fn check<T>(&mut self, field: &str, value: Result<T, impl Display>) -> Option<T> {
         value.map_err(|problem| self.wrong(field, problem)).ok()
@@ -121,13 +138,14 @@ impl Fields {
             self.wrong(field, format_args!("must be at most {} scopes", Limits::SCOPES));
         }
         let mut scopes = Vec::with_capacity(names.len());
+        let mut told = None;
         for (at, name) in names.iter().take(Limits::SCOPES).enumerate() {
             match Scope::new(name).ok().filter(|scope| realm.scopes.knows(scope)) {
                 Some(scope) if scopes.contains(&scope) => {}
                 Some(scope) => scopes.push(scope),
                 None => {
                     let known = realm.scopes.names().map(Scope::as_str);
-                    self.wrong(&format!("{field}[{at}]"), one_of("a scope of the realm", known));
+                    self.wrong_element(field, at, &mut told, "a scope of the realm", known);
                 }
             }
         }
@@ -201,12 +219,23 @@ fn environments(realm: &Realm) -> impl Iterator<Item = &str> {
     realm.environments.iter().map(|rules| rules.name.as_str())
 }
 
-/// `must be a scope of the realm: `a`, `b``.
+/// `must be a scope of the realm: `a`, `b``. Of a long list the beginning is told.
 pub(super) fn one_of<'n>(what: &str, names: impl Iterator<Item = &'n str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    if names.is_empty() {
-        format!("must be {what}, and there is none")
-    } else {
-        format!("must be {what}: {}", names.join(", "))
+    /// Bytes of all names together, at most.
+    const NAMES_BYTES: usize = 512;
+    let mut list = String::new();
+    let mut left_out = 0usize;
+    for name in names {
+        if left_out > 0 || list.len().saturating_add(name.len()) > NAMES_BYTES {
+            left_out = left_out.saturating_add(1);
+            continue;
+        }
+        let separator = if list.is_empty() { "" } else { ", " };
+        list.push_str(&format!("{separator}`{name}`"));
+    }
+    match (list.as_str(), left_out) {
+        ("", 0) => format!("must be {what}, and there is none"),
+        (_, 0) => format!("must be {what}: {list}"),
+        _ => format!("must be {what}: {list} and {left_out} more"),
     }
 }

@@ -1,10 +1,13 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
 pub mod authorization;
+mod failure;
 mod fields;
+mod gate;
 mod plain;
 pub mod realms;
 mod render;
 mod status;
 
+pub use gate::{Gate, Turnstile};
 pub use status::status;

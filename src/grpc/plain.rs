@@ -15,7 +15,11 @@ use std::{
     future::{self, Ready},
 };
 use tokio_stream::StreamExt;
-use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE};
+use tonic::{
+    Status,
+    body::Body,
+    metadata::{GRPC_CONTENT_TYPE, MetadataMap},
+};
 
 /// What goes before a message: one byte that tells whether it is compressed, four with its length.
 const HEAD_BYTES: usize = 5;
@@ -23,11 +27,11 @@ const HEAD_BYTES: usize = 5;
 /// The body of an answer in the plain shape.
 pub(super) type PlainBody = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
 
-/// Takes the message of a call.
+/// Takes the message of a call, of `largest` bytes at most.
 ///
 /// # Errors
 /// Gives the call back when its message did not come in the plain shape.
-pub(super) async fn take<M, B>(request: Request<B>) -> Result<M, Request<Body>>
+pub(super) async fn take<M, B>(request: Request<B>, largest: usize) -> Result<tonic::Request<M>, Request<Body>>
 where
     M: Message + Default,
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + Unpin + 'static,
@@ -46,9 +50,11 @@ where
         && body.is_end_stream()
         && let Some(Ok(frame)) = &first
         && let Some(message) = frame.data_ref().and_then(only_message)
+        && message.len() <= largest
         && let Ok(message) = M::decode(message)
     {
-        return Ok(message);
+        let metadata = MetadataMap::from_headers(parts.headers);
+        return Ok(tonic::Request::from_parts(metadata, parts.extensions, message));
     }
     let seen = tokio_stream::iter(first.into_iter().chain(second));
     Err(Request::from_parts(parts, Body::new(StreamBody::new(seen.chain(BodyStream::new(body))))))

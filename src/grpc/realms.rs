@@ -1,6 +1,6 @@
 //! `keygate.v1.Realms`: errors in a realm's own words, for the API behind keygate.
 
-use super::{fields::Fields, fields::one_of, render, status};
+use super::{failure::Call, fields::Fields, fields::one_of, render};
 use crate::{
     app::{error::AppError, house::App, ports::Store},
     domain::envelope::RenderedError,
@@ -39,7 +39,9 @@ impl<S: Store> Realms for RealmsService<S> {
         &self,
         request: Request<RenderErrorRequest>,
     ) -> Result<Response<RenderErrorResponse>, Status> {
-        let rendered = self.render(request.get_ref()).map_err(|error| status(&error))?;
+        let call = Call { house: &self.app.house, name: "RenderError", metadata: request.metadata() };
+        let message = request.get_ref();
+        let rendered = self.render(message).map_err(|error| call.failed(&message.realm, &error))?;
         Ok(Response::new(RenderErrorResponse {
             http_status: u32::from(rendered.status),
             headers: rendered.headers.iter().map(|(name, value)| render::header(name, value)).collect(),

@@ -1,24 +1,22 @@
 //! The one place where a failure of a use case becomes a gRPC status.
 
 use crate::{
-    app::{error::AppError, ports::StoreError},
+    app::{
+        error::{AppError, Violation},
+        ports::StoreError,
+    },
     domain::key::LifecycleError,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// The status of a failure. Every variant stands here: a new one must find its place before it compiles.
+/// The status of a failure. Every variant stands here: a new one must find its place before it compiles. What stands behind
+/// keygate, or went wrong inside it, is for the log: callers need not have shown who they are.
 #[must_use]
 pub fn status(error: &AppError) -> Status {
     let message = error.to_string();
     match error {
-        AppError::Invalid(violations) => {
-            let mut details = ErrorDetails::new();
-            for violation in violations {
-                details.add_bad_request_violation(violation.field.clone(), violation.problem.clone());
-            }
-            Status::with_error_details(Code::InvalidArgument, message, details)
-        }
+        AppError::Invalid(violations) => invalid(&message, violations),
         AppError::Unauthenticated => Status::unauthenticated(message),
         AppError::NotAllowed { .. } => Status::permission_denied(message),
         AppError::UnknownKey(_) | AppError::UnknownAccount => Status::not_found(message),
@@ -34,11 +32,38 @@ pub fn status(error: &AppError) -> Status {
             LifecycleError::TooMuchMetadata => one_field("metadata", message),
         },
         AppError::Store(error) => match error {
-            StoreError::Unavailable(_) | StoreError::Deadline(_) | StoreError::Full(_) => Status::unavailable(message),
-            StoreError::Corrupt(_) => Status::data_loss(message),
+            StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),
+            StoreError::Deadline(_) => Status::unavailable("the store did not answer in time: try again"),
+            StoreError::Full(_) => Status::unavailable("the store is full: nothing can be written"),
+            StoreError::Corrupt(_) => Status::data_loss("the store holds a record that cannot be trusted"),
         },
-        AppError::Entropy(_) | AppError::Bug(_) => Status::internal(message),
+        AppError::Entropy(_) => Status::internal("the operating system gives no random bytes"),
+        AppError::Bug(_) => Status::internal("internal error: a defect of keygate"),
     }
+}
+
+/// Errors travel in HTTP/2 trailers, the message percent-encoded and the details in base 64; many clients take 8 KiB of them.
+fn invalid(message: &str, violations: &[Violation]) -> Status {
+    const MESSAGE_CHARS: usize = 640;
+    const DETAILS_BYTES: usize = 3_584;
+    /// What a violation takes beside its texts.
+    const FRAME_BYTES: usize = 8;
+    let mut details = ErrorDetails::new();
+    let mut left = DETAILS_BYTES;
+    for (at, violation) in violations.iter().enumerate() {
+        let bytes = violation.field.len().saturating_add(violation.problem.len()).saturating_add(FRAME_BYTES);
+        left = left.saturating_sub(bytes);
+        if left == 0 {
+            let more = violations.len().saturating_sub(at);
+            details.add_bad_request_violation(violation.field.clone(), format!("is wrong too; {more} are not told"));
+            break;
+        }
+        details.add_bad_request_violation(violation.field.clone(), violation.problem.clone());
+    }
+    let end = message.char_indices().nth(MESSAGE_CHARS).map_or(message.len(), |(at, _)| at);
+    let shown = message.get(..end).unwrap_or_default();
+    let mark = if shown.len() < message.len() { "…" } else { "" };
+    Status::with_error_details(Code::InvalidArgument, format!("{shown}{mark}"), details)
 }
 
 fn one_field(field: &str, problem: String) -> Status {

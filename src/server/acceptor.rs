@@ -4,17 +4,50 @@
 //! every worker the same number, where sockets that share a port would leave it to a hash of few addresses; and nobody
 //! else can bind the port beside this server.
 
-use std::{io, net::SocketAddr};
+use crate::app::{ports::Clock, seldom::Seldom};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 
 /// How long accepting rests after a failure that passes by itself, such as too many open files.
-const REST: std::time::Duration = std::time::Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(50);
 
+/// A connection and the place that it takes up.
+pub(super) type Accepted = (std::net::TcpStream, OwnedSemaphorePermit);
 /// One worker's connections.
-pub(super) type Incoming = mpsc::UnboundedReceiver<std::net::TcpStream>;
+pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
+
+/// The places for connections.
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    most: usize,
+    refused: Seldom,
+    clock: Arc<dyn Clock>,
+}
+
+impl Places {
+    pub(super) fn new(most: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most, refused: Seldom::new(), clock }
+    }
+
+    /// A place, if one is free. A connection without one is closed: in a queue it would only wait for a server that
+    /// is busy.
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.free).try_acquire_owned().ok();
+        if place.is_none()
+            && let Some(left_out) = self.refused.turn(self.clock.ticks())
+        {
+            tracing::warn!(
+                most = self.most,
+                left_out,
+                "too many connections: a new one was closed (`limits.connections`)"
+            );
+        }
+        place
+    }
+}
 
 /// Binds a port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -31,7 +64,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Accepts until told to stop.
 pub(super) async fn run(
     listener: std::net::TcpListener,
-    workers: Vec<mpsc::UnboundedSender<std::net::TcpStream>>,
+    workers: Vec<mpsc::UnboundedSender<Accepted>>,
+    places: Places,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -48,7 +82,11 @@ pub(super) async fn run(
         });
         match dealt {
             // A worker that ended has said why itself.
-            Ok(stream) => drop(turns.next().map(|worker| worker.send(stream))),
+            Ok(stream) => {
+                if let Some(place) = places.take() {
+                    drop(turns.next().map(|worker| worker.send((stream, place))));
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(REST).await;

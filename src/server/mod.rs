@@ -3,6 +3,8 @@
 
 mod acceptor;
 mod clock;
+mod connection;
+mod dumps;
 mod entropy;
 mod error;
 mod files;
@@ -20,6 +22,7 @@ use crate::{
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
+    grpc::Turnstile,
     store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
     telemetry,
 };
@@ -62,6 +65,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// When it cannot start: says what is wrong and where.
 pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready)) -> Result<(), StartError> {
     telemetry::start(level(settings.log.level), format(settings.log.format));
+    dumps::forbid()?;
     let realms = config::load(settings).map_err(StartError::Configuration)?;
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
@@ -79,6 +83,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let operator_key = settings.operator_key_path();
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
 
+    let load = settings.limits.clone();
+    let acts = Arc::new(Turnstile::new(load.acts));
     let (stop, stopping) = signal::channel(false);
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut senders = Vec::new();
@@ -89,13 +95,14 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         senders.push(sender);
         let (house, management, health, store) =
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
-        let (management_runtime, load, stopping) =
-            (background.handle().clone(), settings.limits.clone(), stopping.clone());
+        let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
+        let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
-                let services = worker::Services { decisions, management, management_runtime, health, load };
+                let services =
+                    worker::Services { decisions, management, management_runtime, health, load, calls, acts };
                 worker::serve(services, incoming, stopping).await
             });
             // Whoever is still connected after the drain is cut off.
@@ -105,8 +112,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
     }
 
+    let places = acceptor::Places::new(load.connections, clock.clone());
     background.spawn(watch::store(management.clone(), clock, reporter.clone(), stopping.clone()));
-    background.spawn(acceptor::run(listener, senders, stopping));
+    background.spawn(acceptor::run(listener, senders, places, stopping));
     announce(&Ready {
         address,
         operator_key,

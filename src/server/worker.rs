@@ -1,11 +1,16 @@
 //! One worker: a thread with a runtime of its own, on which its connections, decisions and its way to the store live.
 
-use super::{StartError, acceptor::Incoming};
+use super::{
+    StartError,
+    acceptor::{Accepted, Incoming},
+    connection::Connection,
+};
 use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
     grpc::{
-        authorization::{AuthorizationService, Entrance},
+        Gate, Turnstile,
+        authorization::{AuthorizationService, Entrance, LargestRequests},
         realms::RealmsService,
     },
     proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
@@ -15,7 +20,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use std::{convert::Infallible, io, net, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle, Runtime},
@@ -24,8 +29,8 @@ use tokio::{
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-/// Bytes of one request, at most: a full batch of an import.
-const MESSAGE_BYTES: usize = 1_024 * 1_024;
+/// Bytes of a question for health, at most: it holds the name of a service.
+const HEALTH_BYTES: usize = 1_024;
 /// Bytes of a request's header list, at most.
 const HEADER_LIST_BYTES: u32 = 16 * 1_024;
 /// A connection that is silent for so long is asked whether it lives, and closed when it does not answer.
@@ -38,6 +43,10 @@ pub(super) struct Services<S, H: Health> {
     pub(super) management_runtime: Handle,
     pub(super) health: HealthServer<H>,
     pub(super) load: LoadSettings,
+    /// The calls in work on this worker.
+    pub(super) calls: Turnstile,
+    /// The acts on keys in work on all workers.
+    pub(super) acts: Arc<Turnstile>,
 }
 
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
@@ -54,13 +63,14 @@ pub(super) async fn serve<S: Store, H: Health>(
 ) -> Result<(), StartError> {
     let connections = Connections {
         protocol: protocol(&services.load),
+        patience: services.load.arrival_timeout,
         entrance: Arc::new(entrance(services)?),
         all: GracefulShutdown::new(),
     };
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
     let taken = async {
-        while let Some(stream) = incoming.recv().await {
-            connections.take(stream);
+        while let Some(accepted) = incoming.recv().await {
+            connections.take(accepted);
         }
     };
     tokio::select! {
@@ -68,8 +78,8 @@ pub(super) async fn serve<S: Store, H: Health>(
         () = taken => {}
     }
     // Whoever was let in before is served too.
-    while let Ok(stream) = incoming.try_recv() {
-        connections.take(stream);
+    while let Ok(accepted) = incoming.try_recv() {
+        connections.take(accepted);
     }
     connections.all.shutdown().await;
     Ok(())
@@ -91,14 +101,16 @@ fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
 /// The connections of one worker.
 struct Connections<S> {
     protocol: http2::Builder<TokioExecutor>,
+    /// How long a client may take to begin.
+    patience: Duration,
     entrance: Arc<Entrance<S>>,
     all: GracefulShutdown,
 }
 
 impl<S: Store> Connections<S> {
-    fn take(&self, stream: net::TcpStream) {
+    fn take(&self, (stream, place): Accepted) {
         let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => TokioIo::new(stream),
+            Ok(stream) => TokioIo::new(Connection::new(stream, place, self.patience)),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be served");
                 return;
@@ -119,18 +131,24 @@ impl<S: Store> Connections<S> {
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load } = services;
+    let Services { decisions, management, management_runtime, health, load, calls, acts } = services;
+    let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
+    let clock = Arc::clone(&decisions.house.clock);
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // What stands in the details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
     let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
-    let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(MESSAGE_BYTES))
-        .add_service(health)
-        .add_service(descriptors().build_v1().map_err(reflection)?)
-        .add_service(descriptors().build_v1alpha().map_err(reflection)?);
-    Ok(Entrance::new(authorization, MESSAGE_BYTES, others))
+    let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
+    let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
+        .add_service(health.max_decoding_message_size(HEALTH_BYTES))
+        .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
+        .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));
+    let gate = Gate::new(calls, acts, load.arrival_timeout, clock);
+    Ok(Entrance::new(gate, authorization, largest, others))
 }

@@ -89,7 +89,7 @@ async fn every_mistake_of_a_question_is_named_once() {
     assert!(!error["message"].as_str().unwrap().contains(field["problem"].as_str().unwrap()), "{error}");
 
     let realm = server.ask(&["authenticate", "--realm", "nowhere", "rk_live_x"]).ends(2);
-    realm.complains("`recurr`");
+    realm.complains("realm of this server");
     assert_eq!(realm.stderr.matches("must be").count(), 1, "{realm:#?}");
 }
 

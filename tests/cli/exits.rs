@@ -122,6 +122,21 @@ async fn wrong_usage_is_2_and_a_key_in_the_wrong_place_is_never_repeated() {
 }
 
 #[tokio::test]
+async fn the_realm_may_be_named_by_a_variable_and_is_a_name_everywhere() {
+    let server = Keygate::start(&[]).await;
+    let (_, secret) = server.key_of("acme");
+    let with = |arguments: &[&str], realm: &str| server.call(arguments).env("KEYGATE_REALM", realm);
+    let list = with(&["keys", "list", "--output", "json"], "recurr").run().ends(0).json();
+    assert_eq!(list["keys"].as_array().unwrap().len(), 1);
+    with(&["authenticate", "--key-stdin"], "recurr").stdin(&secret).run().ends(0);
+    with(&["limit", "check", "--operation", "read", "--environment", "live", "--account", "a"], "recurr").run().ends(0);
+    // The flag goes before it, and without either the command says what is missing.
+    assert!(with(&["keys", "list", "--realm", "recurr"], "recover").run().ends(0).stdout.contains("rk_live_"));
+    server.ask(&["keys", "list"]).ends(2).complains("--realm");
+    server.ask(&["serve", "--realm", "recurr"]).ends(2).complains("--realm-file");
+}
+
+#[tokio::test]
 async fn a_key_in_place_of_a_realm_stays_out_of_the_log() {
     let server = Keygate::start(&[]).await;
     let (_, secret) = server.key_of("acme");

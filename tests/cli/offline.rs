@@ -85,7 +85,7 @@ fn all_mistakes_of_a_file_are_told_at_once_each_with_its_place() {
     assert_eq!(fields, expected);
     // A server that is started with it says the same, and makes nothing.
     let data = directory.path().join("data");
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--realm", file, "--data-dir", data.to_str().unwrap()];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--realm-file", file, "--data-dir", data.to_str().unwrap()];
     let refused = keygate(&serve).run().ends(2);
     assert_eq!(refused.stderr, words.stderr);
     assert!(!data.exists());
@@ -124,6 +124,10 @@ fn a_key_is_recognized_without_a_server_and_never_shown() {
 
     let only = format!("{}/recover.toml", shipped());
     keygate(&["key", "inspect", "--key-stdin", "--realm-file", &only]).stdin(legacy).run().ends(3);
+    // Several files are joined in the variable as in `PATH`.
+    let by_variable = |files: &str| keygate(&["key", "inspect", "--key-stdin"]).env("KEYGATE_REALM_FILES", files);
+    by_variable(&only).stdin(legacy).run().ends(3);
+    by_variable(&format!("{only}:{}/recurr.toml", shipped())).stdin(legacy).run().ends(0);
 }
 
 #[test]

@@ -54,3 +54,38 @@ impl Decoder for RawCodec {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }
+
+/// A call whose request never ends.
+pub struct HalfCall {
+    response: h2::client::ResponseFuture,
+    /// Dropped, it would end the request.
+    _body: h2::SendStream<Bytes>,
+}
+
+/// Begins a call on a connection of its own, and sends a part of its message.
+pub async fn half_a_call(keygate: &Keygate, path: &str) -> HalfCall {
+    let stream = tokio::net::TcpStream::connect(keygate.address()).await.expect("the server listens");
+    let (client, connection) = h2::client::handshake(stream).await.expect("the server speaks HTTP/2");
+    tokio::spawn(connection);
+    let mut client = client.ready().await.expect("a stream is free");
+    let request = http::Request::post(format!("{}{path}", keygate.endpoint()))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .expect("the request is one");
+    let (response, mut body) = client.send_request(request, false).expect("a request can be sent");
+    // Not compressed, 100 bytes long; and the first three of them.
+    let part = [0, 0, 0, 0, 100, 0x0a, 6, b'r'];
+    body.send_data(Bytes::copy_from_slice(&part), false).expect("a part of it can be sent");
+    HalfCall { response, _body: body }
+}
+
+impl HalfCall {
+    /// Waits until the server ends it, and gives the code.
+    pub async fn ended(self) -> Code {
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.response).await;
+        let answer = answer.expect("the server ends it").expect("the server says why");
+        let code = answer.headers().get("grpc-status").expect("an error has no message before it");
+        code.to_str().ok().and_then(|code| code.parse::<i32>().ok()).map(Code::from).expect("a code is a number")
+    }
+}

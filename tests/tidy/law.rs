@@ -35,6 +35,7 @@ const CRATES: &[(&str, Places)] = &[
     ("getrandom", Only(&["server"])),
     ("rand", Only(&["server"])),
     ("fastrand", Only(&["server"])),
+    ("rustix", Only(&["server"])),
     ("tokio", NotIn(&["domain", "config"])),
     ("tracing", NotIn(&["domain"])),
 ];

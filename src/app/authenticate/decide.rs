@@ -18,6 +18,7 @@ use crate::{
         key::{Digest, DigestScheme, KeySnapshot, LastUse, TextForm},
         limit::{Charged, LimitOutcome, Plan, Subject},
         realm::Matched,
+        secret::SecretRef,
         time::{Ticks, Timestamp},
     },
 };
@@ -38,7 +39,7 @@ pub(super) struct Attempt<'a, 'g, S> {
 
 /// A credential of which only the text is known.
 struct Claim<'a, 'g> {
-    text: &'a str,
+    text: SecretRef<'a>,
     form: TextForm<'g>,
     /// Absent: the request named none. A reason: it matched none.
     operation: Result<Option<Matched<'g, 'a>>, DenyReason>,
@@ -71,7 +72,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             Err(reason) => return Ok(self.denied(reason, Duration::ZERO)),
         };
         let guard = self.guard;
-        let Some(form) = guard.realm.recognize(text) else {
+        let Some(form) = guard.realm.recognize(text.expose()) else {
             self.steps
                 .note("format", || "not a key of this realm: wrong prefix, length, alphabet or checksum".to_owned());
             return Ok(self.denied(DenyReason::MalformedKey, Duration::ZERO));
@@ -103,10 +104,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         Err(AppError::Contended)
     }
 
-    fn take_credential(&mut self) -> Result<&'a str, DenyReason> {
+    fn take_credential(&mut self) -> Result<SecretRef<'a>, DenyReason> {
         let taken = match &self.request.presented {
             Presented::Nothing => Err(DenyReason::MissingCredential),
-            Presented::Key("") => Err(DenyReason::MissingCredential),
+            Presented::Key(key) if key.expose().is_empty() => Err(DenyReason::MissingCredential),
             Presented::Key(key) => Ok(*key),
             Presented::Headers(headers) => credential::extract(&self.guard.realm.credentials, headers.iter().copied()),
         };
@@ -150,7 +151,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     async fn find(&self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
         let (realm, form) = (&self.guard.realm, claim.form);
         let imported = form.legacy.unwrap_or_default();
-        let candidates = self.guard.digester.candidates(form.environment, claim.text, form.prefix, imported);
+        let candidates = self.guard.digester.candidates(form.environment, claim.text.expose(), form.prefix, imported);
         let mut oldest = None;
         for (scheme, secret_version, digest) in candidates {
             match self.app.store.find_key(&realm.name, &digest, freshness).await? {
@@ -249,7 +250,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         if candidate.scheme == DigestScheme::Native && candidate.secret_version == newest {
             return Ok(None);
         }
-        let minted = mint(self.guard, claim.form.environment, claim.form.prefix, claim.text)?;
+        let minted = mint(self.guard, claim.form.environment, claim.form.prefix, claim.text.expose())?;
         let (owner, key) = (candidate.key.owner.clone(), candidate.key.key.id);
         Ok(Some(Rekey { owner, key, old: candidate.digest, minted }))
     }

@@ -15,6 +15,7 @@ use crate::domain::{
     key::KeySnapshot,
     limit::{LimitOutcome, LimitRule},
     realm::{CanonicalPath, Operation},
+    secret::SecretRef,
     time::Timestamp,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -24,12 +25,12 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 pub const FLAW_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Where the credential is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Presented<'a> {
     /// Nowhere.
     Nothing,
     /// The key itself.
-    Key(&'a str),
+    Key(SecretRef<'a>),
     /// Somewhere in these headers.
     Headers(Vec<(&'a str, &'a str)>),
 }

@@ -17,6 +17,16 @@ use std::{
 const KEYS: &[&str] =
     &["listen", "data_dir", "realms", "threads", "store", "secrets", "operator", "cache", "log", "limits"];
 const REDIS_KEYS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
+const LIMIT_KEYS: &[&str] = &[
+    "connections",
+    "streams_per_connection",
+    "calls",
+    "acts",
+    "decision_bytes",
+    "management_bytes",
+    "arrival_timeout",
+    "act_timeout",
+];
 const SHIPPED: &str = "shipped";
 const ALL_CORES: &str = "all-cores";
 const CACHED: RangeInclusive<u64> = 1_000..=10_000_000;
@@ -115,12 +125,23 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         set(&mut settings.log.format, table.get("format").and_then(|value| value.word(&formats)));
     }
-    if let Some(table) = root.table("limits", &["streams_per_connection", "act_timeout"]) {
+    if let Some(table) = root.table("limits", LIMIT_KEYS) {
         let limits = &mut settings.limits;
+        let counts = [
+            ("connections", &mut limits.connections, 1..=1_000_000),
+            ("calls", &mut limits.calls, 1..=1_000_000),
+            ("acts", &mut limits.acts, 1..=100_000),
+            ("decision_bytes", &mut limits.decision_bytes, 1_024..=16 * 1_024 * 1_024),
+            ("management_bytes", &mut limits.management_bytes, 1_024..=64 * 1_024 * 1_024),
+        ];
+        for (key, slot, range) in counts {
+            set(slot, table.get(key).and_then(|value| count(value, range)));
+        }
         let streams = table.get("streams_per_connection");
         let streams = streams.and_then(|value| u32::try_from(value.number(1..=65_536)?).ok());
         set(&mut limits.streams_per_connection, streams);
         let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
-        set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting)));
+        set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting.clone())));
+        set(&mut limits.arrival_timeout, table.get("arrival_timeout").and_then(|value| value.duration(lasting)));
     }
 }

@@ -306,11 +306,11 @@ fn truncate(mac: HmacSha256) -> [u8; 16] {
 
 fn keyed(key: &[u8]) -> HmacSha256 {
     // HMAC takes a key of any length; a block-sized copy is the variant of the API that cannot fail.
-    let mut block = [0u8; 64];
+    let mut block = Zeroizing::new([0u8; 64]);
     for (slot, byte) in block.iter_mut().zip(key) {
         *slot = *byte;
     }
-    HmacSha256::new(&block.into())
+    HmacSha256::new((&*block).into())
 }
 
 fn native(state: &HmacSha256, key: &str) -> Digest {

@@ -12,12 +12,13 @@ use crate::{
         id::AccountId,
         key::KeySnapshot,
         realm::{CanonicalPath, Operation, Realm},
-        secret::Secret,
+        secret::{Secret, SecretRef},
     },
-    grpc::{fields::Fields, plain::Answer, render},
+    grpc::{failure::Call, fields::Fields, plain::Answer, render},
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
 };
 use prost::Message;
+use tonic::{Request, Status};
 
 /// Header lines in one request, at most.
 const HEADER_LINES: usize = 128;
@@ -28,35 +29,48 @@ const METHOD_BYTES: usize = 32;
 
 pub(super) async fn handle<S: Store>(
     service: &AuthorizationService<S>,
-    message: &v1::AuthenticateRequest,
-) -> Result<v1::AuthenticateResponse, AppError> {
-    let guard = service.decisions.house.realm(&message.realm)?;
-    let decision = decide(service, guard, message).await?;
+    request: &Request<v1::AuthenticateRequest>,
+) -> Result<v1::AuthenticateResponse, Status> {
+    let (guard, decision) = answered(service, request).await?;
     Ok(write(&guard.realm, &decision))
 }
 
 /// The same, the answer written straight into its bytes.
 pub(super) async fn handle_to_bytes<S: Store>(
     service: &AuthorizationService<S>,
-    message: &v1::AuthenticateRequest,
-) -> Result<Answer, AppError> {
-    let guard = service.decisions.house.realm(&message.realm)?;
-    let decision = decide(service, guard, message).await?;
+    request: &Request<v1::AuthenticateRequest>,
+) -> Result<Answer, Status> {
+    let (guard, decision) = answered(service, request).await?;
     Ok(write_answer(&guard.realm, &decision))
 }
 
-async fn decide<'g, S: Store>(
-    service: &AuthorizationService<S>,
-    guard: &'g Guarded,
+/// Decides, and logs the decision or why there is none.
+async fn answered<'s, S: Store>(
+    service: &'s AuthorizationService<S>,
+    request: &Request<v1::AuthenticateRequest>,
+) -> Result<(&'s Guarded, Decision<'s>), Status> {
+    let (house, message) = (&service.decisions.house, request.get_ref());
+    let call = Call { house, name: "Authenticate", metadata: request.metadata() };
+    match decide(service, message).await {
+        Ok((guard, decision)) => {
+            log(&call, guard, &decision);
+            Ok((guard, decision))
+        }
+        Err(error) => Err(call.failed(&message.realm, &error)),
+    }
+}
+
+async fn decide<'s, S: Store>(
+    service: &'s AuthorizationService<S>,
     message: &v1::AuthenticateRequest,
-) -> Result<Decision<'g>, AppError> {
+) -> Result<(&'s Guarded, Decision<'s>), AppError> {
+    let guard = service.decisions.house.realm(&message.realm)?;
     let request = read(&guard.realm, message)?;
     let mut decision = service.decisions.authenticate(guard, &request).await?;
     if let Some(work) = decision.rekey.take() {
         service.rekey_later(work);
     }
-    log(guard, &decision);
-    Ok(decision)
+    Ok((guard, decision))
 }
 
 fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<AuthenticateRequest<'m>, AppError> {
@@ -67,7 +81,7 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
             if key.len() > Secret::MAX_BYTES {
                 fields.wrong("api_key", format_args!("must be at most {} bytes", Secret::MAX_BYTES));
             }
-            Presented::Key(key)
+            Presented::Key(SecretRef::new(key))
         }
         Some(Credential::Headers(headers)) => {
             let lines = &headers.entries;
@@ -162,20 +176,20 @@ fn allowed<'d>(
 }
 
 /// One line a decision, with stable field names; costs nothing while the level is off.
-fn log(guard: &Guarded, decision: &Decision<'_>) {
+fn log(call: &Call<'_>, guard: &Guarded, decision: &Decision<'_>) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
-    let realm = guard.realm.name.as_str();
+    let (request_id, realm) = (call.request_id(), guard.realm.name.as_str());
     let degraded = decision.degraded;
     match &decision.verdict {
         Verdict::Allowed { key, .. } => {
             let (key_id, account) = (key.key.id, &key.owner.account);
-            tracing::debug!(realm, %key_id, %account, degraded, decision = "allowed");
+            tracing::debug!(request_id, realm, %key_id, %account, degraded, decision = "allowed");
         }
         Verdict::Denied(denial) => {
             let key_id = denial.key.as_ref().map(|key| key.key.id.to_string());
-            tracing::debug!(realm, key_id, degraded, decision = "denied", reason = denial.reason.name());
+            tracing::debug!(request_id, realm, key_id, degraded, decision = "denied", reason = denial.reason.name());
         }
     }
 }

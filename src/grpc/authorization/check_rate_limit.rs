@@ -13,12 +13,14 @@ use crate::{
         realm::{Operation, Realm},
     },
     grpc::{
+        failure::Call,
         fields::{Fields, one_of},
         render,
     },
     proto::v1::{self, check_rate_limit_request::Selection as Wire},
 };
 use std::net::IpAddr;
+use tonic::{Request, Status};
 
 /// Limits named in one request, at most.
 const LIMITS: usize = 16;
@@ -36,6 +38,17 @@ struct OwnedSubject {
 }
 
 pub(super) async fn handle<S: Store>(
+    app: &App<S>,
+    request: &Request<v1::CheckRateLimitRequest>,
+) -> Result<v1::CheckRateLimitResponse, Status> {
+    let message = request.get_ref();
+    let call = Call { house: &app.house, name: "CheckRateLimit", metadata: request.metadata() };
+    let answer = decide(app, message).await.map_err(|error| call.failed(&message.realm, &error))?;
+    log(&call, &message.realm, &answer);
+    Ok(answer)
+}
+
+async fn decide<S: Store>(
     app: &App<S>,
     message: &v1::CheckRateLimitRequest,
 ) -> Result<v1::CheckRateLimitResponse, AppError> {
@@ -77,6 +90,7 @@ fn select<'r>(fields: &mut Fields, realm: &'r Realm, selection: Option<&Wire>) -
                 return None;
             }
             let mut limits: Vec<&LimitRule> = Vec::with_capacity(names.len());
+            let mut told = None;
             for (at, name) in names.iter().enumerate() {
                 let field = format!("limits.names[{at}]");
                 match realm.limit(name) {
@@ -84,7 +98,10 @@ fn select<'r>(fields: &mut Fields, realm: &'r Realm, selection: Option<&Wire>) -
                         fields.wrong(&field, "must not repeat an earlier name");
                     }
                     Some(limit) => limits.push(limit),
-                    None => fields.wrong(&field, one_of("a limit of the realm", realm.limits.iter().map(|l| &*l.name))),
+                    None => {
+                        let known = realm.limits.iter().map(|limit| &*limit.name);
+                        fields.wrong_element("limits.names", at, &mut told, "a limit of the realm", known);
+                    }
                 }
             }
             Some(Selection::Limits(limits))
@@ -112,5 +129,17 @@ fn write(realm: &Realm, decision: &LimitDecision<'_>) -> v1::CheckRateLimitRespo
         limits: render::limit_states(&decision.limits),
         headers,
         degraded: decision.degraded,
+    }
+}
+
+/// One line a decision; costs nothing while the level is off. The realm is one: there would be no answer otherwise.
+fn log(call: &Call<'_>, realm: &str, answer: &v1::CheckRateLimitResponse) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let (request_id, degraded) = (call.request_id(), answer.degraded);
+    match &answer.denied {
+        None => tracing::debug!(request_id, realm, degraded, decision = "allowed"),
+        Some(denied) => tracing::debug!(request_id, realm, degraded, decision = "denied", limit = denied.limit),
     }
 }

@@ -10,27 +10,36 @@ use crate::{
         ports::Store,
     },
     domain::{
-        id::AccountId,
+        id::{AccountId, KeyId},
         key::{KeyState, LifecycleError, Limits, Repeatable, StatePatch},
         realm::Realm,
     },
-    grpc::{authorization::import, fields::Fields, status},
+    grpc::{
+        authorization::import,
+        failure::{self, Call, Fault},
+        fields::Fields,
+        status,
+    },
     proto::v1::{self, manage_keys_request::Operation, manage_keys_response::Result as Reply},
 };
 use prost::Message;
+use std::time::Duration;
+use tokio::time::error::Elapsed;
 use tonic::{Request, Response, Status, metadata::KeyAndValueRef};
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
+use zeroize::Zeroizing;
 
 /// Keys on one page, unless the request says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
 
-/// Reads, permits and does one act, and logs it with its request id.
+/// Reads, permits and does one act, which may take `most`, and logs it with its request id.
 pub(super) async fn handle<S: Store>(
     app: &App<S>,
     request: Request<v1::ManageKeysRequest>,
+    most: Duration,
 ) -> Result<Response<v1::ManageKeysResponse>, Status> {
     let (metadata, _, message) = request.into_parts();
-    let request_id = request_id(app, metadata.get("x-request-id").and_then(|id| id.to_str().ok()));
+    let request_id = Call { house: &app.house, name: "ManageKeys", metadata: &metadata }.request_id();
     let headers: Vec<(&str, &str)> = metadata
         .iter()
         .filter_map(|entry| match entry {
@@ -41,25 +50,53 @@ pub(super) async fn handle<S: Store>(
     let act = act_name(message.operation.as_ref());
     // What is no realm's name may be anything, a key that was put in the wrong place too.
     let realm = app.house.realm(&message.realm).map_or("", |guard| guard.realm.name.as_str());
-    let span = tracing::info_span!("manage_keys", request_id, realm, act);
+    // Of the highest level, so that a line of any level carries what it says.
+    let span = tracing::error_span!("manage_keys", request_id, realm, act, actor = Empty, key_id = Empty);
+    if let Some(key) = message.operation.as_ref().and_then(named_key) {
+        span.record("key_id", key.to_string());
+    }
     let done = async {
         let manager = app.manager(headers).await?;
+        Span::current().record("actor", manager.actor().text());
         manage(app, &manager, message).await
     };
-    let outcome = done.instrument(span.clone()).await;
-    span.in_scope(|| match &outcome {
-        Ok(_) => tracing::info!("done"),
-        Err(error) => tracing::info!(%error, "not done"),
-    });
-    let mut reply = outcome.map(Response::new).map_err(|error| status(&error));
+    let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
+    let mut reply = span.in_scope(|| told(done, most)).map(Response::new);
     let echoed = match &mut reply {
         Ok(reply) => reply.metadata_mut(),
         Err(status) => status.metadata_mut(),
     };
-    if let Ok(value) = request_id.parse() {
-        echoed.insert("x-request-id", value);
-    }
+    failure::echo(&request_id, echoed);
     reply
+}
+
+/// Logs what came of an act, one line for each.
+fn told(
+    done: Result<Result<v1::ManageKeysResponse, AppError>, Elapsed>,
+    most: Duration,
+) -> Result<v1::ManageKeysResponse, Status> {
+    match done {
+        Ok(Ok(reply)) => {
+            if let Some(Reply::Created(v1::KeyWithSecret { key: Some(key), .. })) = &reply.result {
+                Span::current().record("key_id", &key.id);
+            }
+            tracing::info!("done");
+            Ok(reply)
+        }
+        Ok(Err(error)) => {
+            match Fault::of(&error) {
+                Fault::Callers => tracing::info!(%error, "not done"),
+                Fault::Passing(_) => tracing::warn!(%error, "not done"),
+                Fault::Grave(_) => tracing::error!(%error, "not done"),
+            }
+            Err(status(&error))
+        }
+        Err(_) => {
+            let most = most.as_millis();
+            tracing::warn!("not done within {most} ms; whether it is done later is not known");
+            Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
+        }
+    }
 }
 
 async fn manage<S: Store>(
@@ -67,7 +104,7 @@ async fn manage<S: Store>(
     manager: &Manager,
     message: v1::ManageKeysRequest,
 ) -> Result<v1::ManageKeysResponse, AppError> {
-    let guard = app.house.realm(&message.realm)?;
+    let guard = app.house.realm_to_manage(&message.realm, manager)?;
     let realm: &Realm = &guard.realm;
     let operation =
         message.operation.ok_or_else(|| AppError::invalid("operation", "must be one of the acts on keys"))?;
@@ -297,7 +334,9 @@ pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message
         );
         return None;
     }
-    Some(Repeatable::new(act, key, [message.encode_to_vec().as_slice()]))
+    // An import's message holds raw keys.
+    let bytes = Zeroizing::new(message.encode_to_vec());
+    Some(Repeatable::new(act, key, [bytes.as_slice()]))
 }
 
 fn expected_version(version: u64) -> Option<u64> {
@@ -318,8 +357,14 @@ fn act_name(operation: Option<&Operation>) -> &'static str {
     }
 }
 
-/// The caller's request id where it is legal, else a new one.
-fn request_id<S: Store>(app: &App<S>, given: Option<&str>) -> String {
-    let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    given.filter(legal).map_or_else(|| app.house.new_request_id(), ToOwned::to_owned)
+/// The key that an act names, for the log. A text that is no key id may be anything, a key's secret too.
+fn named_key(operation: &Operation) -> Option<KeyId> {
+    let text = match operation {
+        Operation::Get(get) => &get.key_id,
+        Operation::Update(update) => &update.key_id,
+        Operation::Rotate(rotate) => &rotate.key_id,
+        Operation::Revoke(revoke) => &revoke.key_id,
+        Operation::Create(_) | Operation::List(_) | Operation::RevokeAccount(_) | Operation::Import(_) => return None,
+    };
+    KeyId::parse(text).ok()
 }

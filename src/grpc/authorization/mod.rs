@@ -8,9 +8,8 @@ mod import;
 mod keys;
 mod manage;
 
-pub use direct::Entrance;
+pub use direct::{Entrance, LargestRequests};
 
-use super::status;
 use crate::{
     app::{house::App, ports::Store},
     proto::v1::{
@@ -66,31 +65,20 @@ impl<S: Store> Authorization for AuthorizationService<S> {
         &self,
         request: Request<AuthenticateRequest>,
     ) -> Result<Response<AuthenticateResponse>, Status> {
-        authenticate::handle(self, request.get_ref()).await.map(Response::new).map_err(|error| status(&error))
+        authenticate::handle(self, &request).await.map(Response::new)
     }
 
     async fn check_rate_limit(
         &self,
         request: Request<CheckRateLimitRequest>,
     ) -> Result<Response<CheckRateLimitResponse>, Status> {
-        check_rate_limit::handle(&self.decisions, request.get_ref())
-            .await
-            .map(Response::new)
-            .map_err(|error| status(&error))
+        check_rate_limit::handle(&self.decisions, &request).await.map(Response::new)
     }
 
     async fn manage_keys(&self, request: Request<ManageKeysRequest>) -> Result<Response<ManageKeysResponse>, Status> {
         let app = self.management.clone();
         let most = self.act_timeout;
-        let act = self.management_runtime.spawn(async move {
-            let late = |_| {
-                Status::unavailable(format!(
-                    "the act took longer than {} ms; whether it was done is not known",
-                    most.as_millis()
-                ))
-            };
-            tokio::time::timeout(most, manage::handle(&app, request)).await.map_err(late)?
-        });
+        let act = self.management_runtime.spawn(async move { manage::handle(&app, request, most).await });
         act.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
     }
 }

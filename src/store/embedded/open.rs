@@ -79,9 +79,9 @@ pub(super) fn open(directory: &Path, codec: &RecordCodec, cache_bytes: usize) ->
     let file = directory.join(FILE_NAME);
     make_directory(directory).map_err(|cause| OpenError::Directory { directory: directory.to_owned(), cause })?;
     let is_new = !file.exists();
-    let database = Database::builder()
-        .set_cache_size(cache_bytes)
-        .create(&file)
+    let database = open_file(&file)
+        .map_err(|cause| DatabaseError::Storage(StorageError::Io(cause)))
+        .and_then(|opened| Database::builder().set_cache_size(cache_bytes).create_file(opened))
         .map_err(|error| explain(error, directory, &file))?;
     check(&database, codec, &file)?;
     if is_new {
@@ -90,6 +90,15 @@ pub(super) fn open(directory: &Path, codec: &RecordCodec, cache_bytes: usize) ->
         named.map_err(|cause| OpenError::NotWritable { file, cause })?;
     }
     Ok(database)
+}
+
+/// Only the server's user may read a file that is made here.
+fn open_file(file: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)
 }
 
 #[cfg(unix)]

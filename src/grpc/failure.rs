@@ -1,0 +1,93 @@
+//! Failures at the edge, logged here and nowhere else: the caller hears a sentence, the log the cause, and both the request
+//! id that joins them. A store that is away fails every request, so of each kind of failure one line a second is written.
+
+use super::status;
+use crate::app::{error::AppError, house::House, ports::StoreError, seldom::Seldom};
+use tonic::{Status, metadata::MetadataMap};
+
+const REQUEST_ID: &str = "x-request-id";
+
+// One log, however many workers write to it.
+static UNAVAILABLE: Seldom = Seldom::new();
+static DEADLINE: Seldom = Seldom::new();
+static FULL: Seldom = Seldom::new();
+static CORRUPT: Seldom = Seldom::new();
+static CONTENDED: Seldom = Seldom::new();
+static ENTROPY: Seldom = Seldom::new();
+static BUG: Seldom = Seldom::new();
+
+/// Whose failure it is.
+pub(super) enum Fault {
+    /// The caller's.
+    Callers,
+    /// Nobody's for long: it passes, or the store comes back.
+    Passing(&'static Seldom),
+    /// One that somebody has to look at.
+    Grave(&'static Seldom),
+}
+
+impl Fault {
+    pub(super) fn of(error: &AppError) -> Self {
+        match error {
+            AppError::Invalid(_)
+            | AppError::Unauthenticated
+            | AppError::NotAllowed { .. }
+            | AppError::UnknownKey(_)
+            | AppError::UnknownAccount
+            | AppError::Lifecycle(_) => Self::Callers,
+            AppError::Contended => Self::Passing(&CONTENDED),
+            AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),
+            AppError::Store(StoreError::Deadline(_)) => Self::Passing(&DEADLINE),
+            AppError::Store(StoreError::Full(_)) => Self::Passing(&FULL),
+            AppError::Store(StoreError::Corrupt(_)) => Self::Grave(&CORRUPT),
+            AppError::Entropy(_) => Self::Grave(&ENTROPY),
+            AppError::Bug(_) => Self::Grave(&BUG),
+        }
+    }
+}
+
+/// A call of which something may have to be told.
+pub(super) struct Call<'c> {
+    pub(super) house: &'c House,
+    /// The method.
+    pub(super) name: &'static str,
+    /// What came with the request.
+    pub(super) metadata: &'c MetadataMap,
+}
+
+impl Call<'_> {
+    /// The caller's request id where it is legal, else a new one.
+    pub(super) fn request_id(&self) -> String {
+        let given = self.metadata.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+        given.filter(legal).map_or_else(|| self.house.new_request_id(), ToOwned::to_owned)
+    }
+
+    /// The status of a failure, which is logged with its cause. `realm` is what the request named as one.
+    pub(super) fn failed(&self, realm: &str, error: &AppError) -> Status {
+        let mut status = status(error);
+        let fault = Fault::of(error);
+        let turn = match &fault {
+            Fault::Callers => tracing::enabled!(tracing::Level::DEBUG).then_some(0),
+            Fault::Passing(seldom) | Fault::Grave(seldom) => seldom.turn(self.house.clock.ticks()),
+        };
+        let Some(left_out) = turn else { return status };
+        let (call, request_id) = (self.name, self.request_id());
+        // What is no realm's name may be anything, a key that was put in the wrong place too.
+        let realm = self.house.realm(realm).map_or("", |guard| guard.realm.name.as_str());
+        match fault {
+            Fault::Callers => tracing::debug!(call, request_id, realm, %error, "refused"),
+            Fault::Passing(_) => tracing::warn!(call, request_id, realm, %error, left_out, "failed"),
+            Fault::Grave(_) => tracing::error!(call, request_id, realm, %error, left_out, "failed"),
+        }
+        echo(&request_id, status.metadata_mut());
+        status
+    }
+}
+
+/// Tells the caller the request id that the log carries.
+pub(super) fn echo(request_id: &str, metadata: &mut MetadataMap) {
+    if let Ok(value) = request_id.parse() {
+        metadata.insert(REQUEST_ID, value);
+    }
+}

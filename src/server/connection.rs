@@ -1,0 +1,86 @@
+//! One connection: the place that it takes up, and the time in which its client has to begin speaking.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep},
+};
+
+/// Bytes with which every client of HTTP/2 begins. What keeps a connection alive later does not run before they came.
+const PREFACE_BYTES: usize = 24;
+
+/// A stream that takes up one of the places for connections until it is dropped.
+pub(super) struct Connection<IO> {
+    stream: IO,
+    greeting: Option<Greeting>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A client that has not said what every client says first.
+struct Greeting {
+    missing: usize,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<IO> Connection<IO> {
+    /// The client has `patience` to begin. Must be called where a runtime's timers are.
+    pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, patience: Duration) -> Self {
+        let greeting = Greeting { missing: PREFACE_BYTES, timer: Box::pin(sleep(patience)) };
+        Self { stream, greeting: Some(greeting), _place: place }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { stream, greeting, .. } = &mut *self;
+        let before = buffer.filled().len();
+        let read = Pin::new(stream).poll_read(context, buffer);
+        if let Some(waiting) = greeting {
+            let came = buffer.filled().len().saturating_sub(before);
+            waiting.missing = waiting.missing.saturating_sub(came);
+            if waiting.missing == 0 {
+                *greeting = None;
+            } else if read.is_pending() && waiting.timer.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
