@@ -5,14 +5,17 @@
 mod support;
 
 use keygate::proto::v1::{
-    Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, import_row::Secret,
-    manage_keys_request::Operation, manage_keys_response::Result as Done,
+    CreateKey, Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, UpdateKey,
+    import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
-use support::calls::{Answered, by_headers, by_key, header_list, key_for, well_formed};
+use support::calls::{Answered, by_headers, by_key, header_list, key_for, seconds, well_formed};
 use tonic::Code;
 
 const REQUIRED: &str = r#"{"status":401,"message":"X-Api-Key header is required"}"#;
@@ -75,6 +78,30 @@ on_both_stores! {
         let rotated = stack.rotate("recotap", &third.key.unwrap().id, None).await;
         stack.authenticate(by_key("recotap", &third.secret)).await.denied_for(DenyReason::RetiredSecret);
         stack.authenticate(by_key("recotap", &rotated.secret)).await.allowed();
+    }
+
+    async fn t3_an_expired_key_gives_way_and_does_not_come_back(stack) {
+        let brief = CreateKey { expires_in: Some(seconds(1)), ..key_for("user-1", "live") };
+        let first = stack.create("recotap", brief).await;
+        let first_id = first.key.unwrap().id;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(stack.get("recotap", &first_id).await.state(), KeyState::Expired);
+        let second = stack.create("recotap", key_for("user-1", "live")).await;
+        assert_eq!(second.replaced_key_ids, [first_id.as_str()]);
+        let renew = UpdateKey { key_id: first_id, never_expires: true, ..Default::default() };
+        let status = stack.try_manage("recotap", Operation::Update(renew)).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        stack.authenticate(by_key("recotap", &first.secret)).await.denied_for(DenyReason::RevokedKey);
+        stack.authenticate(by_key("recotap", &second.secret)).await.allowed();
+    }
+
+    async fn t3_an_expired_key_may_come_back_while_no_other_took_its_place(stack) {
+        let brief = CreateKey { expires_in: Some(seconds(1)), ..key_for("user-1", "live") };
+        let made = stack.create("recotap", brief).await;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let renew = UpdateKey { key_id: made.key.unwrap().id, never_expires: true, ..Default::default() };
+        assert_eq!(stack.update("recotap", renew).await.state(), KeyState::Active);
+        stack.authenticate(by_key("recotap", &made.secret)).await.allowed();
     }
 
     async fn t3_an_import_makes_no_second_key(stack) {

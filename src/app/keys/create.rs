@@ -9,8 +9,8 @@ use crate::{
         ports::Store,
     },
     domain::{
-        id::{AccountId, AccountRef, Environment, KeyId, Scope},
-        key::{Creation, KeyRecord, KeyState, Repeatable, create},
+        id::{AccountId, AccountRef, KeyId, Scope},
+        key::{Creation, Repeatable, create},
         realm::AccountPolicy,
         secret::Secret,
         time::Timestamp,
@@ -94,8 +94,8 @@ impl<S: Store> App<S> {
                 return Err(AppError::UnknownAccount);
             }
             let now = self.house.clock.now();
-            let active = match guard.realm.keys.max_active_keys {
-                Some(_) => self.active_keys(&owner, environment, now).await?,
+            let live = match guard.realm.keys.max_active_keys {
+                Some(_) => self.live_keys(&owner, Some(environment), usize::MAX).await?.0,
                 None => Vec::new(),
             };
             let creation = Creation {
@@ -107,7 +107,7 @@ impl<S: Store> App<S> {
                 expires_at: request.expiry.resolve(now),
             };
             let acting = permit.acting(guard, &owner, account.as_ref(), now);
-            let (mut change, key) = create(&acting, &active, creation, minted.clone())?;
+            let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
             change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
@@ -123,16 +123,5 @@ impl<S: Store> App<S> {
         let id = made.first().copied().ok_or(AppError::Bug("a remembered act made no key"))?;
         let (_, key) = self.read_for_change(&owner, id).await?;
         Ok(Created { owned: OwnedKey::new(owner.account, key), secret: None, replaced: Vec::new() })
-    }
-
-    /// The keys of an account that count against the number of active keys.
-    pub(super) async fn active_keys(
-        &self,
-        owner: &AccountRef,
-        environment: &Environment,
-        now: Timestamp,
-    ) -> Result<Vec<KeyRecord>, AppError> {
-        let (live, _) = self.live_keys(owner, Some(environment), usize::MAX).await?;
-        Ok(live.into_iter().filter(|key| matches!(key.state(now), KeyState::Active | KeyState::Suspended)).collect())
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
-        key::{Creation, Digest, DigestScheme, ImportedKey, Minted, Repeatable, adopt, expiry},
+        key::{Creation, Digest, DigestScheme, ImportedKey, KeyRecord, Minted, Repeatable, adopt, expiry},
         realm::AccountPolicy,
         secret::Secret,
         time::Timestamp,
@@ -177,7 +177,11 @@ impl<S: Store> App<S> {
                 return Ok(refuse(&ready, "there is no such account in this realm"));
             }
             let now = self.house.clock.now();
-            let surplus = self.surplus(guard, owner, &ready, now).await?;
+            let live = match guard.realm.keys.max_active_keys {
+                Some(_) => self.live_keys(owner, None, usize::MAX).await?.0,
+                None => Vec::new(),
+            };
+            let surplus = surplus(guard, &live, &ready, now);
             if !surplus.is_empty() {
                 let problem = "the account has as many active keys in this environment as the realm allows";
                 verdicts.extend(surplus.iter().map(|row| (*row, Verdict::Refused(problem.to_owned()))));
@@ -189,7 +193,8 @@ impl<S: Store> App<S> {
             let keys = ready
                 .iter()
                 .map(|ready| ImportedKey { creation: ready.key.creation.clone(), minted: ready.key.minted.clone() });
-            let (mut change, keys) = match adopt(&permit.acting(guard, owner, account.as_ref(), now), keys.collect()) {
+            let acting = permit.acting(guard, owner, account.as_ref(), now);
+            let (mut change, keys) = match adopt(&acting, &live, keys.collect()) {
                 Ok(adopted) => adopted,
                 Err(error) => return Ok(refuse(&ready, &error.to_string())),
             };
@@ -212,22 +217,15 @@ impl<S: Store> App<S> {
         }
         Err(AppError::Contended)
     }
+}
 
-    /// Rows that would give the account more active keys than the realm allows, the last ones first to go.
-    async fn surplus(
-        &self,
-        guard: &Guarded,
-        owner: &AccountRef,
-        ready: &[Ready],
-        now: Timestamp,
-    ) -> Result<HashSet<usize>, AppError> {
-        let Some(most) = guard.realm.keys.max_active_keys else { return Ok(HashSet::new()) };
-        let mut surplus = HashSet::new();
-        for rules in &guard.realm.environments {
-            let active = self.active_keys(owner, &rules.name, now).await?.len();
-            let here = ready.iter().filter(|ready| ready.key.creation.environment == rules.name);
-            surplus.extend(here.skip(most.saturating_sub(active)).map(|ready| ready.row));
-        }
-        Ok(surplus)
-    }
+/// Rows that would give the account more active keys than the realm allows, the last ones first to go.
+fn surplus(guard: &Guarded, live: &[KeyRecord], ready: &[Ready], now: Timestamp) -> HashSet<usize> {
+    let Some(most) = guard.realm.keys.max_active_keys else { return HashSet::new() };
+    let surplus = guard.realm.environments.iter().flat_map(|rules| {
+        let active = live.iter().filter(|key| key.environment == rules.name && key.counts(now)).count();
+        let here = ready.iter().filter(|ready| ready.key.creation.environment == rules.name);
+        here.skip(most.saturating_sub(active)).map(|ready| ready.row)
+    });
+    surplus.collect()
 }

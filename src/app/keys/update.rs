@@ -52,6 +52,13 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             let (account, key) = self.read_for_change(&owner, request.key).await?;
             let now = self.house.clock.now();
+            // A key that comes back from its expiry needs a place.
+            let live = match guard.realm.keys.max_active_keys {
+                Some(_) if request.expiry.is_some() && !key.counts(now) => {
+                    self.live_keys(&owner, Some(&key.environment), usize::MAX).await?.0
+                }
+                _ => Vec::new(),
+            };
             let patch = KeyPatch {
                 name: request.name.clone(),
                 scopes: request.scopes.clone(),
@@ -61,7 +68,7 @@ impl<S: Store> App<S> {
                 state: request.state,
             };
             let acting = permit.acting(guard, &owner, Some(&account), now);
-            let (change, key) = update(&acting, &key, request.expected_version, patch)?;
+            let (change, key) = update(&acting, &live, &key, request.expected_version, patch)?;
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 return Ok(OwnedKey::new(owner.account, key));
             }

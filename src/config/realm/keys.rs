@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         id::Environment,
-        key::{HashAlgorithm, HashedPart, KeyFormat, LegacyFormat},
+        key::{HashAlgorithm, HashedPart, KeyFormat, LegacyFormat, Limits},
         realm::{AccountPolicy, EnvironmentRules, KeyPolicy, WhenFull},
     },
 };
@@ -19,7 +19,8 @@ use std::{ops::RangeInclusive, time::Duration};
 const DAY: Duration = Duration::from_secs(86_400);
 const MAX_GRACE: Duration = Duration::from_secs(366 * 86_400);
 const MAX_LIFETIME: Duration = Duration::from_secs(36_600 * 86_400);
-const MAX_ACTIVE: u64 = 1_000_000;
+/// As many as one act may read and write: every creation reads the keys that count.
+const MAX_ACTIVE: u64 = Limits::KEYS_PER_ACT as u64;
 const LENGTHS: RangeInclusive<u64> = 16..=256;
 
 /// What was read of an environment, also when a part of it is wrong.

@@ -145,47 +145,47 @@ impl Acting<'_> {
     }
 }
 
-/// Makes a key. `active` holds the account's active keys of that environment where the realm limits their number.
+/// Makes a key. `live` holds the account's keys of that environment that were not ended, where the realm limits their
+/// number.
 ///
 /// # Errors
 /// When the account is not active, the expiry is not legal, or there are too many keys.
 pub fn create(
     acting: &Acting<'_>,
-    active: &[KeyRecord],
+    live: &[KeyRecord],
     creation: Creation,
     minted: Minted,
 ) -> Result<(Change, KeyRecord), LifecycleError> {
     must_be_active(acting.account)?;
     let expires_at = expiry(acting.policy, creation.expires_at, acting.now)?;
     let mut change = acting.begin();
-    if let Some(most) = acting.policy.max_active_keys
-        && active.len() >= most
-    {
-        match acting.policy.when_full {
-            WhenFull::Refuse => return Err(LifecycleError::TooManyKeys(most)),
-            WhenFull::Replace => {
-                // Oldest first, until the new one has a place.
-                let surplus = active.len().saturating_sub(most).saturating_add(1);
-                let mut by_age: Vec<&KeyRecord> = active.iter().collect();
-                by_age.sort_by_key(|key| key.id);
-                for key in by_age.into_iter().take(surplus) {
-                    end(acting, &mut change, key, "replaced by a new key");
-                }
-            }
-        }
-    }
+    make_room(acting, &mut change, live.iter().collect(), 1, acting.policy.when_full)?;
     let key = new_key(acting, Creation { expires_at, ..creation }, &minted);
     put_new(acting, &mut change, &key, Act::KeyCreated);
     Ok((change, key))
 }
 
-/// Takes over keys of one account that were made elsewhere, all in one change.
+/// Takes over keys of one account that were made elsewhere, all in one change. `live` holds the account's keys that were
+/// not ended, where the realm limits their number; only expired ones give way to an import.
 ///
 /// # Errors
-/// When the account is not active.
-pub fn adopt(acting: &Acting<'_>, keys: Vec<ImportedKey>) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
+/// When the account is not active, or there are too many keys.
+pub fn adopt(
+    acting: &Acting<'_>,
+    live: &[KeyRecord],
+    keys: Vec<ImportedKey>,
+) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
     must_be_active(acting.account)?;
     let mut change = acting.begin();
+    let mut wanted: BTreeMap<&Environment, usize> = BTreeMap::new();
+    for imported in &keys {
+        let here = wanted.entry(&imported.creation.environment).or_default();
+        *here = here.saturating_add(1);
+    }
+    for (environment, wanted) in wanted {
+        let here = live.iter().filter(|key| key.environment == *environment).collect();
+        make_room(acting, &mut change, here, wanted, WhenFull::Refuse)?;
+    }
     let keys: Vec<KeyRecord> =
         keys.into_iter().map(|imported| new_key(acting, imported.creation, &imported.minted)).collect();
     for key in &keys {
@@ -194,12 +194,39 @@ pub fn adopt(acting: &Acting<'_>, keys: Vec<ImportedKey>) -> Result<(Change, Vec
     Ok((change, keys))
 }
 
-/// Changes a key's name, scopes, metadata, expiry or state.
+/// Ends keys of an environment until `wanted` more have a place: expired ones first, which nobody can then bring back
+/// beside the new one, and, where the realm says so, the oldest after them.
+fn make_room(
+    acting: &Acting<'_>,
+    change: &mut Change,
+    mut live: Vec<&KeyRecord>,
+    wanted: usize,
+    when_full: WhenFull,
+) -> Result<(), LifecycleError> {
+    let Some(most) = acting.policy.max_active_keys else { return Ok(()) };
+    live.sort_by_key(|key| (key.counts(acting.now), key.id));
+    let surplus = live.len().saturating_add(wanted).saturating_sub(most).min(Limits::KEYS_PER_ACT);
+    let (giving, staying) = live.split_at(surplus.min(live.len()));
+    let counted = |keys: &[&KeyRecord]| keys.iter().filter(|key| key.counts(acting.now)).count();
+    let refused = when_full == WhenFull::Refuse && counted(giving) > 0;
+    if refused || counted(staying).saturating_add(wanted) > most {
+        return Err(LifecycleError::TooManyKeys(most));
+    }
+    for key in giving {
+        end(acting, change, key, "replaced by a new key");
+    }
+    Ok(())
+}
+
+/// Changes a key's name, scopes, metadata, expiry or state. `live` holds the account's keys of that environment that were
+/// not ended, where the realm limits their number and the key may come back from its expiry.
 ///
 /// # Errors
-/// When the key was revoked or changed in between, or the new expiry is not legal.
+/// When the key was revoked or changed in between, the new expiry is not legal, or there is no place for a key that comes
+/// back.
 pub fn update(
     acting: &Acting<'_>,
+    live: &[KeyRecord],
     key: &KeyRecord,
     expected_version: Option<u64>,
     patch: KeyPatch,
@@ -232,6 +259,13 @@ pub fn update(
             },
         };
         fields.push("expires_at");
+    }
+    if let Some(most) = acting.policy.max_active_keys
+        && new.counts(acting.now)
+        && !key.counts(acting.now)
+        && live.iter().filter(|other| other.id != key.id && other.counts(acting.now)).count() >= most
+    {
+        return Err(LifecycleError::TooManyKeys(most));
     }
     touch(&mut new, acting.now);
     let mut change = acting.begin();
@@ -445,3 +479,6 @@ fn touch(key: &mut KeyRecord, now: Timestamp) {
     key.version = key.version.saturating_add(1);
     key.updated_at = now;
 }
+
+#[cfg(test)]
+mod tests;
