@@ -113,7 +113,7 @@ impl<S: Store> App<S> {
         for (account, ready) in by_account {
             let owner = AccountRef { realm: guard.realm.name.clone(), account };
             let rows: Vec<usize> = ready.iter().map(|ready| ready.row).collect();
-            let outcome = self.import_account(&permit, guard, &owner, ready, batch.dry_run, batch.repeatable).await?;
+            let outcome = self.import_account(&permit, guard, &owner, ready, batch.dry_run, batch.repeatable.as_ref()).await?;
             for row in rows {
                 if let (Some(slot), Some(verdict)) = (verdicts.get_mut(row), outcome.get(&row)) {
                     slot.clone_from(verdict);
@@ -162,7 +162,7 @@ impl<S: Store> App<S> {
         owner: &AccountRef,
         mut ready: Vec<Ready>,
         dry_run: bool,
-        repeatable: Option<Repeatable>,
+        repeatable: Option<&Repeatable>,
     ) -> Result<HashMap<usize, Verdict>, AppError> {
         let mut verdicts = HashMap::new();
         let refuse = |ready: &[Ready], problem: &str| {
@@ -172,7 +172,7 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(owner).await?;
             // A repeat is no error: what it brings again was found present, and what it did not finish goes on here.
-            self.repeated(owner, repeatable.as_ref()).await?;
+            self.repeated(owner, repeatable).await?;
             if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
                 return Ok(refuse(&ready, "there is no such account in this realm"));
             }

@@ -1,13 +1,14 @@
 //! Keyed digests. A key is stored only as HMAC-SHA256 under a key that is derived from the server secret for one purpose,
 //! one realm and one environment; a record carries a MAC so that whoever can write to the store can delete, never forge.
 
-use crate::domain::realm::Realm;
+use super::RequestMarker;
+use crate::domain::{id::RealmName, realm::Realm};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-type HmacSha256 = Hmac<Sha256>;
+pub(super) type HmacSha256 = Hmac<Sha256>;
 
 /// HMAC-SHA256 of a key, or of a hash of it that was made elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -189,6 +190,13 @@ impl SecretRing {
     pub fn record_mac(&self) -> RecordMac {
         let derive = |secret: &ServerSecret| (secret.version, secret.derive("record-mac", &[]));
         RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
+    }
+
+    /// What recognizes a realm's requests when they come again.
+    #[must_use]
+    pub fn request_marker(&self, realm: &RealmName) -> RequestMarker {
+        let derive = |secret: &ServerSecret| secret.derive("idempotency", &[realm.as_str()]);
+        RequestMarker::new(derive(&self.newest), self.older.iter().map(derive).collect())
     }
 
     /// A value that tells whether two rings share their newest secret, and tells nothing of the secret.

@@ -20,6 +20,7 @@ use crate::{
 use prost::Message;
 use tonic::{Request, Response, Status, metadata::KeyAndValueRef};
 use tracing::Instrument;
+use zeroize::Zeroizing;
 
 /// Keys on one page, unless the request says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
@@ -108,7 +109,7 @@ async fn manage<S: Store>(
             let permit = permit(Role::KeyManager)?;
             Reply::Rotated(
                 writer.created(
-                    app.rotate_key(permit, guard, &read_rotate(&rotate)?)
+                    app.rotate_key(permit, guard, &read_rotate(guard, &rotate)?)
                         .await
                         .map_err(|error| placed("rotate.", error))?,
                 ),
@@ -127,7 +128,7 @@ async fn manage<S: Store>(
             let permit = permit(Role::KeyManager)?;
             let dry_run = batch.dry_run;
             let verdicts = app
-                .import_keys(permit, guard, import::read(realm, batch)?)
+                .import_keys(permit, guard, import::read(guard, batch)?)
                 .await
                 .map_err(|error| placed("import.", error))?;
             Reply::Imported(import_report(&verdicts, dry_run))
@@ -157,7 +158,7 @@ fn placed(prefix: &str, error: AppError) -> AppError {
 fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, AppError> {
     let realm = &guard.realm;
     let mut fields = Fields::of("create.");
-    let repeatable = read_repeatable(&mut fields, "create", &message.idempotency_key, &message);
+    let repeatable = read_repeatable(guard, &mut fields, "create", &message.idempotency_key, &message);
     let account = fields.account("account_id", &message.account_id);
     let environment = fields.one_environment("environment", &message.environment, realm);
     let name = fields.name("name", &message.name);
@@ -244,9 +245,9 @@ fn read_update(realm: &Realm, message: v1::UpdateKey) -> Result<UpdateKey, AppEr
     fields.finish(request)
 }
 
-fn read_rotate(message: &v1::RotateKey) -> Result<RotateKey, AppError> {
+fn read_rotate(guard: &Guarded, message: &v1::RotateKey) -> Result<RotateKey, AppError> {
     let mut fields = Fields::of("rotate.");
-    let repeatable = read_repeatable(&mut fields, "rotate", &message.idempotency_key, message);
+    let repeatable = read_repeatable(guard, &mut fields, "rotate", &message.idempotency_key, message);
     let grace = message.grace.as_ref().and_then(|grace| fields.span("grace", grace));
     let expected_version = expected_version(message.expected_version);
     let key = fields.key_id("key_id", &message.key_id);
@@ -286,7 +287,13 @@ fn read_expiry(
 }
 
 /// What recognizes the request when it comes again: its whole message, which is always encoded in the same way.
-pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message: &impl Message) -> Option<Repeatable> {
+pub(super) fn read_repeatable(
+    guard: &Guarded,
+    fields: &mut Fields,
+    act: &str,
+    key: &str,
+    message: &impl Message,
+) -> Option<Repeatable> {
     if key.is_empty() {
         return None;
     }
@@ -297,7 +304,9 @@ pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message
         );
         return None;
     }
-    Some(Repeatable::new(act, key, [message.encode_to_vec().as_slice()]))
+    // An import's message holds raw keys.
+    let encoded = Zeroizing::new(message.encode_to_vec());
+    Some(guard.marker.mark(act, key, &encoded))
 }
 
 fn expected_version(version: u64) -> Option<u64> {
