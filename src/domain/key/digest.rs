@@ -263,11 +263,16 @@ impl RealmDigester {
         natives.chain(foreign)
     }
 
-    /// The digest that a hash made elsewhere is stored under, and the version of the server secret in it.
-    #[must_use]
-    pub fn of_hash(&self, environment: usize, scheme: DigestScheme, hash: &[u8]) -> Option<(u32, Digest)> {
-        let (version, state) = &self.environments.get(environment)?.newest;
-        Some((*version, over_hash(state, scheme, hash)))
+    /// Every digest that a hash made elsewhere may be stored under, and the version of the server secret in it. The first is
+    /// the one for a new key.
+    pub fn of_hash<'a>(
+        &'a self,
+        environment: usize,
+        scheme: DigestScheme,
+        hash: &'a [u8],
+    ) -> impl Iterator<Item = (u32, Digest)> + 'a {
+        let states = self.environments.get(environment).into_iter().flat_map(|e| std::iter::once(&e.newest).chain(&e.older));
+        states.map(move |(version, state)| (*version, over_hash(state, scheme, hash)))
     }
 }
 
