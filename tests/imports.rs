@@ -7,12 +7,12 @@ mod support;
 use data_encoding::HEXLOWER;
 use keygate::proto::v1::{
     DenyReason, HashAlgorithm, HashEncoding, HashedPart, ImportKeys, ImportOutcome, ImportReport, ImportRow,
-    ImportedHash, import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
+    ImportedHash, ListKeys, import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use sha2::{Digest, Sha256};
 use std::{fs::OpenOptions, io::Write};
 use support::{
-    calls::{Answered, by_key, well_formed},
+    calls::{Answered, assert_invalid, by_key, well_formed},
     keygate::Keygate,
 };
 
@@ -36,11 +36,8 @@ fn hashed(account: &str, covered: &str) -> ImportRow {
 
 /// Rows whose hashes, if there are any, are SHA-256 of that part in hexadecimal.
 fn batch(part: HashedPart, rows: Vec<ImportRow>) -> ImportKeys {
-    let hash = ImportedHash {
-        algorithm: HashAlgorithm::Sha256.into(),
-        encoding: HashEncoding::Hex.into(),
-        part: part.into(),
-    };
+    let hash =
+        ImportedHash { algorithm: HashAlgorithm::Sha256.into(), encoding: HashEncoding::Hex.into(), part: part.into() };
     ImportKeys { rows, hash: Some(hash), ..Default::default() }
 }
 
@@ -109,5 +106,33 @@ on_both_stores! {
             let allowed = stack.authenticate(by_key("recurr", key)).await.allowed();
             assert_eq!(allowed.key_id, first.verdicts[at].key_id);
         }
+    }
+
+    async fn a_batch_that_comes_again_is_told_the_same(stack) {
+        let key = |n| format!("rk_live_LegacyLegacyLegacy00001{n}");
+        let rows = vec![raw("acme", &key(0)), raw("zeta", &key(1)), raw("acme", "no key of this realm"), raw("acme", &key(0))];
+        let all = ImportKeys { idempotency_key: "batch-7".to_owned(), ..batch(HashedPart::Whole, rows) };
+        // Trying it first spoils nothing.
+        assert_eq!(import(&stack, ImportKeys { dry_run: true, ..all.clone() }).await.imported, 2);
+        let first = import(&stack, all.clone()).await;
+        assert_eq!((first.imported, first.refused), (2, 2), "{first:?}");
+        assert_eq!(import(&stack, all.clone()).await, first);
+        // Also when a key was ended since, which stays ended; and without the idempotency key it is told as it is.
+        stack.revoke("recurr", &first.verdicts[0].key_id).await;
+        assert_eq!(import(&stack, all.clone()).await, first);
+        stack.authenticate(by_key("recurr", &key(0))).await.denied_for(DenyReason::RevokedKey);
+        assert_eq!(import(&stack, ImportKeys { idempotency_key: String::new(), ..all }).await.already_present, 2);
+    }
+
+    async fn another_batch_under_a_used_idempotency_key_writes_nothing(stack) {
+        let key = |n| format!("rk_live_LegacyLegacyLegacy00002{n}");
+        let named = |rows| ImportKeys { idempotency_key: "batch-7".to_owned(), ..batch(HashedPart::Whole, rows) };
+        import(&stack, named(vec![raw("zeta", &key(0))])).await;
+        // Accounts are written in order: `acme` would be before the account that was written then.
+        let other = named(vec![raw("acme", &key(1)), raw("zeta", &key(2))]);
+        let status = stack.try_manage("recurr", Operation::Import(other)).await.unwrap_err();
+        assert_invalid(&status, &["import.idempotency_key"]);
+        let of_acme = ListKeys { account_id: "acme".to_owned(), ..Default::default() };
+        assert_eq!(stack.list("recurr", of_acme).await.keys, []);
     }
 }

@@ -85,8 +85,8 @@ impl<S: Store> App<S> {
     /// Imports a batch and gives a verdict for each row.
     ///
     /// # Errors
-    /// When the batch's idempotency key was used for another one, or the store cannot answer. Accounts that were written
-    /// before the store failed stay written: the same batch again finds their rows already present.
+    /// When the batch's idempotency key was used for another one that wrote to one of the accounts, or the store cannot
+    /// answer. Accounts that were written before the store failed stay written: the same batch again goes on from there.
     pub async fn import_keys(
         &self,
         permit: ManagePermit,
@@ -110,9 +110,15 @@ impl<S: Store> App<S> {
             };
             verdicts.push(verdict);
         }
+        // What writes nothing needs no memory.
+        let repeatable = batch.repeatable.as_ref().filter(|_| !batch.dry_run);
+        let owner = |account| AccountRef { realm: guard.realm.name.clone(), account };
+        // Another batch under the same idempotency key is refused before any of it is written.
+        for account in by_account.keys() {
+            self.repeated(&owner(account.clone()), repeatable).await?;
+        }
         for (account, rows) in by_account {
-            let owner = AccountRef { realm: guard.realm.name.clone(), account };
-            let repeatable = batch.repeatable.as_ref();
+            let owner = owner(account);
             for (row, verdict) in self.import_account(&permit, guard, &owner, rows, batch.dry_run, repeatable).await? {
                 if let Some(slot) = verdicts.get_mut(row) {
                     *slot = verdict;
@@ -180,19 +186,26 @@ impl<S: Store> App<S> {
         let _turn = self.house.act_on(owner).await;
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(owner).await?;
-            // A repeat is no error: what it brings again was found present, and what it did not finish goes on here.
-            self.repeated(owner, repeatable).await?;
+            let before = self.repeated(owner, repeatable).await?;
             if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
                 return Ok(refuse(&ready, "there is no such account in this realm"));
             }
             let mut new = Vec::with_capacity(ready.len());
             for row in ready {
                 match self.stored_as(guard, &row).await? {
+                    Some(id) if before.as_ref().is_some_and(|keys| keys.contains(&id)) => {
+                        verdicts.push((row.row, Verdict::Imported(Some(id))));
+                    }
                     Some(id) => verdicts.push((row.row, Verdict::AlreadyPresent(id))),
                     None => new.push(row),
                 }
             }
             ready = new;
+            if before.is_some() {
+                // The rows of an account are committed together: what this batch left out before stays out.
+                verdicts.extend(refuse(&ready, "this batch was imported before, and without this row"));
+                return Ok(verdicts);
+            }
             let now = self.house.clock.now();
             let live = match guard.realm.keys.max_active_keys {
                 Some(_) => self.live_keys(owner, None, usize::MAX).await?.0,
@@ -202,10 +215,8 @@ impl<S: Store> App<S> {
             let (over, within): (Vec<Ready>, Vec<Ready>) =
                 ready.into_iter().partition(|ready| surplus.contains(&ready.row));
             ready = within;
-            verdicts.extend(refuse(
-                &over,
-                "the account has as many active keys in this environment as the realm allows",
-            ));
+            verdicts
+                .extend(refuse(&over, "the account has as many active keys in this environment as the realm allows"));
             if ready.is_empty() {
                 return Ok(verdicts);
             }

@@ -271,7 +271,8 @@ impl RealmDigester {
         scheme: DigestScheme,
         hash: &'a [u8],
     ) -> impl Iterator<Item = (u32, Digest)> + 'a {
-        let states = self.environments.get(environment).into_iter().flat_map(|e| std::iter::once(&e.newest).chain(&e.older));
+        let states =
+            self.environments.get(environment).into_iter().flat_map(|e| std::iter::once(&e.newest).chain(&e.older));
         states.map(move |(version, state)| (*version, over_hash(state, scheme, hash)))
     }
 }
