@@ -320,8 +320,10 @@ pub fn rotate(
         return Err(LifecycleError::TooManySecrets);
     }
     new.secrets.insert(0, new_secret(minted, acting.now));
-    for forgotten in new.secrets.split_off(new.secrets.len().min(Limits::SECRETS)) {
-        change.forgotten.push(forgotten.digest);
+    while new.secrets.len() > Limits::SECRETS {
+        // The oldest that no longer works: a secret whose grace still runs is never forgotten.
+        let Some(at) = new.secrets.iter().rposition(|secret| !secret.works(acting.now)) else { break };
+        change.forgotten.push(new.secrets.remove(at).digest);
     }
     touch(&mut new, acting.now);
     acting.record(&mut change, Act::KeyRotated, &new, &["secrets"]);

@@ -109,3 +109,24 @@ fn an_expired_key_comes_back_only_where_there_is_a_place() {
         assert_eq!(renewed(1, &live[1], expires_at, seconds(10)), Ok(KeyState::Active));
     }
 }
+
+#[test]
+fn a_secret_whose_grace_runs_outlives_any_number_of_rotations() {
+    let (owner, policy) = (owner(), policy(1_000, WhenFull::Refuse));
+    let mut key = key(1, None);
+    let mut forgotten = Vec::new();
+    for number in 2..=30u8 {
+        let now = seconds(u64::from(number) * 10);
+        let acting = Acting { owner: &owner, account: None, policy: &policy, actor: &Actor::System, now };
+        let grace = Duration::from_secs(if number == 2 { 86_400 } else { 1 });
+        let (change, rotated) = rotate(&acting, &key, None, Some(grace), &minted(number)).unwrap();
+        forgotten.extend(change.forgotten);
+        key = rotated;
+        let first = key.secret(&minted(1).digest).expect("the first secret is remembered");
+        assert!(first.works(now), "rotation {number}");
+        assert!(key.secrets.len() <= Limits::SECRETS);
+    }
+    // Of the others, the oldest were forgotten in order.
+    assert_eq!(forgotten, (2..=23).map(|number| minted(number).digest).collect::<Vec<_>>());
+    assert_eq!(key.secrets.len(), Limits::SECRETS);
+}
