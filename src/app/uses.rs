@@ -30,6 +30,7 @@ impl UseQueue {
             queue.push(Arc::clone(key));
         } else {
             key.pending_use.take();
+            key.pending_use.not_written();
         }
     }
 
@@ -39,24 +40,28 @@ impl UseQueue {
 }
 
 impl<S: Store> App<S> {
-    /// Writes what was noted since the last call. What cannot be written is given up: it is told to nobody as a fact.
+    /// Writes what was noted since the last call. What cannot be written is given up: it is told to nobody as a fact, and the
+    /// key's next use is noted again.
     ///
     /// # Errors
     /// When the store cannot answer.
     pub async fn write_uses(&self) -> Result<(), AppError> {
-        let used: Vec<KeyUse> = self
-            .house
-            .uses
-            .take()
-            .into_iter()
-            .filter_map(|key| {
-                key.pending_use.take().map(|last| KeyUse { owner: key.owner.clone(), key: key.key.id, last })
-            })
-            .collect();
+        let used = self.house.uses.take();
+        let mut outcome = Ok(());
         for batch in used.chunks(UseQueue::BATCH) {
-            self.store.note_uses(batch).await?;
+            let taken = |key: &Arc<KeySnapshot>| {
+                key.pending_use.take().map(|last| KeyUse { owner: key.owner.clone(), key: key.key.id, last })
+            };
+            let uses: Vec<KeyUse> = batch.iter().filter_map(taken).collect();
+            // After a failure the store is not asked again: it would fail for each batch, and take its time.
+            if outcome.is_ok() {
+                outcome = self.store.note_uses(&uses).await;
+            }
+            if outcome.is_err() {
+                batch.iter().for_each(|key| key.pending_use.not_written());
+            }
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     /// Adds to keys when they were last used.
