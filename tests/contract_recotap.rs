@@ -122,12 +122,18 @@ on_both_stores! {
         else {
             panic!("not a report")
         };
-        assert!(report.verdicts.iter().any(|one| one.outcome() == ImportOutcome::Refused), "{report:?}");
+        let outcomes: Vec<ImportOutcome> = report.verdicts.iter().map(|one| one.outcome()).collect();
+        assert_eq!(outcomes, [ImportOutcome::Refused, ImportOutcome::Imported, ImportOutcome::Refused], "{report:?}");
         for account in ["user-1", "user-2"] {
             let active = stack.list("recotap", of_account(account, KeyState::Active)).await.keys;
-            assert!(active.len() <= 1, "{account} has {} keys", active.len());
+            assert_eq!(active.len(), 1, "{account}: {active:?}");
         }
-        let _ = first;
+        stack.authenticate(by_key("recotap", &first)).await.allowed();
+        let [refused, imported, late] = [1, 2, 3].map(|n| well_formed("rtap_", &format!("Import00Import00Import000{n}")));
+        stack.authenticate(by_key("recotap", &imported)).await.allowed();
+        for key in [refused, late] {
+            stack.authenticate(by_key("recotap", &key)).await.denied_for(DenyReason::UnknownKey);
+        }
     }
 
     async fn t3_racing_generations_never_leave_two_keys_or_none(stack) {
