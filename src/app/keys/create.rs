@@ -4,8 +4,8 @@ use super::{ATTEMPTS, Outcome, OwnedKey};
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{KeyManager, ManagePermit},
         ports::Store,
     },
     domain::{
@@ -75,10 +75,10 @@ impl<S: Store> App<S> {
     /// When the realm's policy forbids it, or the store cannot answer.
     pub async fn create_key(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, KeyManager>,
         request: &CreateKey,
     ) -> Result<Created, AppError> {
+        let guard = permit.guard();
         let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
         let (secret, minted) = self.house.new_secret(guard, request.environment)?;
         let environment =
@@ -106,7 +106,7 @@ impl<S: Store> App<S> {
                 metadata: request.metadata.clone(),
                 expires_at: request.expiry.resolve(now),
             };
-            let acting = permit.acting(guard, &owner, account.as_ref(), now);
+            let acting = permit.acting(&owner, account.as_ref(), now);
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
             change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();

@@ -6,7 +6,7 @@ use crate::{
     app::{
         error::AppError,
         house::{App, Guarded, mint},
-        manager::ManagePermit,
+        manager::{KeyManager, ManagePermit},
         ports::{CommitError, Found, Freshness, Store},
     },
     domain::{
@@ -89,10 +89,10 @@ impl<S: Store> App<S> {
     /// answer. Accounts that were written before the store failed stay written: the same batch again goes on from there.
     pub async fn import_keys(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, KeyManager>,
         batch: ImportKeys,
     ) -> Result<Vec<Verdict>, AppError> {
+        let guard = permit.guard();
         let mut verdicts = Vec::with_capacity(batch.rows.len());
         let mut by_account: BTreeMap<AccountId, Vec<Ready>> = BTreeMap::new();
         let mut seen: HashSet<Digest> = HashSet::new();
@@ -119,7 +119,7 @@ impl<S: Store> App<S> {
         }
         for (account, rows) in by_account {
             let owner = owner(account);
-            for (row, verdict) in self.import_account(&permit, guard, &owner, rows, batch.dry_run, repeatable).await? {
+            for (row, verdict) in self.import_account(&permit, &owner, rows, batch.dry_run, repeatable).await? {
                 if let Some(slot) = verdicts.get_mut(row) {
                     *slot = verdict;
                 }
@@ -172,13 +172,13 @@ impl<S: Store> App<S> {
 
     async fn import_account(
         &self,
-        permit: &ManagePermit,
-        guard: &Guarded,
+        permit: &ManagePermit<'_, KeyManager>,
         owner: &AccountRef,
         mut ready: Vec<Ready>,
         dry_run: bool,
         repeatable: Option<&Repeatable>,
     ) -> Result<Vec<(usize, Verdict)>, AppError> {
+        let guard = permit.guard();
         let mut verdicts = Vec::with_capacity(ready.len());
         let refuse = |ready: &[Ready], problem: &str| -> Vec<(usize, Verdict)> {
             ready.iter().map(|ready| (ready.row, Verdict::Refused(problem.to_owned()))).collect()
@@ -223,7 +223,7 @@ impl<S: Store> App<S> {
             let keys = ready
                 .iter()
                 .map(|ready| ImportedKey { creation: ready.key.creation.clone(), minted: ready.key.minted.clone() });
-            let acting = permit.acting(guard, owner, account.as_ref(), now);
+            let acting = permit.acting(owner, account.as_ref(), now);
             let (mut change, keys) = match adopt(&acting, &live, keys.collect()) {
                 Ok(adopted) => adopted,
                 Err(error) => {

@@ -4,8 +4,8 @@ use super::OwnedKey;
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{ManagePermit, Reader},
         ports::{KeyQuery, Store},
     },
     domain::{
@@ -46,7 +46,8 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When there is no such key, or the store cannot answer.
-    pub async fn get_key(&self, _permit: ManagePermit, guard: &Guarded, key: KeyId) -> Result<OwnedKey, AppError> {
+    pub async fn get_key(&self, permit: ManagePermit<'_, Reader>, key: KeyId) -> Result<OwnedKey, AppError> {
+        let guard = permit.guard();
         let owner = self.owner_of(guard, key).await?;
         let found = self.store.read_keys(&owner, &[key]).await?;
         let key = found.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
@@ -61,12 +62,8 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub async fn list_keys(
-        &self,
-        _permit: ManagePermit,
-        guard: &Guarded,
-        filter: &KeyFilter,
-    ) -> Result<KeyPage, AppError> {
+    pub async fn list_keys(&self, permit: ManagePermit<'_, Reader>, filter: &KeyFilter) -> Result<KeyPage, AppError> {
+        let guard = permit.guard();
         let now = self.house.clock.now();
         let mut query = KeyQuery {
             realm: guard.realm.name.clone(),

@@ -6,7 +6,7 @@ use crate::{
         error::{AppError, Violation},
         house::{App, Guarded},
         keys::{CreateKey, Expiry, KeyFilter, RevokeAccount, RevokeKey, RotateKey, UpdateKey},
-        manager::{Manager, Role},
+        manager::{KeyManager, Manager, Reader, Revoker},
         ports::Store,
     },
     domain::{
@@ -72,65 +72,58 @@ async fn manage<S: Store>(
     let realm: &Realm = &guard.realm;
     let operation =
         message.operation.ok_or_else(|| AppError::invalid("operation", "must be one of the acts on keys"))?;
-    let permit = |role| manager.permit(role, &realm.name);
     let writer = KeyWriter { realm, now: app.house.clock.now() };
     let reply = match operation {
         Operation::Create(create) => {
-            let permit = permit(Role::KeyManager)?;
-            Reply::Created(
-                writer.created(
-                    app.create_key(permit, guard, &read_create(guard, create)?)
-                        .await
-                        .map_err(|error| placed("create.", error))?,
-                ),
-            )
+            let permit = manager.permit::<KeyManager>(guard)?;
+            Reply::Created(writer.created(
+                app.create_key(permit, &read_create(guard, create)?).await.map_err(|error| placed("create.", error))?,
+            ))
         }
         Operation::Get(get) => {
-            let permit = permit(Role::Reader)?;
+            let permit = manager.permit::<Reader>(guard)?;
             let mut fields = Fields::of("get.");
             let key = fields.key_id("key_id", &get.key_id);
-            Reply::Key(writer.key(&app.get_key(permit, guard, fields.finish(key)?).await?))
+            Reply::Key(writer.key(&app.get_key(permit, fields.finish(key)?).await?))
         }
         Operation::List(list) => {
-            let permit = permit(Role::Reader)?;
-            Reply::Page(writer.page(&app.list_keys(permit, guard, &read_list(realm, &list)?).await?))
+            let permit = manager.permit::<Reader>(guard)?;
+            Reply::Page(writer.page(&app.list_keys(permit, &read_list(realm, &list)?).await?))
         }
         Operation::Update(update) => {
-            let permit = permit(Role::KeyManager)?;
+            let permit = manager.permit::<KeyManager>(guard)?;
             Reply::Key(
                 writer.key(
-                    &app.update_key(permit, guard, &read_update(realm, update)?)
+                    &app.update_key(permit, &read_update(realm, update)?)
                         .await
                         .map_err(|error| placed("update.", error))?,
                 ),
             )
         }
         Operation::Rotate(rotate) => {
-            let permit = permit(Role::KeyManager)?;
+            let permit = manager.permit::<KeyManager>(guard)?;
             Reply::Rotated(
                 writer.created(
-                    app.rotate_key(permit, guard, &read_rotate(guard, &rotate)?)
+                    app.rotate_key(permit, &read_rotate(guard, &rotate)?)
                         .await
                         .map_err(|error| placed("rotate.", error))?,
                 ),
             )
         }
         Operation::Revoke(revoke) => {
-            let permit = permit(Role::Revoker)?;
-            Reply::Revoked(writer.revoked(&app.revoke_key(permit, guard, &read_revoke(&revoke)?).await?))
+            let permit = manager.permit::<Revoker>(guard)?;
+            Reply::Revoked(writer.revoked(&app.revoke_key(permit, &read_revoke(&revoke)?).await?))
         }
         Operation::RevokeAccount(revoke) => {
-            let permit = permit(Role::Revoker)?;
+            let permit = manager.permit::<Revoker>(guard)?;
             let request = read_revoke_account(realm, &revoke)?;
-            Reply::Revoked(writer.revoked(&app.revoke_account(permit, guard, &request).await?))
+            Reply::Revoked(writer.revoked(&app.revoke_account(permit, &request).await?))
         }
         Operation::Import(batch) => {
-            let permit = permit(Role::KeyManager)?;
+            let permit = manager.permit::<KeyManager>(guard)?;
             let dry_run = batch.dry_run;
-            let verdicts = app
-                .import_keys(permit, guard, import::read(guard, batch)?)
-                .await
-                .map_err(|error| placed("import.", error))?;
+            let verdicts =
+                app.import_keys(permit, import::read(guard, batch)?).await.map_err(|error| placed("import.", error))?;
             Reply::Imported(import_report(&verdicts, dry_run))
         }
     };
