@@ -9,4 +9,5 @@ pub mod keys;
 pub mod manager;
 pub mod ports;
 pub mod rekey;
+mod together;
 pub mod uses;

@@ -1,6 +1,6 @@
 //! When keys were last used: noted on the hot path, kept in a bounded queue, written in batches.
 
-use super::{error::AppError, house::App, keys::OwnedKey, ports::Store};
+use super::{error::AppError, house::App, keys::OwnedKey, ports::Store, together::together};
 use crate::domain::{
     id::{AccountId, AccountRef, KeyId, RealmName},
     key::{KeySnapshot, KeyUse, LastUse},
@@ -70,13 +70,19 @@ impl<S: Store> App<S> {
         for (at, owned) in keys.iter().enumerate() {
             by_account.entry(owned.account.clone()).or_default().push(at);
         }
-        for (account, places) in by_account {
-            let ids: Vec<KeyId> = places.iter().filter_map(|at| keys.get(*at)).map(|owned| owned.key.id).collect();
-            let owner = AccountRef { realm: realm.clone(), account };
-            for (at, last) in places.into_iter().zip(self.store.read_uses(&owner, &ids).await?) {
-                if let Some(owned) = keys.get_mut(at) {
-                    owned.last_use = last;
-                }
+        let questions: Vec<_> = by_account
+            .iter()
+            .map(|(account, places)| {
+                let ids: Vec<KeyId> = places.iter().filter_map(|at| keys.get(*at)).map(|owned| owned.key.id).collect();
+                let owner = AccountRef { realm: realm.clone(), account: account.clone() };
+                let store = self.store.clone();
+                async move { store.read_uses(&owner, &ids).await }
+            })
+            .collect();
+        let uses = together(questions).await?;
+        for (at, last) in by_account.into_values().flatten().zip(uses.into_iter().flatten()) {
+            if let Some(owned) = keys.get_mut(at) {
+                owned.last_use = last;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use crate::{
         house::{App, Guarded, mint},
         manager::{KeyManager, ManagePermit},
         ports::{CommitError, Found, Freshness, Store},
+        together::together,
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
@@ -157,17 +158,23 @@ impl<S: Store> App<S> {
         Ok((row.account, Ready { row: index, key: ImportedKey { creation, minted }, digests }))
     }
 
-    /// The key that holds a row's very secret already, ended ones included. A digest that once led to a key whose secret
-    /// was forgotten since is free.
-    async fn stored_as(&self, guard: &Guarded, row: &Ready) -> Result<Option<KeyId>, AppError> {
-        for digest in &row.digests {
-            if let Found::Key(found) = self.store.find_key(&guard.realm.name, digest, Freshness::Fresh).await?
-                && found.key.secret(digest).is_some()
-            {
-                return Ok(Some(found.key.id));
+    /// For each row the key that holds its very secret already, ended ones included. A digest that once led to a key whose
+    /// secret was forgotten since is free.
+    async fn stored_as(&self, guard: &Guarded, rows: &[Ready]) -> Result<Vec<Option<KeyId>>, AppError> {
+        let questions = rows.iter().map(|row| {
+            let (store, realm, digests) = (self.store.clone(), guard.realm.name.clone(), row.digests.clone());
+            async move {
+                for digest in &digests {
+                    if let Found::Key(found) = store.find_key(&realm, digest, Freshness::Fresh).await?
+                        && found.key.secret(digest).is_some()
+                    {
+                        return Ok(Some(found.key.id));
+                    }
+                }
+                Ok(None)
             }
-        }
-        Ok(None)
+        });
+        together(questions.collect::<Vec<_>>()).await
     }
 
     async fn import_account(
@@ -191,8 +198,9 @@ impl<S: Store> App<S> {
                 return Ok(refuse(&ready, "there is no such account in this realm"));
             }
             let mut new = Vec::with_capacity(ready.len());
-            for row in ready {
-                match self.stored_as(guard, &row).await? {
+            let stored = self.stored_as(guard, &ready).await?;
+            for (row, stored) in ready.into_iter().zip(stored) {
+                match stored {
                     Some(id) if before.as_ref().is_some_and(|keys| keys.contains(&id)) => {
                         verdicts.push((row.row, Verdict::Imported(Some(id))));
                     }
