@@ -11,7 +11,6 @@ use crate::{
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
         key::{Creation, Repeatable, create},
-        realm::AccountPolicy,
         secret::Secret,
         time::Timestamp,
     },
@@ -89,9 +88,6 @@ impl<S: Store> App<S> {
             let account = self.store.read_account(&owner).await?;
             if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
                 return self.created_before(owner, made).await;
-            }
-            if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
-                return Err(AppError::UnknownAccount);
             }
             let now = self.house.clock.now();
             let live = match guard.realm.keys.max_active_keys {

@@ -13,7 +13,6 @@ use crate::{
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
         key::{Creation, Digest, DigestScheme, ImportedKey, KeyRecord, Minted, Repeatable, adopt, expiry},
-        realm::AccountPolicy,
         secret::Secret,
         time::Timestamp,
     },
@@ -194,9 +193,6 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(owner).await?;
             let before = self.repeated(owner, repeatable).await?;
-            if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
-                return Ok(refuse(&ready, "there is no such account in this realm"));
-            }
             let mut new = Vec::with_capacity(ready.len());
             let stored = self.stored_as(guard, &ready).await?;
             for (row, stored) in ready.into_iter().zip(stored) {

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         id::Environment,
         key::{HashAlgorithm, HashedPart, KeyFormat, LegacyFormat, Limits},
-        realm::{AccountPolicy, EnvironmentRules, KeyPolicy, WhenFull},
+        realm::{EnvironmentRules, KeyPolicy, WhenFull},
     },
 };
 use std::{ops::RangeInclusive, time::Duration};
@@ -166,7 +166,7 @@ fn hashes(table: &Table<'_>) -> Vec<(HashAlgorithm, HashedPart)> {
 
 pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
     const KEYS: &[&str] =
-        &["max_active", "when_full", "default_grace", "max_grace", "default_lifetime", "max_lifetime", "accounts"];
+        &["max_active", "when_full", "default_grace", "max_grace", "default_lifetime", "max_lifetime"];
     let mut policy = KeyPolicy {
         max_active_keys: None,
         when_full: WhenFull::Refuse,
@@ -174,7 +174,6 @@ pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
         max_grace: DAY.saturating_mul(30),
         default_lifetime: None,
         max_lifetime: None,
-        accounts: AccountPolicy::WithFirstKey,
     };
     let Some(value) = root.get("keys") else { return Some(policy) };
     let table = value.table(KEYS)?;
@@ -187,10 +186,6 @@ pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
         if max_active.is_none() {
             value.wrong("decides nothing without `max_active`", "set `max_active`, or leave `when_full` out");
         }
-    }
-    let accounts = [("with-first-key", AccountPolicy::WithFirstKey), ("made-first", AccountPolicy::MadeFirst)];
-    if let Some(accounts) = table.get("accounts").and_then(|value| value.word(&accounts)) {
-        policy.accounts = accounts;
     }
 
     let default_grace = table.get("default_grace");

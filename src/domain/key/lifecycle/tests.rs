@@ -16,7 +16,6 @@ fn policy(most: usize, when_full: WhenFull) -> KeyPolicy {
         max_grace: Duration::from_secs(30 * 86_400),
         default_lifetime: None,
         max_lifetime: None,
-        accounts: crate::domain::realm::AccountPolicy::WithFirstKey,
     }
 }
 
