@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::domain::{
-    id::{AccountId, RealmName},
+    id::{AccountId, Environment, RealmName},
     key::KeyState,
+    realm::WhenFull,
 };
+use std::collections::BTreeMap;
 
 const START: Timestamp = Timestamp::from_micros(1_000_000_000_000);
 
