@@ -16,7 +16,7 @@ async fn a_key_that_ends_on_a_full_server_ends_with_its_history_and_its_event() 
     let owner = owner("acme");
     let key = made(&store, &owner, 1).await;
     let before = server.cli(&["DBSIZE"]);
-    server.config_set("maxmemory", "1mb");
+    server.config_set("maxmemory", "1");
 
     let refused = store.commit(&creation(&owner, Some(&key.account), 2).0).await;
     assert!(

@@ -12,7 +12,11 @@ impl Stored {
     pub fn read(stack: &Stack) -> Self {
         let mut files = Vec::new();
         match &stack.redis {
-            Some(redis) => collect(&redis.dir().join("appendonlydir"), &mut files),
+            Some(redis) => {
+                // A folder since Redis 7, one file before.
+                let places = ["appendonlydir", "appendonly.aof"].map(|name| redis.dir().join(name));
+                places.iter().filter(|place| place.exists()).for_each(|place| collect(place, &mut files));
+            }
             None => collect(stack.keygate.data_dir(), &mut files),
         }
         files.retain(|file| std::str::from_utf8(file).is_err() || file.starts_with(b"*"));
@@ -27,13 +31,12 @@ impl Stored {
     }
 }
 
-fn collect(dir: &Path, files: &mut Vec<Vec<u8>>) {
-    for entry in fs::read_dir(dir).expect("the store's directory can be read") {
-        let path = entry.expect("the store's directory can be read").path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(fs::read(&path).expect("the store can be read"));
-        }
+fn collect(path: &Path, files: &mut Vec<Vec<u8>>) {
+    if !path.is_dir() {
+        files.push(fs::read(path).expect("the store can be read"));
+        return;
+    }
+    for entry in fs::read_dir(path).expect("the store's directory can be read") {
+        collect(&entry.expect("the store's directory can be read").path(), files);
     }
 }

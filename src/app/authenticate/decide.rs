@@ -97,10 +97,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             self.steps.note("lookup", || format!("key `{}`", candidate.key.key.id));
             match self.judge_and_charge(&claim, candidate).await? {
                 Some(decision) => return Ok(self.finish(decision)),
-                None => {
-                    self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
-                    freshness = Freshness::Fresh;
-                }
+                None => freshness = Freshness::Fresh,
             }
         }
         Err(AppError::Contended)
@@ -165,7 +162,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     }
 
     /// Judges what was read and has the store confirm it, charging every limit in the same step.
-    /// Nothing when the account changed in between.
+    /// Nothing when it must be read again.
     async fn judge_and_charge(
         &mut self,
         claim: &Claim<'_, 'g>,
@@ -185,18 +182,22 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
         let permit = judged.and_then(|permit| claim.operation.map(|_| permit));
         let clock = &self.app.house.clock;
-        let flawed = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential);
-        if let Some(reason) = flawed {
-            let data_age = clock.ticks().since(key.confirmed.get());
-            if data_age <= FLAW_REMEMBERED {
-                let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
-                return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
+        // Of a flawed credential no limits are told, and a flaw that was found too long ago is looked for again in the way
+        // in which a key that never was is looked for, never confirmed by a charge: neither an answer nor what it costs
+        // tells the two apart.
+        if let Some(reason) = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential) {
+            let confirmed = key.confirmed.get();
+            if self.begun.since(confirmed) > FLAW_REMEMBERED {
+                self.steps.note("lookup", || "what is remembered is too old: reading it again".to_owned());
+                return Ok(None);
             }
+            let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
+            let data_age = clock.ticks().since(confirmed);
+            return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
         }
-        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing. Of a flawed
-        // credential nothing is told: limits in the answer would tell it from one that never was.
+        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
         let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok());
-        if request.check_rate_limit && flawed.is_none() {
+        if request.check_rate_limit {
             let subject = Subject {
                 account: Some(&key.owner.account),
                 target_account: permit.ok().map(|permit| permit.target()),
@@ -209,7 +210,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
         let fence = Fence { owner: &key.owner, stamp: key.stamp };
         let (limits, data_age, degraded) = match self.app.store.charge(Some(fence), &plan).await {
-            Ok(Charged::Stale) => return Ok(None),
+            Ok(Charged::Stale) => {
+                self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
+                return Ok(None);
+            }
             Ok(Charged::Decided(readings)) => {
                 key.confirmed.advance(self.begun);
                 (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
