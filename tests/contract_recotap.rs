@@ -5,14 +5,17 @@
 mod support;
 
 use keygate::proto::v1::{
-    Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, import_row::Secret,
-    manage_keys_request::Operation, manage_keys_response::Result as Done,
+    CreateKey, Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, UpdateKey,
+    import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
-use support::calls::{Answered, by_headers, by_key, header_list, key_for, well_formed};
+use support::calls::{Answered, by_headers, by_key, header_list, key_for, seconds, well_formed};
 use tonic::Code;
 
 const REQUIRED: &str = r#"{"status":401,"message":"X-Api-Key header is required"}"#;
@@ -77,6 +80,30 @@ on_both_stores! {
         stack.authenticate(by_key("recotap", &rotated.secret)).await.allowed();
     }
 
+    async fn t3_an_expired_key_gives_way_and_does_not_come_back(stack) {
+        let brief = CreateKey { expires_in: Some(seconds(1)), ..key_for("user-1", "live") };
+        let first = stack.create("recotap", brief).await;
+        let first_id = first.key.unwrap().id;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(stack.get("recotap", &first_id).await.state(), KeyState::Expired);
+        let second = stack.create("recotap", key_for("user-1", "live")).await;
+        assert_eq!(second.replaced_key_ids, [first_id.as_str()]);
+        let renew = UpdateKey { key_id: first_id, never_expires: true, ..Default::default() };
+        let status = stack.try_manage("recotap", Operation::Update(renew)).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        stack.authenticate(by_key("recotap", &first.secret)).await.denied_for(DenyReason::RevokedKey);
+        stack.authenticate(by_key("recotap", &second.secret)).await.allowed();
+    }
+
+    async fn t3_an_expired_key_may_come_back_while_no_other_took_its_place(stack) {
+        let brief = CreateKey { expires_in: Some(seconds(1)), ..key_for("user-1", "live") };
+        let made = stack.create("recotap", brief).await;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let renew = UpdateKey { key_id: made.key.unwrap().id, never_expires: true, ..Default::default() };
+        assert_eq!(stack.update("recotap", renew).await.state(), KeyState::Active);
+        stack.authenticate(by_key("recotap", &made.secret)).await.allowed();
+    }
+
     async fn t3_an_import_makes_no_second_key(stack) {
         let (_, first) = stack.new_key("recotap", "user-1", "live").await;
         let row = |random: &str, account: &str| ImportRow {
@@ -95,12 +122,18 @@ on_both_stores! {
         else {
             panic!("not a report")
         };
-        assert!(report.verdicts.iter().any(|one| one.outcome() == ImportOutcome::Refused), "{report:?}");
+        let outcomes: Vec<ImportOutcome> = report.verdicts.iter().map(|one| one.outcome()).collect();
+        assert_eq!(outcomes, [ImportOutcome::Refused, ImportOutcome::Imported, ImportOutcome::Refused], "{report:?}");
         for account in ["user-1", "user-2"] {
             let active = stack.list("recotap", of_account(account, KeyState::Active)).await.keys;
-            assert!(active.len() <= 1, "{account} has {} keys", active.len());
+            assert_eq!(active.len(), 1, "{account}: {active:?}");
         }
-        let _ = first;
+        stack.authenticate(by_key("recotap", &first)).await.allowed();
+        let [refused, imported, late] = [1, 2, 3].map(|n| well_formed("rtap_", &format!("Import00Import00Import000{n}")));
+        stack.authenticate(by_key("recotap", &imported)).await.allowed();
+        for key in [refused, late] {
+            stack.authenticate(by_key("recotap", &key)).await.denied_for(DenyReason::UnknownKey);
+        }
     }
 
     async fn t3_racing_generations_never_leave_two_keys_or_none(stack) {

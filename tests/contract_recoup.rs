@@ -8,8 +8,9 @@ use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use keygate::{
     config::{self, Settings},
     domain::key::{SecretRing, ServerSecret},
-    proto::v1::CreateKey,
+    proto::v1::{CreateKey, ImportKeys, ImportRow, import_row, manage_keys_request::Operation},
 };
+use prost::Message;
 use sha2::{Digest, Sha256, Sha512};
 use support::{
     calls::{Answered, by_key, key_for},
@@ -33,6 +34,21 @@ fn careless_forms(key: &str) -> Vec<(String, Vec<u8>)> {
     forms
 }
 
+/// What anybody could compute of a request, and so confirm a guess at the keys in it.
+fn unkeyed_marks(act: &str, idempotency_key: &str, request: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let with_lengths = |fields: &[&[u8]]| -> Vec<u8> {
+        let framed: Vec<Vec<u8>> =
+            fields.iter().map(|field| [&(field.len() as u64).to_be_bytes()[..], field].concat()).collect();
+        Sha256::digest(framed.concat()).to_vec()
+    };
+    vec![
+        ("the request", request.to_vec()),
+        ("SHA-256 of the request", Sha256::digest(request).to_vec()),
+        ("SHA-256 of act and request", with_lengths(&[act.as_bytes(), request])),
+        ("SHA-256 of act and idempotency key", with_lengths(&[act.as_bytes(), idempotency_key.as_bytes()])),
+    ]
+}
+
 on_both_stores! {
     async fn p9_only_a_keyed_hash_of_the_key_is_stored(stack) {
         let key = CreateKey { name: "Production Server".to_owned(), ..key_for("account-of-p9", "live") };
@@ -43,16 +59,35 @@ on_both_stores! {
             stack.authenticate(by_key("recoup", secret)).await.allowed();
         }
 
+        // An import holds raw keys, and its idempotency key makes keygate remember the whole request.
+        let imported = support::calls::well_formed("recoup_sk_", "Imported0Imported0Imported");
+        let batch = ImportKeys {
+            rows: vec![ImportRow {
+                secret: Some(import_row::Secret::RawKey(imported.clone())),
+                account_id: "account-of-p9".to_owned(),
+                environment: "live".to_owned(),
+                name: "Taken Over".to_owned(),
+                ..Default::default()
+            }],
+            idempotency_key: "batch-7".to_owned(),
+            ..Default::default()
+        };
+        stack.manage("recoup", Operation::Import(batch.clone())).await;
+        stack.authenticate(by_key("recoup", &imported)).await.allowed();
+
         stack.keygate.terminate().await;
         let stored = Stored::read(&stack);
         // What is looked through is the store indeed.
-        for there in ["account-of-p9", "Production Server"] {
+        for there in ["account-of-p9", "Production Server", "Taken Over"] {
             assert!(stored.holds(there.as_bytes()), "`{there}` is not in the store");
         }
-        for secret in [&made.secret, &rotated] {
+        for secret in [&made.secret, &rotated, &imported] {
             for (what, bytes) in careless_forms(secret) {
                 assert!(!stored.holds(&bytes), "the store holds {what}");
             }
+        }
+        for (what, bytes) in unkeyed_marks("import", "batch-7", &batch.encode_to_vec()) {
+            assert!(!stored.holds(&bytes), "the store holds {what}");
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod support;
 
-use keygate::proto::v1::{CreateKey, DenyReason, ListKeys, RevokeKey, manage_keys_request::Operation};
+use keygate::proto::v1::{
+    AuthenticateRequest, CreateKey, DenyReason, ListKeys, RevokeKey, manage_keys_request::Operation,
+};
 use std::{
     fs,
     net::TcpListener,
@@ -198,6 +200,31 @@ async fn a_full_redis_refuses_new_keys_and_revokes_old_ones() {
     let keys = stack.list("recurr", ListKeys::default()).await.keys;
     assert_eq!(keys.len(), 1, "something was half written: {keys:?}");
     stack.new_key("recurr", "acme", "live").await;
+}
+
+#[tokio::test]
+async fn a_use_that_could_not_be_written_is_written_with_the_next_one() {
+    let stack = Stack::redis(&[]).await;
+    let (id, key) = stack.new_key("recurr", "acme", "live").await;
+    let redis = stack.redis.as_ref().unwrap();
+    redis.config_set("maxmemory", "1");
+    let used = AuthenticateRequest { source_address: "192.0.2.7".to_owned(), ..by_key("recurr", &key) };
+    stack.authenticate(used.clone()).await.allowed();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !stack.output().contains("uses of keys could not be written") {
+        assert!(Instant::now() < deadline, "nothing was tried:\n{}", stack.output());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    redis.config_set("maxmemory", "0");
+    assert_eq!(stack.get("recurr", &id).await.last_used_address, "");
+
+    // The same address, soon after: what was written before would not be written again for a minute.
+    stack.authenticate(used).await.allowed();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stack.get("recurr", &id).await.last_used_address != "192.0.2.7" {
+        assert!(Instant::now() < deadline, "the use was forgotten:\n{}", stack.output());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

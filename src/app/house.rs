@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     id::{AccountRef, KeyId},
-    key::{Minted, RealmDigester, SecretRing, hint},
+    key::{Minted, RealmDigester, RequestMarker, SecretRing, hint},
     realm::{Realm, Realms},
     secret::Secret,
     time::Timestamp,
@@ -19,12 +19,14 @@ use std::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-/// A realm and what digests its keys.
+/// A realm, what digests its keys, and what marks its requests.
 pub struct Guarded {
     /// The realm.
     pub realm: Arc<Realm>,
     /// Makes the digests of its keys.
     pub digester: RealmDigester,
+    /// Recognizes requests that come again.
+    pub marker: RequestMarker,
 }
 
 /// What every worker shares.
@@ -61,7 +63,11 @@ impl House {
     /// Makes ready what all use cases share.
     #[must_use]
     pub fn new(realms: &Realms, ring: &SecretRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let guarded = |realm: &Arc<Realm>| Guarded { realm: Arc::clone(realm), digester: ring.digester(realm) };
+        let guarded = |realm: &Arc<Realm>| Guarded {
+            realm: Arc::clone(realm),
+            digester: ring.digester(realm),
+            marker: ring.request_marker(&realm.name),
+        };
         Self {
             realms: realms.iter().map(guarded).collect(),
             clock,

@@ -9,38 +9,45 @@ use super::{
 use crate::domain::{
     account::Account,
     audit::Actor,
-    id::{AccountRef, RealmName, Scope},
+    id::{AccountRef, Scope},
     key::Acting,
     realm::{Realm, Realms},
     time::Timestamp,
 };
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
-/// What an act on keys needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// See keys.
-    Reader,
-    /// End keys.
-    Revoker,
-    /// Everything else that is done to keys.
-    KeyManager,
-    /// Manage the keys that manage.
-    Operator,
-}
-
-impl Role {
+/// What an act on keys needs, as a type: each use case names the one that it asks for, and takes no permit for another.
+pub trait Role {
     /// The role's name, which is its scope in the built-in realm.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Revoker => "revoker",
-            Self::KeyManager => "key-manager",
-            Self::Operator => "operator",
-        }
-    }
+    const NAME: &'static str;
 }
+
+/// May see keys.
+#[derive(Debug)]
+pub enum Reader {}
+
+/// May end keys.
+#[derive(Debug)]
+pub enum Revoker {}
+
+/// May do everything else that is done to keys.
+#[derive(Debug)]
+pub enum KeyManager {}
+
+impl Role for Reader {
+    const NAME: &'static str = "reader";
+}
+
+impl Role for Revoker {
+    const NAME: &'static str = "revoker";
+}
+
+impl Role for KeyManager {
+    const NAME: &'static str = "key-manager";
+}
+
+/// The role that manages the keys that manage, and includes every other.
+const OPERATOR: &str = "operator";
 
 /// Whoever presented a management key.
 pub struct Manager {
@@ -49,21 +56,28 @@ pub struct Manager {
     scopes: Vec<Scope>,
 }
 
-/// Proof that a manager may do an act in a realm. Only [`Manager::permit`] makes one.
-pub struct ManagePermit {
+/// Proof that a manager has the role `R` in a realm, which it carries: an act is done where it was permitted. Only
+/// [`Manager::permit`] makes one.
+pub struct ManagePermit<'g, R> {
+    guard: &'g Guarded,
     actor: Actor,
+    role: PhantomData<R>,
 }
 
-impl ManagePermit {
+impl<'g, R> ManagePermit<'g, R> {
+    /// The realm that is managed.
+    pub(super) fn guard(&self) -> &'g Guarded {
+        self.guard
+    }
+
     /// An act of this manager on an account.
     pub(super) fn acting<'a>(
         &'a self,
-        guard: &'a Guarded,
         owner: &'a AccountRef,
         account: Option<&'a Account>,
         now: Timestamp,
     ) -> Acting<'a> {
-        Acting { owner, account, policy: &guard.realm.keys, actor: &self.actor, now }
+        Acting { owner, account, policy: &self.guard.realm.keys, actor: &self.actor, now }
     }
 }
 
@@ -74,18 +88,22 @@ impl Manager {
         &self.actor
     }
 
-    /// Proof that this manager has the role in that realm. The keys of the built-in realm are for operators alone: nobody
+    /// Proof that this manager has the role `R` in that realm. The keys of the built-in realm are for operators alone: nobody
     /// makes a key that is mightier than their own.
     ///
     /// # Errors
     /// When they do not.
-    pub fn permit(&self, role: Role, realm: &RealmName) -> Result<ManagePermit, AppError> {
-        let role = if realm.as_str() == Realms::BUILT_IN { Role::Operator } else { role };
+    pub fn permit<'g, R: Role>(&self, guard: &'g Guarded) -> Result<ManagePermit<'g, R>, AppError> {
+        let realm = &guard.realm.name;
         let grants = |scope: &str| Scope::new(scope).is_ok_and(|needed| self.realm.scopes.grant(&self.scopes, &needed));
-        if grants(role.name()) || (role != Role::Operator && grants(&format!("{}@{realm}", role.name()))) {
-            Ok(ManagePermit { actor: self.actor.clone() })
+        let (role, granted) = match realm.as_str() {
+            Realms::BUILT_IN => (OPERATOR, grants(OPERATOR)),
+            _ => (R::NAME, grants(R::NAME) || grants(&format!("{}@{realm}", R::NAME))),
+        };
+        if granted {
+            Ok(ManagePermit { guard, actor: self.actor.clone(), role: PhantomData })
         } else {
-            Err(AppError::NotAllowed { role: role.name(), realm: realm.clone() })
+            Err(AppError::NotAllowed { role, realm: realm.clone() })
         }
     }
 }

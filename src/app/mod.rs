@@ -10,4 +10,5 @@ pub mod manager;
 pub mod ports;
 pub mod rekey;
 pub mod seldom;
+mod together;
 pub mod uses;

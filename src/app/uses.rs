@@ -1,6 +1,6 @@
 //! When keys were last used: noted on the hot path, kept in a bounded queue, written in batches.
 
-use super::{error::AppError, house::App, keys::OwnedKey, ports::Store};
+use super::{error::AppError, house::App, keys::OwnedKey, ports::Store, together::together};
 use crate::domain::{
     id::{AccountId, AccountRef, KeyId, RealmName},
     key::{KeySnapshot, KeyUse, LastUse},
@@ -30,6 +30,7 @@ impl UseQueue {
             queue.push(Arc::clone(key));
         } else {
             key.pending_use.take();
+            key.pending_use.not_written();
         }
     }
 
@@ -39,24 +40,28 @@ impl UseQueue {
 }
 
 impl<S: Store> App<S> {
-    /// Writes what was noted since the last call. What cannot be written is given up: it is told to nobody as a fact.
+    /// Writes what was noted since the last call. What cannot be written is given up: it is told to nobody as a fact, and the
+    /// key's next use is noted again.
     ///
     /// # Errors
     /// When the store cannot answer.
     pub async fn write_uses(&self) -> Result<(), AppError> {
-        let used: Vec<KeyUse> = self
-            .house
-            .uses
-            .take()
-            .into_iter()
-            .filter_map(|key| {
-                key.pending_use.take().map(|last| KeyUse { owner: key.owner.clone(), key: key.key.id, last })
-            })
-            .collect();
+        let used = self.house.uses.take();
+        let mut outcome = Ok(());
         for batch in used.chunks(UseQueue::BATCH) {
-            self.store.note_uses(batch).await?;
+            let taken = |key: &Arc<KeySnapshot>| {
+                key.pending_use.take().map(|last| KeyUse { owner: key.owner.clone(), key: key.key.id, last })
+            };
+            let uses: Vec<KeyUse> = batch.iter().filter_map(taken).collect();
+            // After a failure the store is not asked again: it would fail for each batch, and take its time.
+            if outcome.is_ok() {
+                outcome = self.store.note_uses(&uses).await;
+            }
+            if outcome.is_err() {
+                batch.iter().for_each(|key| key.pending_use.not_written());
+            }
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     /// Adds to keys when they were last used.
@@ -65,13 +70,19 @@ impl<S: Store> App<S> {
         for (at, owned) in keys.iter().enumerate() {
             by_account.entry(owned.account.clone()).or_default().push(at);
         }
-        for (account, places) in by_account {
-            let ids: Vec<KeyId> = places.iter().filter_map(|at| keys.get(*at)).map(|owned| owned.key.id).collect();
-            let owner = AccountRef { realm: realm.clone(), account };
-            for (at, last) in places.into_iter().zip(self.store.read_uses(&owner, &ids).await?) {
-                if let Some(owned) = keys.get_mut(at) {
-                    owned.last_use = last;
-                }
+        let questions: Vec<_> = by_account
+            .iter()
+            .map(|(account, places)| {
+                let ids: Vec<KeyId> = places.iter().filter_map(|at| keys.get(*at)).map(|owned| owned.key.id).collect();
+                let owner = AccountRef { realm: realm.clone(), account: account.clone() };
+                let store = self.store.clone();
+                async move { store.read_uses(&owner, &ids).await }
+            })
+            .collect();
+        let uses = together(questions).await?;
+        for (at, last) in by_account.into_values().flatten().zip(uses.into_iter().flatten()) {
+            if let Some(owned) = keys.get_mut(at) {
+                owned.last_use = last;
             }
         }
         Ok(())

@@ -22,8 +22,8 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, StartError>
 }
 
 /// Writes a secret file with mode 0600, whole or not at all, and makes its directory if need be. It reaches the disk before
-/// this returns. `replace`: also over a file that is there.
-pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<(), StartError> {
+/// this returns. `replace`: also over a file that is there; else such a file stays, and the answer is false.
+pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<bool, StartError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut maker = DirBuilder::new();
     maker.recursive(true).mode(0o700).create(directory).map_err(StartError::file(directory, "made"))?;
@@ -41,8 +41,19 @@ pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<(), StartE
     if let Err(error) = written {
         // What is left of the draft is of no use; that it cannot be removed changes nothing.
         let _ = fs::remove_file(draft);
-        return Err(StartError::file(path, "written")(error));
+        let somebody_was_faster = !replace && error.kind() == ErrorKind::AlreadyExists && path.exists();
+        return if somebody_was_faster { Ok(false) } else { Err(StartError::file(path, "written")(error)) };
     }
+    sync(directory).map(|()| true)
+}
+
+/// Gives a secret file another name, in the place of the file that has it. It reaches the disk before this returns.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StartError> {
+    fs::rename(from, to).map_err(StartError::file(from, "renamed"))?;
+    sync(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+fn sync(directory: &Path) -> Result<(), StartError> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(StartError::file(directory, "synced"))
 }
 

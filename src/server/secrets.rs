@@ -22,8 +22,9 @@ pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> R
             if let Some(data) = data.filter(|data| data.exists()) {
                 return Err(StartError::SecretsGone { path: path.to_owned(), data: data.to_owned() });
             }
-            files::write(path, &first(path, entropy)?, false)?;
-            tracing::info!(file = %path.display(), "made a new server secret: keep a copy of it in a safe place");
+            if files::write(path, &first(path, entropy)?, false)? {
+                tracing::info!(file = %path.display(), "made a new server secret: keep a copy of it in a safe place");
+            }
             // Of servers that start at the same time on one directory, all read what the first wrote.
             files::read(path)?.unwrap_or_default()
         }

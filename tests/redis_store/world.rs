@@ -14,7 +14,7 @@ use keygate::{
             ServerSecret,
         },
         limit::{LimitRule, OnStoreFailure, Part, Plan, Shape, Subject},
-        realm::{AccountPolicy, KeyPolicy, OperationSet, Operations, RateHeaders, Realm, Scopes, WhenFull},
+        realm::{KeyPolicy, OperationSet, Operations, RateHeaders, Realm, Scopes, WhenFull},
         time::{Ticks, Timestamp},
     },
     store::redis::{OpenError, Redis, RedisOptions},
@@ -123,7 +123,6 @@ fn policy() -> KeyPolicy {
         max_grace: Duration::from_secs(60),
         default_lifetime: None,
         max_lifetime: None,
-        accounts: AccountPolicy::WithFirstKey,
     }
 }
 

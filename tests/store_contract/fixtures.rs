@@ -11,9 +11,7 @@ use keygate::domain::{
         create,
     },
     limit::{LimitRule, OnStoreFailure, Part, Plan, Shape, Subject},
-    realm::{
-        AccountPolicy, EnvironmentRules, KeyPolicy, OperationSet, Operations, RateHeaders, Realm, Scopes, WhenFull,
-    },
+    realm::{EnvironmentRules, KeyPolicy, OperationSet, Operations, RateHeaders, Realm, Scopes, WhenFull},
     time::Timestamp,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -46,7 +44,6 @@ static POLICY: KeyPolicy = KeyPolicy {
     max_grace: Duration::from_secs(86_400),
     default_lifetime: None,
     max_lifetime: None,
-    accounts: AccountPolicy::WithFirstKey,
 };
 
 /// keygate itself, acting on an account.

@@ -75,7 +75,7 @@ fn no_charge_confirms_what_was_before_an_acknowledged_commit() {
                 let account = world.account(&owner).await.unwrap();
                 let key = world.store().read_keys(&owner, &[key_id(1)]).await.unwrap().remove(0).unwrap();
                 let (change, _) =
-                    update(&acting(&owner, Some(&account), world.now()), &key, None, KeyPatch::default()).unwrap();
+                    update(&acting(&owner, Some(&account), world.now()), &[], &key, None, KeyPatch::default()).unwrap();
                 world.commit(&change).await;
                 acknowledged.store(change.account.version, Ordering::SeqCst);
             }

@@ -33,7 +33,7 @@ pub async fn a_stale_reading_is_never_confirmed_and_charges_nothing<W: World>(wo
     // A change to another key of the account is a change of the account.
     let account = world.account(&owner).await.unwrap();
     let patch = KeyPatch { name: Some("renamed".to_owned()), ..KeyPatch::default() };
-    let (change, _) = update(&acting(&owner, Some(&account), world.now()), &other, None, patch).unwrap();
+    let (change, _) = update(&acting(&owner, Some(&account), world.now()), &[], &other, None, patch).unwrap();
     world.commit(&change).await;
 
     let (realm, limit) = (realm(), rule("requests", 5));

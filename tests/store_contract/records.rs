@@ -75,7 +75,7 @@ pub async fn ten_thousand_keys_are_listed_page_by_page<W: World>(world: &W) {
         let account = world.account(&owner).await;
         let keys = (batch * 1_000..(batch + 1) * 1_000)
             .map(|number| ImportedKey { creation: creation(number), minted: minted(number) });
-        let (change, _) = adopt(&acting(&owner, account.as_ref(), world.now()), keys.collect()).unwrap();
+        let (change, _) = adopt(&acting(&owner, account.as_ref(), world.now()), &[], keys.collect()).unwrap();
         world.commit(&change).await;
     }
     let ids: Vec<_> = listed(world, Some("large"), Some(false), 999).await.into_iter().map(|(_, id)| id).collect();

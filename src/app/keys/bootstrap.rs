@@ -1,11 +1,11 @@
 //! The first operator key, without which nobody could make any other.
 
-use super::Outcome;
+use super::{ATTEMPTS, Outcome};
 use crate::{
     app::{
         error::AppError,
         house::{App, mint},
-        ports::Store,
+        ports::{CommitError, Found, Freshness, Store},
     },
     domain::{
         audit::Actor,
@@ -17,12 +17,12 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// What came of making the first operator key.
+/// What came of making an operator key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bootstrap {
-    /// The given secret is an operator's key now.
+    /// The given secret is an operator's key now, made here or by another server that was given it too.
     Made,
-    /// There was an operator already; nothing was changed.
+    /// There was an operator already, with another secret; nothing was changed.
     Present,
 }
 
@@ -45,41 +45,49 @@ impl<S: Store> App<S> {
     }
 
     /// Makes `secret` the key of an operator: the first one, or one more when `reissue` is set. Of several nodes that start
-    /// at the same time, one makes it.
+    /// at the same time, one makes the first.
     ///
     /// # Errors
-    /// When the secret is not of the right form, or the store cannot answer.
+    /// When the secret is not of the right form, others keep changing the account, or the store cannot answer.
     pub async fn make_operator(&self, secret: &Secret, reissue: bool) -> Result<Bootstrap, AppError> {
         let guard = self.house.realm(Realms::BUILT_IN)?;
         let wrong_form = AppError::invalid("operator key", "the key file does not hold an operator key");
         let form = guard.realm.recognize(secret.expose()).ok_or(wrong_form)?;
         let owner = operators()?;
-        let account = self.store.read_account(&owner).await?;
-        if account.is_some() && !reissue {
-            return Ok(Bootstrap::Present);
-        }
-        let now = self.house.clock.now();
-        let scope = Scope::new("operator").map_err(|_| AppError::Bug("the operator scope is not legal"))?;
-        let creation = Creation {
-            id: self.house.new_key_id(now)?,
-            environment: guard
-                .realm
-                .environment_at(form.environment)
-                .ok_or(AppError::Bug("no such environment"))?
-                .clone(),
-            name: "operator".to_owned(),
-            scopes: vec![scope],
-            metadata: BTreeMap::new(),
-            expires_at: None,
-        };
         let minted = mint(guard, form.environment, form.prefix, secret.expose())?;
-        let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
-        let acting = Acting { owner, account, policy, actor: &Actor::System, now };
-        let (change, _) = create(&acting, &[], creation, minted)?;
-        match Outcome::of(self.store.commit(&change).await, ())? {
-            Outcome::Done(()) => Ok(Bootstrap::Made),
-            Outcome::StartOver => Ok(Bootstrap::Present),
+        let environment = guard.realm.environment_at(form.environment).ok_or(AppError::Bug("no such environment"))?;
+        let scope = Scope::new("operator").map_err(|_| AppError::Bug("the operator scope is not legal"))?;
+        for _ in 0..ATTEMPTS {
+            let account = self.store.read_account(&owner).await?;
+            let found = self.store.find_key(&owner.realm, &minted.digest, Freshness::Fresh).await?;
+            if matches!(found, Found::Key(_)) {
+                return Ok(Bootstrap::Made);
+            }
+            if account.is_some() && !reissue {
+                return Ok(Bootstrap::Present);
+            }
+            let now = self.house.clock.now();
+            let creation = Creation {
+                id: self.house.new_key_id(now)?,
+                environment: environment.clone(),
+                name: "operator".to_owned(),
+                scopes: vec![scope.clone()],
+                metadata: BTreeMap::new(),
+                expires_at: None,
+            };
+            let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
+            let acting = Acting { owner, account, policy, actor: &Actor::System, now };
+            let (change, _) = create(&acting, &[], creation, minted.clone())?;
+            let committed = match self.store.commit(&change).await {
+                // Another server that was given the same secret makes the key at this very moment.
+                Err(CommitError::DigestTaken(_)) => Err(CommitError::Conflict),
+                committed => committed,
+            };
+            if let Outcome::Done(()) = Outcome::of(committed, ())? {
+                return Ok(Bootstrap::Made);
+            }
         }
+        Err(AppError::Contended)
     }
 }
 

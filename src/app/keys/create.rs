@@ -4,14 +4,13 @@ use super::{ATTEMPTS, Outcome, OwnedKey};
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{KeyManager, ManagePermit},
         ports::Store,
     },
     domain::{
-        id::{AccountId, AccountRef, Environment, KeyId, Scope},
-        key::{Creation, KeyRecord, KeyState, Repeatable, create},
-        realm::AccountPolicy,
+        id::{AccountId, AccountRef, KeyId, Scope},
+        key::{Creation, Repeatable, create},
         secret::Secret,
         time::Timestamp,
     },
@@ -75,10 +74,10 @@ impl<S: Store> App<S> {
     /// When the realm's policy forbids it, or the store cannot answer.
     pub async fn create_key(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, KeyManager>,
         request: &CreateKey,
     ) -> Result<Created, AppError> {
+        let guard = permit.guard();
         let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
         let (secret, minted) = self.house.new_secret(guard, request.environment)?;
         let environment =
@@ -90,12 +89,9 @@ impl<S: Store> App<S> {
             if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
                 return self.created_before(owner, made).await;
             }
-            if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
-                return Err(AppError::UnknownAccount);
-            }
             let now = self.house.clock.now();
-            let active = match guard.realm.keys.max_active_keys {
-                Some(_) => self.active_keys(&owner, environment, now).await?,
+            let live = match guard.realm.keys.max_active_keys {
+                Some(_) => self.live_keys(&owner, Some(environment), usize::MAX).await?.0,
                 None => Vec::new(),
             };
             let creation = Creation {
@@ -106,9 +102,9 @@ impl<S: Store> App<S> {
                 metadata: request.metadata.clone(),
                 expires_at: request.expiry.resolve(now),
             };
-            let acting = permit.acting(guard, &owner, account.as_ref(), now);
-            let (mut change, key) = create(&acting, &active, creation, minted.clone())?;
-            change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![id], now));
+            let acting = permit.acting(&owner, account.as_ref(), now);
+            let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
+            change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 let owned = OwnedKey::new(owner.account, key);
@@ -123,16 +119,5 @@ impl<S: Store> App<S> {
         let id = made.first().copied().ok_or(AppError::Bug("a remembered act made no key"))?;
         let (_, key) = self.read_for_change(&owner, id).await?;
         Ok(Created { owned: OwnedKey::new(owner.account, key), secret: None, replaced: Vec::new() })
-    }
-
-    /// The keys of an account that count against the number of active keys.
-    pub(super) async fn active_keys(
-        &self,
-        owner: &AccountRef,
-        environment: &Environment,
-        now: Timestamp,
-    ) -> Result<Vec<KeyRecord>, AppError> {
-        let (live, _) = self.live_keys(owner, Some(environment), usize::MAX).await?;
-        Ok(live.into_iter().filter(|key| matches!(key.state(now), KeyState::Active | KeyState::Suspended)).collect())
     }
 }

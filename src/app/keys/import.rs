@@ -6,18 +6,18 @@ use crate::{
     app::{
         error::AppError,
         house::{App, Guarded, mint},
-        manager::ManagePermit,
+        manager::{KeyManager, ManagePermit},
         ports::{CommitError, Found, Freshness, Store},
+        together::together,
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
-        key::{Creation, Digest, DigestScheme, ImportedKey, Minted, Repeatable, adopt, expiry},
-        realm::AccountPolicy,
+        key::{Creation, Digest, DigestScheme, ImportedKey, KeyRecord, Minted, Repeatable, adopt, expiry},
         secret::Secret,
         time::Timestamp,
     },
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// A batch of keys, its fields checked as far as they concern the batch.
 pub struct ImportKeys {
@@ -77,65 +77,75 @@ pub enum Verdict {
 struct Ready {
     row: usize,
     key: ImportedKey,
+    /// What its secret may be stored as: raw or as a hash, under any version of the server secret.
+    digests: Vec<Digest>,
 }
 
 impl<S: Store> App<S> {
     /// Imports a batch and gives a verdict for each row.
     ///
     /// # Errors
-    /// When the batch's idempotency key was used for another one, or the store cannot answer. Accounts that were written
-    /// before the store failed stay written: the same batch again finds their rows already present.
+    /// When the batch's idempotency key was used for another one that wrote to one of the accounts, or the store cannot
+    /// answer. Accounts that were written before the store failed stay written: the same batch again goes on from there.
     pub async fn import_keys(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, KeyManager>,
         batch: ImportKeys,
     ) -> Result<Vec<Verdict>, AppError> {
+        let guard = permit.guard();
         let mut verdicts = Vec::with_capacity(batch.rows.len());
         let mut by_account: BTreeMap<AccountId, Vec<Ready>> = BTreeMap::new();
         let mut seen: HashSet<Digest> = HashSet::new();
         for (index, row) in batch.rows.into_iter().enumerate() {
-            let verdict = match row.and_then(|row| self.prepare(guard, row)) {
+            let verdict = match row.and_then(|row| self.prepare(guard, index, row)) {
                 Err(problem) => Verdict::Refused(problem),
-                Ok((_, key)) if !seen.insert(key.minted.digest) => {
+                Ok((_, ready)) if ready.digests.iter().any(|digest| seen.contains(digest)) => {
                     Verdict::Refused("the same secret stands in an earlier row of this batch".to_owned())
                 }
-                Ok((account, key)) => match self.stored_as(guard, &key.minted.digest).await? {
-                    Some(id) => Verdict::AlreadyPresent(id),
-                    None => {
-                        by_account.entry(account).or_default().push(Ready { row: index, key });
-                        Verdict::Imported(None)
-                    }
-                },
+                Ok((account, ready)) => {
+                    seen.extend(&ready.digests);
+                    by_account.entry(account).or_default().push(ready);
+                    Verdict::Imported(None)
+                }
             };
             verdicts.push(verdict);
         }
-        for (account, ready) in by_account {
-            let owner = AccountRef { realm: guard.realm.name.clone(), account };
-            let rows: Vec<usize> = ready.iter().map(|ready| ready.row).collect();
-            let outcome = self.import_account(&permit, guard, &owner, ready, batch.dry_run, batch.repeatable).await?;
-            for row in rows {
-                if let (Some(slot), Some(verdict)) = (verdicts.get_mut(row), outcome.get(&row)) {
-                    slot.clone_from(verdict);
+        // What writes nothing needs no memory.
+        let repeatable = batch.repeatable.as_ref().filter(|_| !batch.dry_run);
+        let owner = |account| AccountRef { realm: guard.realm.name.clone(), account };
+        // Another batch under the same idempotency key is refused before any of it is written.
+        for account in by_account.keys() {
+            self.repeated(&owner(account.clone()), repeatable).await?;
+        }
+        for (account, rows) in by_account {
+            let owner = owner(account);
+            for (row, verdict) in self.import_account(&permit, &owner, rows, batch.dry_run, repeatable).await? {
+                if let Some(slot) = verdicts.get_mut(row) {
+                    *slot = verdict;
                 }
             }
         }
         Ok(verdicts)
     }
 
-    fn prepare(&self, guard: &Guarded, row: ImportRow) -> Result<(AccountId, ImportedKey), String> {
-        let minted = match row.secret {
+    fn prepare(&self, guard: &Guarded, index: usize, row: ImportRow) -> Result<(AccountId, Ready), String> {
+        let (minted, digests) = match row.secret {
             ImportedSecret::Raw(secret) => {
-                let form = guard.realm.recognize(secret.expose()).filter(|form| form.environment == row.environment);
+                let text = secret.expose();
+                let form = guard.realm.recognize(text).filter(|form| form.environment == row.environment);
                 let form = form.ok_or(
                     "the key has neither the form of this environment's keys nor one of the realm's legacy formats",
                 )?;
-                mint(guard, row.environment, form.prefix, secret.expose()).map_err(|error| error.to_string())?
+                let minted = mint(guard, row.environment, form.prefix, text).map_err(|error| error.to_string())?;
+                let imported = form.legacy.unwrap_or_default();
+                let candidates = guard.digester.candidates(row.environment, text, form.prefix, imported);
+                (minted, candidates.map(|(_, _, digest)| digest).collect())
             }
             ImportedSecret::Hash { scheme, hash, hint } => {
-                let digest = guard.digester.of_hash(row.environment, scheme, &hash);
-                let (secret_version, digest) = digest.ok_or("the environment is not known")?;
-                Minted { digest, scheme, secret_version, hint }
+                let all: Vec<(u32, Digest)> = guard.digester.of_hash(row.environment, scheme, &hash).collect();
+                let (secret_version, digest) = *all.first().ok_or("the environment is not known")?;
+                let minted = Minted { digest, scheme, secret_version, hint };
+                (minted, all.into_iter().map(|(_, digest)| digest).collect())
             }
         };
         let id = self.house.new_key_id(self.house.clock.now()).map_err(|error| error.to_string())?;
@@ -144,64 +154,91 @@ impl<S: Store> App<S> {
         let expires_at = expiry(&guard.realm.keys, row.expires_at, now).map_err(|error| error.to_string())?;
         let (name, scopes, metadata) = (row.name, row.scopes, row.metadata);
         let creation = Creation { id, environment, name, scopes, metadata, expires_at };
-        Ok((row.account, ImportedKey { creation, minted }))
+        Ok((row.account, Ready { row: index, key: ImportedKey { creation, minted }, digests }))
     }
 
-    /// The key that holds this very secret already. A digest that once led to a key whose secret has changed since is free.
-    async fn stored_as(&self, guard: &Guarded, digest: &Digest) -> Result<Option<KeyId>, AppError> {
-        Ok(match self.store.find_key(&guard.realm.name, digest, Freshness::Fresh).await? {
-            Found::Key(key) => key.key.secret(digest).map(|_| key.key.id),
-            Found::Nothing(_) => None,
-        })
+    /// For each row the key that holds its very secret already, ended ones included. A digest that once led to a key whose
+    /// secret was forgotten since is free.
+    async fn stored_as(&self, guard: &Guarded, rows: &[Ready]) -> Result<Vec<Option<KeyId>>, AppError> {
+        let questions = rows.iter().map(|row| {
+            let (store, realm, digests) = (self.store.clone(), guard.realm.name.clone(), row.digests.clone());
+            async move {
+                for digest in &digests {
+                    if let Found::Key(found) = store.find_key(&realm, digest, Freshness::Fresh).await?
+                        && found.key.secret(digest).is_some()
+                    {
+                        return Ok(Some(found.key.id));
+                    }
+                }
+                Ok(None)
+            }
+        });
+        together(questions.collect::<Vec<_>>()).await
     }
 
     async fn import_account(
         &self,
-        permit: &ManagePermit,
-        guard: &Guarded,
+        permit: &ManagePermit<'_, KeyManager>,
         owner: &AccountRef,
         mut ready: Vec<Ready>,
         dry_run: bool,
-        repeatable: Option<Repeatable>,
-    ) -> Result<HashMap<usize, Verdict>, AppError> {
-        let mut verdicts = HashMap::new();
-        let refuse = |ready: &[Ready], problem: &str| {
+        repeatable: Option<&Repeatable>,
+    ) -> Result<Vec<(usize, Verdict)>, AppError> {
+        let guard = permit.guard();
+        let mut verdicts = Vec::with_capacity(ready.len());
+        let refuse = |ready: &[Ready], problem: &str| -> Vec<(usize, Verdict)> {
             ready.iter().map(|ready| (ready.row, Verdict::Refused(problem.to_owned()))).collect()
         };
         let _turn = self.house.act_on(owner).await;
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(owner).await?;
-            // A repeat is no error: what it brings again was found present, and what it did not finish goes on here.
-            self.repeated(owner, repeatable.as_ref()).await?;
-            if account.is_none() && guard.realm.keys.accounts == AccountPolicy::MadeFirst {
-                return Ok(refuse(&ready, "there is no such account in this realm"));
+            let before = self.repeated(owner, repeatable).await?;
+            let mut new = Vec::with_capacity(ready.len());
+            let stored = self.stored_as(guard, &ready).await?;
+            for (row, stored) in ready.into_iter().zip(stored) {
+                match stored {
+                    Some(id) if before.as_ref().is_some_and(|keys| keys.contains(&id)) => {
+                        verdicts.push((row.row, Verdict::Imported(Some(id))));
+                    }
+                    Some(id) => verdicts.push((row.row, Verdict::AlreadyPresent(id))),
+                    None => new.push(row),
+                }
+            }
+            ready = new;
+            if before.is_some() {
+                // The rows of an account are committed together: what this batch left out before stays out.
+                verdicts.extend(refuse(&ready, "this batch was imported before, and without this row"));
+                return Ok(verdicts);
             }
             let now = self.house.clock.now();
-            let surplus = self.surplus(guard, owner, &ready, now).await?;
-            if !surplus.is_empty() {
-                let problem = "the account has as many active keys in this environment as the realm allows";
-                verdicts.extend(surplus.iter().map(|row| (*row, Verdict::Refused(problem.to_owned()))));
-                ready.retain(|ready| !surplus.contains(&ready.row));
-            }
+            let live = match guard.realm.keys.max_active_keys {
+                Some(_) => self.live_keys(owner, None, usize::MAX).await?.0,
+                None => Vec::new(),
+            };
+            let surplus = surplus(guard, &live, &ready, now);
+            let (over, within): (Vec<Ready>, Vec<Ready>) =
+                ready.into_iter().partition(|ready| surplus.contains(&ready.row));
+            ready = within;
+            verdicts
+                .extend(refuse(&over, "the account has as many active keys in this environment as the realm allows"));
             if ready.is_empty() {
                 return Ok(verdicts);
             }
             let keys = ready
                 .iter()
                 .map(|ready| ImportedKey { creation: ready.key.creation.clone(), minted: ready.key.minted.clone() });
-            let (mut change, keys) = match adopt(&permit.acting(guard, owner, account.as_ref(), now), keys.collect()) {
+            let acting = permit.acting(owner, account.as_ref(), now);
+            let (mut change, keys) = match adopt(&acting, &live, keys.collect()) {
                 Ok(adopted) => adopted,
-                Err(error) => return Ok(refuse(&ready, &error.to_string())),
+                Err(error) => {
+                    verdicts.extend(refuse(&ready, &error.to_string()));
+                    return Ok(verdicts);
+                }
             };
             change.idempotency = repeatable.map(|r| r.record(keys.iter().map(|key| key.id).collect(), now));
             let committed = if dry_run { Ok(()) } else { self.store.commit(&change).await };
-            if let Err(CommitError::DigestTaken(digest)) = committed {
-                // Somebody stored the same secret since it was looked up: that row is out, the others try again.
-                let (taken, rest): (Vec<Ready>, Vec<Ready>) =
-                    ready.into_iter().partition(|ready| ready.key.minted.digest == digest);
-                let problem = "the same secret was stored by somebody else at the same time";
-                verdicts.extend(taken.into_iter().map(|t| (t.row, Verdict::Refused(problem.to_owned()))));
-                ready = rest;
+            if let Err(CommitError::DigestTaken(_)) = committed {
+                // Somebody stored one of the secrets since they were looked up: then it is found now.
                 continue;
             }
             if let Outcome::Done(keys) = Outcome::of(committed, keys)? {
@@ -212,22 +249,15 @@ impl<S: Store> App<S> {
         }
         Err(AppError::Contended)
     }
+}
 
-    /// Rows that would give the account more active keys than the realm allows, the last ones first to go.
-    async fn surplus(
-        &self,
-        guard: &Guarded,
-        owner: &AccountRef,
-        ready: &[Ready],
-        now: Timestamp,
-    ) -> Result<HashSet<usize>, AppError> {
-        let Some(most) = guard.realm.keys.max_active_keys else { return Ok(HashSet::new()) };
-        let mut surplus = HashSet::new();
-        for rules in &guard.realm.environments {
-            let active = self.active_keys(owner, &rules.name, now).await?.len();
-            let here = ready.iter().filter(|ready| ready.key.creation.environment == rules.name);
-            surplus.extend(here.skip(most.saturating_sub(active)).map(|ready| ready.row));
-        }
-        Ok(surplus)
-    }
+/// Rows that would give the account more active keys than the realm allows, the last ones first to go.
+fn surplus(guard: &Guarded, live: &[KeyRecord], ready: &[Ready], now: Timestamp) -> HashSet<usize> {
+    let Some(most) = guard.realm.keys.max_active_keys else { return HashSet::new() };
+    let surplus = guard.realm.environments.iter().flat_map(|rules| {
+        let active = live.iter().filter(|key| key.environment == rules.name && key.counts(now)).count();
+        let here = ready.iter().filter(|ready| ready.key.creation.environment == rules.name);
+        here.skip(most.saturating_sub(active)).map(|ready| ready.row)
+    });
+    surplus.collect()
 }

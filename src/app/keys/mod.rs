@@ -88,13 +88,17 @@ impl<S: Store> App<S> {
         repeatable: Option<&Repeatable>,
     ) -> Result<Option<Vec<KeyId>>, AppError> {
         let Some(repeatable) = repeatable else { return Ok(None) };
-        let Some(record) = self.store.read_idempotency(owner, repeatable.slot()).await? else { return Ok(None) };
-        match record.compare(repeatable) {
-            Repeat::Same(keys) => Ok(Some(keys)),
-            Repeat::Different => {
-                Err(AppError::invalid("idempotency_key", "was used for a different request within the last 24 hours"))
-            }
+        for slot in repeatable.slots() {
+            let Some(record) = self.store.read_idempotency(owner, slot).await? else { continue };
+            return match record.compare(repeatable) {
+                Repeat::Same(keys) => Ok(Some(keys)),
+                Repeat::Different => {
+                    let problem = "was used for a different request within the last 24 hours";
+                    Err(AppError::invalid("idempotency_key", problem))
+                }
+            };
         }
+        Ok(None)
     }
 
     /// Keys of an account that were not ended, `most` of them at most; and whether there are more.

@@ -4,13 +4,13 @@ use super::OwnedKey;
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{ManagePermit, Reader},
         ports::{KeyQuery, Store},
     },
     domain::{
         id::{AccountId, Environment, KeyId},
-        key::KeyState,
+        key::{KeyRecord, KeyState},
     },
 };
 
@@ -40,13 +40,16 @@ pub struct KeyPage {
 
 /// How many keys of the store one page may cost, however few of them the filter lets through.
 const READ_AT_MOST: usize = 2_000;
+/// How many keys are read at a time where a filter may let few of them through.
+const READ_AT_LEAST: usize = 100;
 
 impl<S: Store> App<S> {
     /// One key, also an ended one.
     ///
     /// # Errors
     /// When there is no such key, or the store cannot answer.
-    pub async fn get_key(&self, _permit: ManagePermit, guard: &Guarded, key: KeyId) -> Result<OwnedKey, AppError> {
+    pub async fn get_key(&self, permit: ManagePermit<'_, Reader>, key: KeyId) -> Result<OwnedKey, AppError> {
+        let guard = permit.guard();
         let owner = self.owner_of(guard, key).await?;
         let found = self.store.read_keys(&owner, &[key]).await?;
         let key = found.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
@@ -61,12 +64,8 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub async fn list_keys(
-        &self,
-        _permit: ManagePermit,
-        guard: &Guarded,
-        filter: &KeyFilter,
-    ) -> Result<KeyPage, AppError> {
+    pub async fn list_keys(&self, permit: ManagePermit<'_, Reader>, filter: &KeyFilter) -> Result<KeyPage, AppError> {
+        let guard = permit.guard();
         let now = self.house.clock.now();
         let mut query = KeyQuery {
             realm: guard.realm.name.clone(),
@@ -75,23 +74,36 @@ impl<S: Store> App<S> {
             after: filter.after.clone(),
             limit: filter.page_size,
         };
-        let mut keys = Vec::new();
+        let lets_through = |key: &KeyRecord| {
+            filter.environment.as_ref().is_none_or(|environment| key.environment == *environment)
+                && filter.state.is_none_or(|state| key.state(now) == state)
+        };
+        let mut keys: Vec<OwnedKey> = Vec::new();
         let mut read: usize = 0;
-        loop {
-            query.limit = filter.page_size.saturating_sub(keys.len());
+        let next = loop {
+            let missing = filter.page_size.saturating_sub(keys.len());
+            query.limit = if filter.is_sparse() { missing.max(READ_AT_LEAST) } else { missing };
             let page = self.store.list_keys(&query).await?;
             read = read.saturating_add(query.limit);
-            keys.extend(page.keys.into_iter().map(|(account, key)| OwnedKey::new(account, key)).filter(|owned| {
-                filter.environment.as_ref().is_none_or(|environment| owned.key.environment == *environment)
-                    && filter.state.is_none_or(|state| owned.key.state(now) == state)
-            }));
+            let mut found = page.keys.into_iter().filter(|(_, key)| lets_through(key));
+            keys.extend(found.by_ref().take(missing).map(|(account, key)| OwnedKey::new(account, key)));
+            if found.next().is_some() {
+                // More were read than the page has room for: the next one reads them again.
+                break keys.last().map(|last| (last.account.clone(), last.key.id));
+            }
             match page.next {
                 Some(next) if keys.len() < filter.page_size && read < READ_AT_MOST => query.after = Some(next),
-                next => {
-                    self.with_last_use(&guard.realm.name, &mut keys).await?;
-                    return Ok(KeyPage { keys, next });
-                }
+                next => break next,
             }
-        }
+        };
+        self.with_last_use(&guard.realm.name, &mut keys).await?;
+        Ok(KeyPage { keys, next })
+    }
+}
+
+impl KeyFilter {
+    /// Whether the store may read keys that the filter then leaves out.
+    fn is_sparse(&self) -> bool {
+        self.environment.is_some() || self.state.is_some()
     }
 }

@@ -4,8 +4,8 @@ use super::{ATTEMPTS, Outcome, OwnedKey};
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{ManagePermit, Revoker},
         ports::Store,
     },
     domain::{
@@ -52,10 +52,10 @@ impl<S: Store> App<S> {
     /// When there is no such key, it changed in between, or the store cannot answer.
     pub async fn revoke_key(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, Revoker>,
         request: &RevokeKey,
     ) -> Result<Revoked, AppError> {
+        let guard = permit.guard();
         let owner = self.owner_of(guard, request.key).await?;
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
@@ -65,7 +65,7 @@ impl<S: Store> App<S> {
                 return Ok(Revoked { keys: Vec::new(), more: false });
             }
             let now = self.house.clock.now();
-            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let acting = permit.acting(&owner, Some(&account), now);
             let (change, ended) = revoke(&acting, &[key], request.expected_version, &request.reason)?;
             if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more: false });
@@ -80,10 +80,10 @@ impl<S: Store> App<S> {
     /// When there is no such account, or the store cannot answer.
     pub async fn revoke_account(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, Revoker>,
         request: &RevokeAccount,
     ) -> Result<Revoked, AppError> {
+        let guard = permit.guard();
         let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
@@ -93,7 +93,7 @@ impl<S: Store> App<S> {
                 return Ok(Revoked { keys: Vec::new(), more });
             }
             let now = self.house.clock.now();
-            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let acting = permit.acting(&owner, Some(&account), now);
             let (change, ended) = revoke(&acting, &keys, None, &request.reason)?;
             if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more });

@@ -4,8 +4,8 @@ use super::{ATTEMPTS, Created, Outcome, OwnedKey};
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{KeyManager, ManagePermit},
         ports::Store,
     },
     domain::{
@@ -35,10 +35,10 @@ impl<S: Store> App<S> {
     /// When there is no such key, it was revoked or changed in between, the grace is too long, or the store cannot answer.
     pub async fn rotate_key(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, KeyManager>,
         request: &RotateKey,
     ) -> Result<Created, AppError> {
+        let guard = permit.guard();
         let owner = self.owner_of(guard, request.key).await?;
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
@@ -52,9 +52,9 @@ impl<S: Store> App<S> {
             })?;
             let (secret, minted) = self.house.new_secret(guard, environment)?;
             let now = self.house.clock.now();
-            let acting = permit.acting(guard, &owner, Some(&account), now);
+            let acting = permit.acting(&owner, Some(&account), now);
             let (mut change, key) = rotate(&acting, &key, request.expected_version, request.grace, &minted)?;
-            change.idempotency = request.repeatable.map(|repeatable| repeatable.record(vec![key.id], now));
+            change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![key.id], now));
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 let owned = OwnedKey::new(owner.account, key);
                 return Ok(Created { owned, secret: Some(secret), replaced: Vec::new() });

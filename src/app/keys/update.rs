@@ -4,8 +4,8 @@ use super::{ATTEMPTS, Expiry, Outcome, OwnedKey};
 use crate::{
     app::{
         error::AppError,
-        house::{App, Guarded},
-        manager::ManagePermit,
+        house::App,
+        manager::{KeyManager, ManagePermit},
         ports::Store,
     },
     domain::{
@@ -43,15 +43,22 @@ impl<S: Store> App<S> {
     /// When there is no such key, it was revoked or changed in between, or the store cannot answer.
     pub async fn update_key(
         &self,
-        permit: ManagePermit,
-        guard: &Guarded,
+        permit: ManagePermit<'_, KeyManager>,
         request: &UpdateKey,
     ) -> Result<OwnedKey, AppError> {
+        let guard = permit.guard();
         let owner = self.owner_of(guard, request.key).await?;
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
             let (account, key) = self.read_for_change(&owner, request.key).await?;
             let now = self.house.clock.now();
+            // A key that comes back from its expiry needs a place.
+            let live = match guard.realm.keys.max_active_keys {
+                Some(_) if request.expiry.is_some() && !key.counts(now) => {
+                    self.live_keys(&owner, Some(&key.environment), usize::MAX).await?.0
+                }
+                _ => Vec::new(),
+            };
             let patch = KeyPatch {
                 name: request.name.clone(),
                 scopes: request.scopes.clone(),
@@ -60,8 +67,8 @@ impl<S: Store> App<S> {
                 expires_at: request.expiry.map(|expiry| expiry.resolve(now)),
                 state: request.state,
             };
-            let acting = permit.acting(guard, &owner, Some(&account), now);
-            let (change, key) = update(&acting, &key, request.expected_version, patch)?;
+            let acting = permit.acting(&owner, Some(&account), now);
+            let (change, key) = update(&acting, &live, &key, request.expected_version, patch)?;
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 return Ok(OwnedKey::new(owner.account, key));
             }

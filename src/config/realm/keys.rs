@@ -10,8 +10,8 @@ use crate::{
     },
     domain::{
         id::Environment,
-        key::{HashAlgorithm, HashedPart, KeyFormat, LegacyFormat},
-        realm::{AccountPolicy, EnvironmentRules, KeyPolicy, WhenFull},
+        key::{HashAlgorithm, HashedPart, KeyFormat, LegacyFormat, Limits},
+        realm::{EnvironmentRules, KeyPolicy, WhenFull},
     },
 };
 use std::{ops::RangeInclusive, time::Duration};
@@ -19,7 +19,8 @@ use std::{ops::RangeInclusive, time::Duration};
 const DAY: Duration = Duration::from_secs(86_400);
 const MAX_GRACE: Duration = Duration::from_secs(366 * 86_400);
 const MAX_LIFETIME: Duration = Duration::from_secs(36_600 * 86_400);
-const MAX_ACTIVE: u64 = 1_000_000;
+/// As many as one act may read and write: every creation reads the keys that count.
+const MAX_ACTIVE: u64 = Limits::KEYS_PER_ACT as u64;
 const LENGTHS: RangeInclusive<u64> = 16..=256;
 
 /// What was read of an environment, also when a part of it is wrong.
@@ -165,7 +166,7 @@ fn hashes(table: &Table<'_>) -> Vec<(HashAlgorithm, HashedPart)> {
 
 pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
     const KEYS: &[&str] =
-        &["max_active", "when_full", "default_grace", "max_grace", "default_lifetime", "max_lifetime", "accounts"];
+        &["max_active", "when_full", "default_grace", "max_grace", "default_lifetime", "max_lifetime"];
     let mut policy = KeyPolicy {
         max_active_keys: None,
         when_full: WhenFull::Refuse,
@@ -173,7 +174,6 @@ pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
         max_grace: DAY.saturating_mul(30),
         default_lifetime: None,
         max_lifetime: None,
-        accounts: AccountPolicy::WithFirstKey,
     };
     let Some(value) = root.get("keys") else { return Some(policy) };
     let table = value.table(KEYS)?;
@@ -186,10 +186,6 @@ pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
         if max_active.is_none() {
             value.wrong("decides nothing without `max_active`", "set `max_active`, or leave `when_full` out");
         }
-    }
-    let accounts = [("with-first-key", AccountPolicy::WithFirstKey), ("made-first", AccountPolicy::MadeFirst)];
-    if let Some(accounts) = table.get("accounts").and_then(|value| value.word(&accounts)) {
-        policy.accounts = accounts;
     }
 
     let default_grace = table.get("default_grace");

@@ -8,7 +8,7 @@ use crate::{
         id::Scope,
         key::{DigestScheme, HashAlgorithm, HashedPart, HintStyle},
         limit::{LimitRule, OnStoreFailure, Part},
-        realm::{AccountPolicy, CanonicalPath, OperationSet, Realm, Realms, ResetForm, WhenFull},
+        realm::{CanonicalPath, OperationSet, Realm, Realms, ResetForm, WhenFull},
         secret::SecretRef,
     },
 };
@@ -59,10 +59,7 @@ fn recover_carries_the_numbers_of_its_contract() {
     assert_eq!(environments(&realm), [("live", "pk_live_")]);
     let taken = |header: (&'static str, &'static str)| extract(&realm.credentials, [header]).map(SecretRef::expose);
     assert_eq!((taken(("X-Partner-Key", "k")), taken(("authorization", "Bearer k"))), (Ok("k"), Ok("k")));
-    assert_eq!(
-        (realm.keys.default_grace, realm.keys.accounts),
-        (Duration::from_secs(86_400), AccountPolicy::WithFirstKey)
-    );
+    assert_eq!(realm.keys.default_grace, Duration::from_secs(86_400));
 
     let (hour, minute) = (Duration::from_secs(3_600), Duration::from_secs(60));
     let expected = [

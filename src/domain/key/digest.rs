@@ -1,13 +1,14 @@
 //! Keyed digests. A key is stored only as HMAC-SHA256 under a key that is derived from the server secret for one purpose,
 //! one realm and one environment; a record carries a MAC so that whoever can write to the store can delete, never forge.
 
-use crate::domain::realm::Realm;
+use super::RequestMarker;
+use crate::domain::{id::RealmName, realm::Realm};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-type HmacSha256 = Hmac<Sha256>;
+pub(super) type HmacSha256 = Hmac<Sha256>;
 
 /// HMAC-SHA256 of a key, or of a hash of it that was made elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -191,6 +192,13 @@ impl SecretRing {
         RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
     }
 
+    /// What recognizes a realm's requests when they come again.
+    #[must_use]
+    pub fn request_marker(&self, realm: &RealmName) -> RequestMarker {
+        let derive = |secret: &ServerSecret| secret.derive("idempotency", &[realm.as_str()]);
+        RequestMarker::new(derive(&self.newest), self.older.iter().map(derive).collect())
+    }
+
     /// A value that tells whether two rings share their newest secret, and tells nothing of the secret.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 16] {
@@ -255,11 +263,17 @@ impl RealmDigester {
         natives.chain(foreign)
     }
 
-    /// The digest that a hash made elsewhere is stored under, and the version of the server secret in it.
-    #[must_use]
-    pub fn of_hash(&self, environment: usize, scheme: DigestScheme, hash: &[u8]) -> Option<(u32, Digest)> {
-        let (version, state) = &self.environments.get(environment)?.newest;
-        Some((*version, over_hash(state, scheme, hash)))
+    /// Every digest that a hash made elsewhere may be stored under, and the version of the server secret in it. The first is
+    /// the one for a new key.
+    pub fn of_hash<'a>(
+        &'a self,
+        environment: usize,
+        scheme: DigestScheme,
+        hash: &'a [u8],
+    ) -> impl Iterator<Item = (u32, Digest)> + 'a {
+        let states =
+            self.environments.get(environment).into_iter().flat_map(|e| std::iter::once(&e.newest).chain(&e.older));
+        states.map(move |(version, state)| (*version, over_hash(state, scheme, hash)))
     }
 }
 

@@ -1,16 +1,25 @@
 //! What may happen to a key, as pure functions: from what was read to the change that is committed.
 
-use super::{Digest, DigestScheme, KeyRecord, KeySecret, Limits, Revocation};
+mod create;
+mod end;
+mod rotate;
+mod update;
+
+pub use create::{Creation, ImportedKey, adopt, create};
+pub use end::revoke;
+pub use rotate::{rekey, rotate};
+pub use update::{KeyPatch, StatePatch, update};
+
+use super::{Digest, DigestScheme, KeyRecord, KeySecret, Limits};
 use crate::domain::{
     account::{Account, AccountStatus},
     audit::{Act, Actor},
-    commit::{Change, NewLookup},
-    id::{AccountRef, Environment, KeyId, Scope},
-    realm::{KeyPolicy, WhenFull},
+    commit::Change,
+    id::{AccountRef, KeyId},
+    realm::KeyPolicy,
     time::{Timestamp, in_units},
 };
-use smallvec::smallvec;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// Why an act is not possible, in words for whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,58 +78,6 @@ pub struct Minted {
     pub hint: String,
 }
 
-/// What a new key shall be.
-#[derive(Debug, Clone)]
-pub struct Creation {
-    /// The new id.
-    pub id: KeyId,
-    /// Its environment.
-    pub environment: Environment,
-    /// Its name.
-    pub name: String,
-    /// Its scopes.
-    pub scopes: Vec<Scope>,
-    /// Its metadata.
-    pub metadata: BTreeMap<String, String>,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A key made elsewhere.
-#[derive(Debug, Clone)]
-pub struct ImportedKey {
-    /// What the key shall be.
-    pub creation: Creation,
-    /// Its secret.
-    pub minted: Minted,
-}
-
-/// What an update changes; absent fields stay.
-#[derive(Debug, Clone, Default)]
-pub struct KeyPatch {
-    /// The new name.
-    pub name: Option<String>,
-    /// The new scopes.
-    pub scopes: Option<Vec<Scope>>,
-    /// Metadata to set.
-    pub set_metadata: BTreeMap<String, String>,
-    /// Metadata to remove.
-    pub remove_metadata: Vec<String>,
-    /// The new expiry; inner `None`: never.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// Suspend or resume.
-    pub state: Option<StatePatch>,
-}
-
-/// Suspend or resume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatePatch {
-    /// The key stops to work.
-    Suspend,
-    /// The key works again.
-    Resume,
-}
-
 /// Who acts when, on which account, under which rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Acting<'a> {
@@ -144,209 +101,6 @@ impl Acting<'_> {
     fn record(&self, change: &mut Change, act: Act, key: &KeyRecord, fields: &[&'static str]) {
         change.record(self.now, self.actor, act, key, fields);
     }
-}
-
-/// Makes a key. `active` holds the account's active keys of that environment where the realm limits their number.
-///
-/// # Errors
-/// When the account is not active, the expiry is not legal, or there are too many keys.
-pub fn create(
-    acting: &Acting<'_>,
-    active: &[KeyRecord],
-    creation: Creation,
-    minted: Minted,
-) -> Result<(Change, KeyRecord), LifecycleError> {
-    must_be_active(acting.account)?;
-    let expires_at = expiry(acting.policy, creation.expires_at, acting.now)?;
-    let mut change = acting.begin();
-    if let Some(most) = acting.policy.max_active_keys
-        && active.len() >= most
-    {
-        match acting.policy.when_full {
-            WhenFull::Refuse => return Err(LifecycleError::TooManyKeys(most)),
-            WhenFull::Replace => {
-                // Oldest first, until the new one has a place.
-                let surplus = active.len().saturating_sub(most).saturating_add(1);
-                let mut by_age: Vec<&KeyRecord> = active.iter().collect();
-                by_age.sort_by_key(|key| key.id);
-                for key in by_age.into_iter().take(surplus) {
-                    end(acting, &mut change, key, "replaced by a new key");
-                }
-            }
-        }
-    }
-    let key = new_key(acting, Creation { expires_at, ..creation }, &minted);
-    put_new(acting, &mut change, &key, Act::KeyCreated);
-    Ok((change, key))
-}
-
-/// Takes over keys of one account that were made elsewhere, all in one change.
-///
-/// # Errors
-/// When the account is not active.
-pub fn adopt(acting: &Acting<'_>, keys: Vec<ImportedKey>) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
-    must_be_active(acting.account)?;
-    let mut change = acting.begin();
-    let keys: Vec<KeyRecord> =
-        keys.into_iter().map(|imported| new_key(acting, imported.creation, &imported.minted)).collect();
-    for key in &keys {
-        put_new(acting, &mut change, key, Act::KeyImported);
-    }
-    Ok((change, keys))
-}
-
-/// Changes a key's name, scopes, metadata, expiry or state.
-///
-/// # Errors
-/// When the key was revoked or changed in between, or the new expiry is not legal.
-pub fn update(
-    acting: &Acting<'_>,
-    key: &KeyRecord,
-    expected_version: Option<u64>,
-    patch: KeyPatch,
-) -> Result<(Change, KeyRecord), LifecycleError> {
-    must_be_changeable(key, expected_version)?;
-    let mut new = key.clone();
-    let mut fields = Vec::new();
-    if let Some(name) = patch.name {
-        new.name = name;
-        fields.push("name");
-    }
-    if let Some(scopes) = patch.scopes {
-        new.scopes = scopes.into();
-        fields.push("scopes");
-    }
-    if !patch.set_metadata.is_empty() || !patch.remove_metadata.is_empty() {
-        patch.remove_metadata.iter().for_each(|name| drop(new.metadata.remove(name)));
-        new.metadata.extend(patch.set_metadata);
-        if new.metadata.len() > Limits::METADATA {
-            return Err(LifecycleError::TooMuchMetadata);
-        }
-        fields.push("metadata");
-    }
-    if let Some(expires_at) = patch.expires_at {
-        new.expires_at = match expires_at {
-            Some(at) => checked_expiry(acting.policy, at, acting.now).map(Some)?,
-            None => match acting.policy.max_lifetime {
-                Some(most) => return Err(LifecycleError::ExpiryTooFar(most)),
-                None => None,
-            },
-        };
-        fields.push("expires_at");
-    }
-    touch(&mut new, acting.now);
-    let mut change = acting.begin();
-    if !fields.is_empty() {
-        acting.record(&mut change, Act::KeyUpdated, &new, &fields);
-    }
-    match patch.state {
-        Some(StatePatch::Suspend) if !new.suspended => {
-            new.suspended = true;
-            acting.record(&mut change, Act::KeySuspended, &new, &[]);
-        }
-        Some(StatePatch::Resume) if new.suspended => {
-            new.suspended = false;
-            acting.record(&mut change, Act::KeyResumed, &new, &[]);
-        }
-        _ => {}
-    }
-    if change.events.is_empty() {
-        acting.record(&mut change, Act::KeyUpdated, &new, &[]);
-    }
-    change.put.push(new.clone());
-    Ok((change, new))
-}
-
-/// Gives a key a new secret under the same id. The old one works until `grace` is over; with a grace of zero, every older
-/// secret ends now.
-///
-/// # Errors
-/// When the key was revoked or changed in between, or the grace is too long.
-pub fn rotate(
-    acting: &Acting<'_>,
-    key: &KeyRecord,
-    expected_version: Option<u64>,
-    grace: Option<Duration>,
-    minted: &Minted,
-) -> Result<(Change, KeyRecord), LifecycleError> {
-    must_be_changeable(key, expected_version)?;
-    must_be_active(acting.account)?;
-    let grace = grace.unwrap_or(acting.policy.default_grace);
-    if grace > acting.policy.max_grace {
-        return Err(LifecycleError::Grace(acting.policy.max_grace));
-    }
-    let mut change = acting.begin();
-    let mut new = key.clone();
-    let end = acting.now.after(grace);
-    for secret in &mut new.secrets {
-        if grace.is_zero() || secret.retires_at.is_none() {
-            secret.retires_at = Some(secret.retires_at.map_or(end, |earlier| earlier.min(end)));
-        }
-    }
-    if new.secrets.iter().filter(|secret| secret.works(acting.now)).count() >= Limits::WORKING_SECRETS {
-        return Err(LifecycleError::TooManySecrets);
-    }
-    new.secrets.insert(0, new_secret(minted, acting.now));
-    for forgotten in new.secrets.drain(new.secrets.len().min(Limits::SECRETS)..) {
-        change.forgotten.push(forgotten.digest);
-    }
-    touch(&mut new, acting.now);
-    acting.record(&mut change, Act::KeyRotated, &new, &["secrets"]);
-    change.lookups.push(lookup(&new, minted));
-    change.put.push(new.clone());
-    Ok((change, new))
-}
-
-/// Ends keys of one account, for ever.
-///
-/// # Errors
-/// When a key was revoked before, or changed in between.
-pub fn revoke(
-    acting: &Acting<'_>,
-    keys: &[KeyRecord],
-    expected_version: Option<u64>,
-    reason: &str,
-) -> Result<(Change, Vec<KeyRecord>), LifecycleError> {
-    let mut change = acting.begin();
-    for key in keys {
-        must_be_changeable(key, expected_version)?;
-        end(acting, &mut change, key, reason);
-    }
-    let ended = change.end.clone();
-    Ok((change, ended))
-}
-
-/// Stores a secret under a native digest of the newest server secret, when the key is used. An imported digest stays with
-/// the key as one that no longer works, so that a repeated import finds it; an older native one is forgotten.
-/// Nothing when the secret is not there any more, or was re-keyed before.
-#[must_use]
-pub fn rekey(
-    owner: &AccountRef,
-    account: &Account,
-    key: &KeyRecord,
-    old: &Digest,
-    minted: &Minted,
-    now: Timestamp,
-) -> Option<Change> {
-    let mut new = key.clone();
-    let secret = new.secrets.iter_mut().find(|secret| secret.digest.matches(old) && secret.works(now))?;
-    let former = secret.clone();
-    secret.digest = minted.digest;
-    secret.scheme = minted.scheme;
-    secret.secret_version = minted.secret_version;
-    if !minted.hint.is_empty() {
-        secret.hint.clone_from(&minted.hint);
-    }
-    let actor = Actor::System;
-    let mut change = Change::begin(owner, Some(account), &actor, now);
-    change.record(now, &actor, Act::KeyRekeyed, &new, &["secrets"]);
-    change.lookups.push(lookup(&new, minted));
-    match former.scheme {
-        DigestScheme::Imported(..) => new.secrets.push(KeySecret { retires_at: Some(now), ..former }),
-        DigestScheme::Native => change.forgotten.push(*old),
-    }
-    change.put.push(new);
-    Some(change)
 }
 
 fn must_be_active(account: Option<&Account>) -> Result<(), LifecycleError> {
@@ -391,24 +145,6 @@ fn checked_expiry(policy: &KeyPolicy, at: Timestamp, now: Timestamp) -> Result<T
     }
 }
 
-fn new_key(acting: &Acting<'_>, creation: Creation, minted: &Minted) -> KeyRecord {
-    KeyRecord {
-        id: creation.id,
-        environment: creation.environment,
-        name: creation.name,
-        scopes: creation.scopes.into(),
-        metadata: creation.metadata,
-        suspended: false,
-        created_at: acting.now,
-        updated_at: acting.now,
-        expires_at: creation.expires_at,
-        version: 1,
-        secrets: smallvec![new_secret(minted, acting.now)],
-        created_by: acting.actor.text(),
-        revoked: None,
-    }
-}
-
 fn new_secret(minted: &Minted, now: Timestamp) -> KeySecret {
     KeySecret {
         digest: minted.digest,
@@ -420,29 +156,10 @@ fn new_secret(minted: &Minted, now: Timestamp) -> KeySecret {
     }
 }
 
-fn put_new(acting: &Acting<'_>, change: &mut Change, key: &KeyRecord, act: Act) {
-    acting.record(change, act, key, &[]);
-    change.lookups.extend(key.secrets.iter().map(|secret| NewLookup {
-        digest: secret.digest,
-        environment: key.environment.clone(),
-        key: key.id,
-    }));
-    change.put.push(key.clone());
-}
-
-fn lookup(key: &KeyRecord, minted: &Minted) -> NewLookup {
-    NewLookup { digest: minted.digest, environment: key.environment.clone(), key: key.id }
-}
-
-fn end(acting: &Acting<'_>, change: &mut Change, key: &KeyRecord, reason: &str) {
-    let mut ended = key.clone();
-    touch(&mut ended, acting.now);
-    ended.revoked = Some(Revocation { at: acting.now, reason: reason.to_owned(), by: acting.actor.text() });
-    acting.record(change, Act::KeyRevoked, &ended, &[]);
-    change.end.push(ended);
-}
-
 fn touch(key: &mut KeyRecord, now: Timestamp) {
     key.version = key.version.saturating_add(1);
     key.updated_at = now;
 }
+
+#[cfg(test)]
+mod tests;

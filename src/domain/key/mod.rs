@@ -9,7 +9,7 @@ mod usage;
 
 pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester, RecordMac, SecretRing, ServerSecret};
 pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint};
-pub use idempotency::{IdempotencyRecord, Repeat, Repeatable};
+pub use idempotency::{IdempotencyRecord, Repeat, Repeatable, RequestMarker};
 pub use lifecycle::{
     Acting, Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, expiry, rekey, revoke,
     rotate, update,

@@ -132,6 +132,12 @@ impl KeyRecord {
         }
     }
 
+    /// Whether the key counts against the number of keys that a realm allows: it works, or would if it were resumed.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> bool {
+        matches!(self.state(now), KeyState::Active | KeyState::Suspended)
+    }
+
     /// The secret that is stored as `digest`.
     #[must_use]
     pub fn secret(&self, digest: &Digest) -> Option<&KeySecret> {

@@ -61,6 +61,11 @@ impl PendingUse {
         true
     }
 
+    /// What was taken could not be written: the next use is noted again, however soon it comes.
+    pub fn not_written(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).taken = None;
+    }
+
     /// Takes what is to be written.
     pub fn take(&self) -> Option<LastUse> {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);

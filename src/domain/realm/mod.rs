@@ -6,7 +6,7 @@ mod scopes;
 mod set;
 
 pub use operations::{CanonicalPath, Matched, Operation, OperationSet, Operations, PathError, RouteError};
-pub use policy::{AccountPolicy, EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull, ceil_seconds};
+pub use policy::{EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull, ceil_seconds};
 pub use scopes::{ScopeRule, Scopes};
 pub use set::Realms;
 

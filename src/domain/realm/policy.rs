@@ -27,8 +27,6 @@ pub struct KeyPolicy {
     pub default_lifetime: Option<Duration>,
     /// The longest life of a key.
     pub max_lifetime: Option<Duration>,
-    /// How accounts come to exist.
-    pub accounts: AccountPolicy,
 }
 
 /// What happens when an account has as many active keys as the realm allows and one more is made.
@@ -38,15 +36,6 @@ pub enum WhenFull {
     Refuse,
     /// The oldest gives way in the same act: never both, never none.
     Replace,
-}
-
-/// How accounts come to exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccountPolicy {
-    /// With their first key.
-    WithFirstKey,
-    /// They are made first; a key for an unknown account is refused.
-    MadeFirst,
 }
 
 /// How limits are told to the end client.

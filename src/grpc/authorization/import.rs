@@ -4,6 +4,7 @@ use super::manage::read_repeatable;
 use crate::{
     app::{
         error::AppError,
+        house::Guarded,
         keys::{ImportKeys, ImportRow, ImportedSecret},
     },
     domain::{
@@ -26,9 +27,9 @@ struct Hashes {
     encoding: v1::HashEncoding,
 }
 
-pub(super) fn read(realm: &Realm, message: v1::ImportKeys) -> Result<ImportKeys, AppError> {
+pub(super) fn read(guard: &Guarded, message: v1::ImportKeys) -> Result<ImportKeys, AppError> {
     let mut fields = Fields::of("import.");
-    let repeatable = read_repeatable(&mut fields, "import", &message.idempotency_key, &message);
+    let repeatable = read_repeatable(guard, &mut fields, "import", &message.idempotency_key, &message);
     if !(1..=Limits::KEYS_PER_ACT).contains(&message.rows.len()) {
         fields.wrong("rows", format_args!("must be 1 to {} rows", Limits::KEYS_PER_ACT));
     }
@@ -38,7 +39,7 @@ pub(super) fn read(realm: &Realm, message: v1::ImportKeys) -> Result<ImportKeys,
         fields.wrong("hash", "is needed where a row carries a hash");
     }
     fields.finish(Some(()))?;
-    let rows = message.rows.into_iter().map(|row| read_row(realm, hashes.as_ref(), row)).collect();
+    let rows = message.rows.into_iter().map(|row| read_row(&guard.realm, hashes.as_ref(), row)).collect();
     Ok(ImportKeys { rows, dry_run: message.dry_run, repeatable })
 }
 

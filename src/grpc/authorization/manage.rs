@@ -6,7 +6,7 @@ use crate::{
         error::{AppError, Violation},
         house::{App, Guarded},
         keys::{CreateKey, Expiry, KeyFilter, RevokeAccount, RevokeKey, RotateKey, UpdateKey},
-        manager::{Manager, Role},
+        manager::{KeyManager, Manager, Reader, Revoker},
         ports::Store,
     },
     domain::{
@@ -108,65 +108,58 @@ async fn manage<S: Store>(
     let realm: &Realm = &guard.realm;
     let operation =
         message.operation.ok_or_else(|| AppError::invalid("operation", "must be one of the acts on keys"))?;
-    let permit = |role| manager.permit(role, &realm.name);
     let writer = KeyWriter { realm, now: app.house.clock.now() };
     let reply = match operation {
         Operation::Create(create) => {
-            let permit = permit(Role::KeyManager)?;
-            Reply::Created(
-                writer.created(
-                    app.create_key(permit, guard, &read_create(guard, create)?)
-                        .await
-                        .map_err(|error| placed("create.", error))?,
-                ),
-            )
+            let permit = manager.permit::<KeyManager>(guard)?;
+            Reply::Created(writer.created(
+                app.create_key(permit, &read_create(guard, create)?).await.map_err(|error| placed("create.", error))?,
+            ))
         }
         Operation::Get(get) => {
-            let permit = permit(Role::Reader)?;
+            let permit = manager.permit::<Reader>(guard)?;
             let mut fields = Fields::of("get.");
             let key = fields.key_id("key_id", &get.key_id);
-            Reply::Key(writer.key(&app.get_key(permit, guard, fields.finish(key)?).await?))
+            Reply::Key(writer.key(&app.get_key(permit, fields.finish(key)?).await?))
         }
         Operation::List(list) => {
-            let permit = permit(Role::Reader)?;
-            Reply::Page(writer.page(&app.list_keys(permit, guard, &read_list(realm, &list)?).await?))
+            let permit = manager.permit::<Reader>(guard)?;
+            Reply::Page(writer.page(&app.list_keys(permit, &read_list(realm, &list)?).await?))
         }
         Operation::Update(update) => {
-            let permit = permit(Role::KeyManager)?;
+            let permit = manager.permit::<KeyManager>(guard)?;
             Reply::Key(
                 writer.key(
-                    &app.update_key(permit, guard, &read_update(realm, update)?)
+                    &app.update_key(permit, &read_update(realm, update)?)
                         .await
                         .map_err(|error| placed("update.", error))?,
                 ),
             )
         }
         Operation::Rotate(rotate) => {
-            let permit = permit(Role::KeyManager)?;
+            let permit = manager.permit::<KeyManager>(guard)?;
             Reply::Rotated(
                 writer.created(
-                    app.rotate_key(permit, guard, &read_rotate(&rotate)?)
+                    app.rotate_key(permit, &read_rotate(guard, &rotate)?)
                         .await
                         .map_err(|error| placed("rotate.", error))?,
                 ),
             )
         }
         Operation::Revoke(revoke) => {
-            let permit = permit(Role::Revoker)?;
-            Reply::Revoked(writer.revoked(&app.revoke_key(permit, guard, &read_revoke(&revoke)?).await?))
+            let permit = manager.permit::<Revoker>(guard)?;
+            Reply::Revoked(writer.revoked(&app.revoke_key(permit, &read_revoke(&revoke)?).await?))
         }
         Operation::RevokeAccount(revoke) => {
-            let permit = permit(Role::Revoker)?;
+            let permit = manager.permit::<Revoker>(guard)?;
             let request = read_revoke_account(realm, &revoke)?;
-            Reply::Revoked(writer.revoked(&app.revoke_account(permit, guard, &request).await?))
+            Reply::Revoked(writer.revoked(&app.revoke_account(permit, &request).await?))
         }
         Operation::Import(batch) => {
-            let permit = permit(Role::KeyManager)?;
+            let permit = manager.permit::<KeyManager>(guard)?;
             let dry_run = batch.dry_run;
-            let verdicts = app
-                .import_keys(permit, guard, import::read(realm, batch)?)
-                .await
-                .map_err(|error| placed("import.", error))?;
+            let verdicts =
+                app.import_keys(permit, import::read(guard, batch)?).await.map_err(|error| placed("import.", error))?;
             Reply::Imported(import_report(&verdicts, dry_run))
         }
     };
@@ -194,7 +187,7 @@ fn placed(prefix: &str, error: AppError) -> AppError {
 fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, AppError> {
     let realm = &guard.realm;
     let mut fields = Fields::of("create.");
-    let repeatable = read_repeatable(&mut fields, "create", &message.idempotency_key, &message);
+    let repeatable = read_repeatable(guard, &mut fields, "create", &message.idempotency_key, &message);
     let account = fields.account("account_id", &message.account_id);
     let environment = fields.one_environment("environment", &message.environment, realm);
     let name = fields.name("name", &message.name);
@@ -281,9 +274,9 @@ fn read_update(realm: &Realm, message: v1::UpdateKey) -> Result<UpdateKey, AppEr
     fields.finish(request)
 }
 
-fn read_rotate(message: &v1::RotateKey) -> Result<RotateKey, AppError> {
+fn read_rotate(guard: &Guarded, message: &v1::RotateKey) -> Result<RotateKey, AppError> {
     let mut fields = Fields::of("rotate.");
-    let repeatable = read_repeatable(&mut fields, "rotate", &message.idempotency_key, message);
+    let repeatable = read_repeatable(guard, &mut fields, "rotate", &message.idempotency_key, message);
     let grace = message.grace.as_ref().and_then(|grace| fields.span("grace", grace));
     let expected_version = expected_version(message.expected_version);
     let key = fields.key_id("key_id", &message.key_id);
@@ -323,7 +316,13 @@ fn read_expiry(
 }
 
 /// What recognizes the request when it comes again: its whole message, which is always encoded in the same way.
-pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message: &impl Message) -> Option<Repeatable> {
+pub(super) fn read_repeatable(
+    guard: &Guarded,
+    fields: &mut Fields,
+    act: &str,
+    key: &str,
+    message: &impl Message,
+) -> Option<Repeatable> {
     if key.is_empty() {
         return None;
     }
@@ -335,8 +334,8 @@ pub(super) fn read_repeatable(fields: &mut Fields, act: &str, key: &str, message
         return None;
     }
     // An import's message holds raw keys.
-    let bytes = Zeroizing::new(message.encode_to_vec());
-    Some(Repeatable::new(act, key, [bytes.as_slice()]))
+    let encoded = Zeroizing::new(message.encode_to_vec());
+    Some(guard.marker.mark(act, key, &encoded))
 }
 
 fn expected_version(version: u64) -> Option<u64> {

@@ -122,9 +122,10 @@ impl Redis {
     /// Reads the keys of a page.
     async fn fill(&self, query: &KeyQuery, page: Page) -> Result<KeyListing, StoreError> {
         let mut keys = Vec::with_capacity(page.found.len());
-        for (account, ids) in page.by_account() {
-            let owner = AccountRef { realm: query.realm.clone(), account };
-            let records = self.key_records(&owner, &ids).await?.into_iter().flatten();
+        let owner = |account| AccountRef { realm: query.realm.clone(), account };
+        let wanted: Vec<_> = page.by_account().into_iter().map(|(account, ids)| (owner(account), ids)).collect();
+        for ((owner, _), records) in wanted.iter().zip(self.key_records_of(&wanted).await?) {
+            let records = records.into_iter().flatten();
             // A key may have ended since its id was read.
             let matching = records.filter(|key| query.ended.is_none_or(|ended| ended == key.revoked.is_some()));
             keys.extend(matching.map(|key| (owner.account.clone(), key)));

@@ -90,29 +90,45 @@ impl Redis {
         owner: &AccountRef,
         ids: &[KeyId],
     ) -> Result<Vec<Option<KeyRecord>>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys = keyspace::AccountKeys::new(owner);
-        // Live ones first: a key that ends in between is then found twice, never not at all.
+        Ok(self.key_records_of(&[(owner.clone(), ids.to_vec())]).await?.pop().unwrap_or_default())
+    }
+
+    /// Keys of several accounts, in one round trip.
+    pub(super) async fn key_records_of(
+        &self,
+        wanted: &[(AccountRef, Vec<KeyId>)],
+    ) -> Result<Vec<Vec<Option<KeyRecord>>>, StoreError> {
         let mut commands = pipe();
-        for hash in [keys.live(), keys.ended()] {
-            let command = commands.cmd("HMGET").arg(hash);
-            ids.iter().for_each(|id| {
-                command.arg(&id.as_bytes()[..]);
-            });
+        // Live ones first: a key that ends in between is then found twice, never not at all.
+        for (owner, ids) in wanted.iter().filter(|(_, ids)| !ids.is_empty()) {
+            let keys = keyspace::AccountKeys::new(owner);
+            for hash in [keys.live(), keys.ended()] {
+                let command = commands.cmd("HMGET").arg(hash);
+                ids.iter().for_each(|id| {
+                    command.arg(&id.as_bytes()[..]);
+                });
+            }
+        }
+        if commands.is_empty() {
+            return Ok(wanted.iter().map(|_| Vec::new()).collect());
         }
         let mut replies = self.connection.pipeline(&commands).await?.into_iter();
-        let mut records = || match replies.next() {
-            Some(Value::Array(records)) if records.len() == ids.len() => Ok(records),
+        let mut records = |count| match replies.next() {
+            Some(Value::Array(records)) if records.len() == count => Ok(records),
             _ => Err(self.connection.misunderstood("a list of records")),
         };
-        let found = records()?.into_iter().zip(records()?);
-        let key = |(id, (live, ended)): (&KeyId, (Value, Value))| {
-            let record = self.bytes(Some(ended))?.or(self.bytes(Some(live))?);
-            record.map(|record| self.codec.decode_key(owner, *id, &record)).transpose()
+        let keys_of = |(owner, ids): &(AccountRef, Vec<KeyId>)| {
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let found = records(ids.len())?.into_iter().zip(records(ids.len())?);
+            let key = |(id, (live, ended)): (&KeyId, (Value, Value))| {
+                let record = self.bytes(Some(ended))?.or(self.bytes(Some(live))?);
+                record.map(|record| self.codec.decode_key(owner, *id, &record)).transpose()
+            };
+            ids.iter().zip(found).map(key).collect()
         };
-        ids.iter().zip(found).map(key).collect()
+        wanted.iter().map(keys_of).collect()
     }
 
     pub(super) async fn uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
