@@ -109,7 +109,7 @@ pub struct Fence<'a> {
     /// The account that was read.
     pub owner: &'a AccountRef,
     /// [`KeySnapshot::stamp`] of what was read.
-    pub stamp: u64,
+    pub stamp: u128,
 }
 
 /// Which keys to list.

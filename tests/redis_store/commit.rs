@@ -102,7 +102,7 @@ async fn forged_and_moved_records_are_not_believed() {
     let eval = |script: &str| assert!(!server.cli(&["EVAL", script, "0"]).starts_with("(error)"), "{script}");
     let corrupt = |result: Result<_, StoreError>| matches!(result, Err(StoreError::Corrupt(_)));
 
-    // Another account's record, an edited record, and another version in front of an honest one.
+    // Another account's record, an edited record, and another mark in front of an honest one.
     eval(
         "redis.call('COPY', 'kg1:{recurr/acme}:a', 'saved') return redis.call('COPY', 'kg1:{recurr/zeta}:a', 'kg1:{recurr/acme}:a', 'REPLACE')",
     );

@@ -10,4 +10,5 @@ mod check;
 mod commit;
 mod cost;
 mod failure;
+mod timelines;
 mod world;

@@ -158,7 +158,7 @@ pub struct KeySnapshot {
     /// What an answer tells of the key, in the form of whoever answers: made at the first use, and never of more than this.
     pub face: OnceLock<Box<[u8]>>,
     /// The store's own mark of the state that was read; see the port's `charge`.
-    pub stamp: u64,
+    pub stamp: u128,
 }
 
 impl KeySnapshot {
@@ -173,7 +173,7 @@ impl KeySnapshot {
         account: Account,
         key: KeyRecord,
         read_at: Ticks,
-        stamp: u64,
+        stamp: u128,
     ) -> Self {
         Self {
             owner: AccountRef { realm: realm.clone(), account: owner.account },

@@ -6,7 +6,7 @@
 //!
 //! | name | type | holds |
 //! | --- | --- | --- |
-//! | `kg1:{realm/account}:a` | string | version (8 bytes), account record |
+//! | `kg1:{realm/account}:a` | string | mark (16 bytes), account record |
 //! | `kg1:{realm/account}:k` | hash | key id → record of a key that was not ended |
 //! | `kg1:{realm/account}:h` | hash | key id → record of an ended key |
 //! | `kg1:{realm/account}:i`, `:j` | sorted set | ids of `:k` and of `:h`, in byte order |

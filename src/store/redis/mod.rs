@@ -165,14 +165,14 @@ impl Redis {
         }
     }
 
-    /// The account's record and the version that stands before it, which the scripts compare.
+    /// The account's record and the mark that stands before it, which the scripts compare.
     fn account(&self, owner: &AccountRef, stored: &[u8]) -> Result<Account, StoreError> {
-        let (version, record) = stored.split_first_chunk::<8>().unwrap_or((&[0; 8], stored));
+        let (mark, record) = stored.split_first_chunk::<{ scripts::MARK }>().unwrap_or((&[0; scripts::MARK], stored));
         let account = self.codec.decode_account(owner, record)?;
-        if account.version != u64::from_be_bytes(*version) {
+        if account.mark() != u128::from_be_bytes(*mark) {
             let AccountRef { realm, account } = owner;
             return Err(StoreError::Corrupt(format!(
-                "account `{account}` of realm `{realm}` has another version before its record than in it"
+                "account `{account}` of realm `{realm}` has another mark before its record than follows from it"
             )));
         }
         Ok(account)

@@ -30,7 +30,7 @@ impl Redis {
             return Ok(Found::Nothing(read_at));
         }
         let Some((account, key)) = self.resolve(digest, &lookup).await? else { return Ok(Found::Nothing(read_at)) };
-        let stamp = account.version;
+        let stamp = account.mark();
         Ok(Found::Key(Arc::new(KeySnapshot::new(realm, lookup.owner, account, key, read_at, stamp))))
     }
 

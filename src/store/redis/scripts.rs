@@ -105,16 +105,19 @@ impl ChargeCall {
     }
 }
 
-/// An account's version as it stands before its record: 8 bytes; none when there is no account.
-pub(super) fn stored_version(version: u64) -> Vec<u8> {
-    if version == 0 { Vec::new() } else { version.to_be_bytes().to_vec() }
+/// Bytes of the mark that stands before an account's record.
+pub(super) const MARK: usize = 16;
+
+/// An account's mark as it stands before its record; nothing when there is no account.
+pub(super) fn stored_mark(mark: u128) -> Vec<u8> {
+    if mark == 0 { Vec::new() } else { mark.to_be_bytes().to_vec() }
 }
 
 /// What `commit.lua` writes, every record sealed already.
 pub(super) struct CommitCall<'a> {
     pub(super) owner: &'a AccountRef,
-    pub(super) expected_version: u64,
-    pub(super) version: u64,
+    pub(super) expected: u128,
+    pub(super) mark: u128,
     pub(super) account: Vec<u8>,
     pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
     pub(super) put: Vec<([u8; 16], Vec<u8>)>,
@@ -147,11 +150,8 @@ impl CommitCall<'_> {
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
         }
-        command.arg(stored_version(self.expected_version));
-        command
-            .arg([&self.version.to_be_bytes()[..], &self.account].concat())
-            .arg(self.ended.len())
-            .arg(self.put.len());
+        command.arg(stored_mark(self.expected));
+        command.arg([&self.mark.to_be_bytes()[..], &self.account].concat()).arg(self.ended.len()).arg(self.put.len());
         match &self.idempotency {
             Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
             None => command.arg("").arg(0),

@@ -3,7 +3,7 @@
 use super::{
     Redis,
     keyspace::{self, AccountKeys},
-    scripts::{CommitCall, stored_version},
+    scripts::{CommitCall, MARK, stored_mark},
 };
 use crate::{
     app::ports::{CommitError, StoreError},
@@ -25,13 +25,13 @@ impl Redis {
 
     /// Writes the ways that lead to the account. Until the account is written they lead nowhere.
     async fn announce(&self, change: &Change) -> Result<(), CommitError> {
-        if change.lookups.is_empty() && change.expected_version > 0 {
+        if change.lookups.is_empty() && change.expected > 0 {
             return Ok(());
         }
         must_differ(&change.lookups)?;
         let owner = &change.owner;
         let mut commands = pipe();
-        commands.cmd("GETRANGE").arg(keyspace::account(owner)).arg(0).arg(7);
+        commands.cmd("GETRANGE").arg(keyspace::account(owner)).arg(0).arg(MARK.saturating_sub(1));
         let lookups: Vec<Vec<u8>> = change.lookups.iter().map(|lookup| self.lookup(change, lookup)).collect();
         for (lookup, record) in change.lookups.iter().zip(&lookups) {
             commands.cmd("SET").arg(keyspace::lookup(&lookup.digest)).arg(record).arg("NX");
@@ -40,12 +40,12 @@ impl Redis {
             let pointer = self.codec.encode_pointer(&owner.realm, lookup.key, &owner.account);
             commands.cmd("SET").arg(keyspace::pointer(&owner.realm, lookup.key)).arg(pointer);
         }
-        if change.expected_version == 0 {
+        if change.expected == 0 {
             commands.cmd("ZADD").arg(keyspace::accounts(&owner.realm)).arg(0).arg(owner.account.as_str());
         }
         let mut replies = self.connection.pipeline(&commands).await?.into_iter();
         // Whoever is late is told so, even if the digest is in the way too: it may be this very change, sent again.
-        if self.bytes(replies.next())?.unwrap_or_default() != stored_version(change.expected_version) {
+        if self.bytes(replies.next())?.unwrap_or_default() != stored_mark(change.expected) {
             return Err(CommitError::Conflict);
         }
 
@@ -76,8 +76,8 @@ impl Redis {
         let sealed = |key: &KeyRecord| (*key.id.as_bytes(), self.codec.encode_key(owner, key.id, key));
         CommitCall {
             owner,
-            expected_version: change.expected_version,
-            version: change.account.version,
+            expected: change.expected,
+            mark: change.account.mark(),
             account: self.codec.encode_account(owner, &change.account),
             ended: change.end.iter().map(sealed).collect(),
             put: change.put.iter().map(sealed).collect(),
