@@ -185,8 +185,12 @@ pub async fn made(store: &Redis, owner: &AccountRef, seed: u8) -> Arc<KeySnapsho
 }
 
 pub async fn found(store: &Redis, seed: u8) -> Option<Arc<KeySnapshot>> {
+    found_by(store, digest(seed)).await
+}
+
+pub async fn found_by(store: &Redis, digest: Digest) -> Option<Arc<KeySnapshot>> {
     let realm = RealmName::new("recurr").unwrap();
-    match store.find_key(&realm, &digest(seed), Freshness::Fresh).await.unwrap() {
+    match store.find_key(&realm, &digest, Freshness::Fresh).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,
     }

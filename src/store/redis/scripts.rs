@@ -14,10 +14,11 @@ use std::sync::LazyLock;
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
+static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 2] {
-    [&CHARGE, &COMMIT]
+pub(super) fn all() -> [&'static Script; 3] {
+    [&CHARGE, &COMMIT, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -113,6 +114,21 @@ pub(super) fn stored_mark(mark: u128) -> Vec<u8> {
     if mark == 0 { Vec::new() } else { mark.to_be_bytes().to_vec() }
 }
 
+/// Replaces what stands under `lookup`, or removes it, if it is still what was `read`. Tells whether it was.
+pub(super) async fn replace(
+    connection: &Connection,
+    lookup: &str,
+    read: &[u8],
+    new: Option<&[u8]>,
+) -> Result<bool, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(REPLACE.get_hash()).arg(1).arg(lookup).arg(read).arg(new.unwrap_or_default());
+    match connection.script(&command, &REPLACE).await? {
+        Value::Int(done) => Ok(done == 1),
+        _ => Err(connection.misunderstood("the reply of a replacement")),
+    }
+}
+
 /// What `commit.lua` writes, every record sealed already.
 pub(super) struct CommitCall<'a> {
     pub(super) owner: &'a AccountRef,
@@ -122,6 +138,8 @@ pub(super) struct CommitCall<'a> {
     pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
     pub(super) put: Vec<([u8; 16], Vec<u8>)>,
     pub(super) events: Vec<Vec<u8>>,
+    /// Names of what bars this act from its lookups.
+    pub(super) bars: Vec<String>,
     /// Slot, record, and when it may be forgotten.
     pub(super) idempotency: Option<(&'a [u8; 32], Vec<u8>, Timestamp)>,
 }
@@ -139,14 +157,16 @@ impl CommitCall<'_> {
     fn command(&self) -> Cmd {
         let keys = keyspace::AccountKeys::new(self.owner);
         let mut command = cmd("EVALSHA");
-        command.arg(COMMIT.get_hash()).arg(6_usize.saturating_add(usize::from(self.idempotency.is_some())));
+        let keys_count = self.bars.len().saturating_add(6).saturating_add(usize::from(self.idempotency.is_some()));
+        command.arg(COMMIT.get_hash()).arg(keys_count);
         command
             .arg(keys.record())
             .arg(keys.live())
             .arg(keys.ended())
             .arg(keys.live_ids())
             .arg(keys.ended_ids())
-            .arg(keys.events());
+            .arg(keys.events())
+            .arg(&self.bars);
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
         }
@@ -156,6 +176,7 @@ impl CommitCall<'_> {
             Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
             None => command.arg("").arg(0),
         };
+        command.arg(self.bars.len());
         for (id, record) in self.ended.iter().chain(&self.put) {
             command.arg(&id[..]).arg(record);
         }
