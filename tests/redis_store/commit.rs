@@ -5,7 +5,7 @@ use crate::{
     world::{creation, creation_with, digest, found, found_by, made, open, owner, revocation},
 };
 use keygate::{
-    app::ports::{CommitError, Freshness, Store, StoreError},
+    app::ports::{CommitError, Freshness, Sought, Store, StoreError},
     domain::{id::RealmName, key::KeyState, time::Timestamp},
 };
 
@@ -98,7 +98,10 @@ async fn forged_and_moved_records_are_not_believed() {
     let (acme, zeta) = (owner("acme"), owner("zeta"));
     let (one, two) = (made(&store, &acme, 1).await, made(&store, &zeta, 2).await);
     let realm = RealmName::new("recurr").unwrap();
-    let find = async |seed: u8| store.find_key(&realm, &digest(seed), Freshness::Fresh).await;
+    let find = async |seed: u8| {
+        let sought = Sought { realm: &realm, digests: &[digest(seed)], freshness: Freshness::Fresh };
+        store.find_key(&sought).await
+    };
     let eval = |script: &str| assert!(!server.cli(&["EVAL", script, "0"]).starts_with("(error)"), "{script}");
     let corrupt = |result: Result<_, StoreError>| matches!(result, Err(StoreError::Corrupt(_)));
 

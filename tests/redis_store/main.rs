@@ -10,5 +10,6 @@ mod check;
 mod commit;
 mod cost;
 mod failure;
+mod rekeying;
 mod timelines;
 mod world;

@@ -5,7 +5,7 @@ use crate::{
     world::{TestClock, creation, digest, environment, found, made, open, owner, realm, revocation},
 };
 use keygate::{
-    app::ports::{CommitError, Fence, Found, Freshness, Store},
+    app::ports::{CommitError, Fence, Found, Freshness, Sought, Store},
     domain::{
         id::AccountRef,
         key::KeySnapshot,
@@ -32,7 +32,8 @@ async fn ready(store: &Redis) {
 }
 
 async fn remembered(store: &Cached<Redis>, seed: u8, freshness: Freshness) -> Option<Arc<KeySnapshot>> {
-    match store.find_key(&owner("acme").realm, &digest(seed), freshness).await.unwrap() {
+    let sought = Sought { realm: &owner("acme").realm, digests: &[digest(seed)], freshness };
+    match store.find_key(&sought).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,
     }

@@ -7,7 +7,7 @@ use crate::{
         error::AppError,
         explain::Steps,
         house::{App, Guarded, mint},
-        ports::{Fence, Found, Freshness, Store},
+        ports::{Fence, Found, Freshness, Sought, Store},
         rekey::Rekey,
     },
     domain::{
@@ -149,19 +149,34 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
     }
 
-    /// The key that the text leads to, by the first of its digests that leads anywhere.
+    /// The key that the text leads to, by the first of its digests that it carries.
     async fn find(&self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
-        let (realm, form) = (&self.guard.realm, claim.form);
+        let (realm, form) = (&self.guard.realm.name, claim.form);
         let imported = form.legacy.unwrap_or_default();
         let candidates = self.guard.digester.candidates(form.environment, claim.text, form.prefix, imported);
-        let mut oldest = None;
+        let (mut ways, mut digests) = (Vec::new(), Vec::new());
         for (scheme, secret_version, digest) in candidates {
-            match self.app.store.find_key(&realm.name, &digest, freshness).await? {
-                Found::Key(key) => return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version })),
-                Found::Nothing(at) => oldest = Some(oldest.map_or(at, |earlier: Ticks| earlier.min(at))),
+            let remembered = match freshness {
+                Freshness::Remembered => self.app.store.recall(realm, &digest),
+                Freshness::Fresh => None,
+            };
+            if let Some(key) = remembered {
+                return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }));
+            }
+            ways.push((scheme, secret_version));
+            digests.push(digest);
+        }
+        match self.app.store.find_key(&Sought { realm, digests: &digests, freshness }).await? {
+            Found::Nothing(at) => Ok(Lookup::Nothing(at)),
+            Found::Key(key) => {
+                let mut carried = ways.into_iter().zip(digests);
+                let ((scheme, secret_version), digest) =
+                    carried
+                        .find(|(_, digest)| key.key.secret(digest).is_some())
+                        .ok_or(AppError::Bug("a key was found that carries none of the digests"))?;
+                Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }))
             }
         }
-        Ok(Lookup::Nothing(oldest.unwrap_or_else(|| self.app.house.clock.ticks())))
     }
 
     /// Judges what was read and has the store confirm it, charging every limit in the same step.

@@ -7,7 +7,7 @@ use crate::{
         error::AppError,
         house::{App, Guarded, mint},
         manager::ManagePermit,
-        ports::{CommitError, Found, Freshness, Store},
+        ports::{CommitError, Found, Freshness, Sought, Store},
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
@@ -149,7 +149,9 @@ impl<S: Store> App<S> {
 
     /// The key that holds this very secret already. A digest that once led to a key whose secret has changed since is free.
     async fn stored_as(&self, guard: &Guarded, digest: &Digest) -> Result<Option<KeyId>, AppError> {
-        Ok(match self.store.find_key(&guard.realm.name, digest, Freshness::Fresh).await? {
+        let digests = std::slice::from_ref(digest);
+        let sought = Sought { realm: &guard.realm.name, digests, freshness: Freshness::Fresh };
+        Ok(match self.store.find_key(&sought).await? {
             Found::Key(key) => key.key.secret(digest).map(|_| key.key.id),
             Found::Nothing(_) => None,
         })

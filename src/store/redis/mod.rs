@@ -17,13 +17,13 @@ mod write;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    app::ports::{Clock, CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
+        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
         limit::{Charged, Plan},
         time::Timestamp,
     },
@@ -180,8 +180,8 @@ impl Redis {
 }
 
 impl Store for Redis {
-    async fn find_key(&self, realm: &RealmName, digest: &Digest, _: Freshness) -> Result<Found, StoreError> {
-        self.connection.within(self.deadline, self.find(realm, digest)).await
+    async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
+        self.connection.within(self.deadline, self.find(sought)).await
     }
 
     async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {

@@ -19,7 +19,7 @@ use crate::{
     store::record::Lookup,
 };
 use redis::{Pipeline, Value, cmd, pipe};
-use std::time::Duration;
+use std::{slice, time::Duration};
 use tokio::time;
 
 /// How long an act stays barred from a digest, in milliseconds: longer than any act may take, a stalled server's too.
@@ -111,7 +111,7 @@ impl Redis {
     }
 
     async fn must_lead_nowhere(&self, new: &NewLookup, standing: &Lookup) -> Result<(), CommitError> {
-        match self.resolve(&new.digest, standing).await? {
+        match self.resolve(slice::from_ref(&new.digest), standing).await? {
             Some(_) => Err(CommitError::DigestTaken(new.digest)),
             None => Ok(()),
         }
