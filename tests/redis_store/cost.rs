@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn calls(server: &RedisServer) -> BTreeMap<String, u64> {
+pub fn calls(server: &RedisServer) -> BTreeMap<String, u64> {
     let stats = server.cli(&["INFO", "commandstats"]);
     let count = |line: &str| {
         let (name, rest) = line.trim().strip_prefix("cmdstat_")?.split_once(":calls=")?;

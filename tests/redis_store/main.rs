@@ -10,6 +10,7 @@ mod check;
 mod commit;
 mod cost;
 mod failure;
+mod parity;
 mod rekeying;
 mod timelines;
 mod world;

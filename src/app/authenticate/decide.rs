@@ -95,12 +95,9 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 }
             };
             self.steps.note("lookup", || format!("key `{}`", candidate.key.key.id));
-            match self.judge_and_charge(&claim, candidate).await? {
+            match self.judge_and_charge(&claim, candidate, freshness).await? {
                 Some(decision) => return Ok(self.finish(decision)),
-                None => {
-                    self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
-                    freshness = Freshness::Fresh;
-                }
+                None => freshness = Freshness::Fresh,
             }
         }
         Err(AppError::Contended)
@@ -180,11 +177,12 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     }
 
     /// Judges what was read and has the store confirm it, charging every limit in the same step.
-    /// Nothing when the account changed in between.
+    /// Nothing when what was read does not hold, or not surely.
     async fn judge_and_charge(
         &mut self,
         claim: &Claim<'_, 'g>,
         candidate: Candidate,
+        freshness: Freshness,
     ) -> Result<Option<Decision<'g>>, AppError> {
         let (guard, request, key) = (self.guard, self.request, &candidate.key);
         let matched = claim.operation.ok().flatten();
@@ -202,16 +200,18 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let clock = &self.app.house.clock;
         let flawed = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential);
         if let Some(reason) = flawed {
+            // Confirmed by reading, as a digest that leads nowhere is: the store must not tell the two apart by what they cost.
             let data_age = clock.ticks().since(key.confirmed.get());
-            if data_age <= FLAW_REMEMBERED {
-                let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
-                return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
+            if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
+                self.steps.note("lookup", || "it was flawed a while ago: reading it again".to_owned());
+                return Ok(None);
             }
+            let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
+            return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
         }
-        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing. Of a flawed
-        // credential nothing is told: limits in the answer would tell it from one that never was.
+        // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
         let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok());
-        if request.check_rate_limit && flawed.is_none() {
+        if request.check_rate_limit {
             let subject = Subject {
                 account: Some(&key.owner.account),
                 target_account: permit.ok().map(|permit| permit.target()),
@@ -224,7 +224,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
         let fence = Fence { owner: &key.owner, stamp: key.stamp };
         let (limits, data_age, degraded) = match self.app.store.charge(Some(fence), &plan).await {
-            Ok(Charged::Stale) => return Ok(None),
+            Ok(Charged::Stale) => {
+                self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
+                return Ok(None);
+            }
             Ok(Charged::Decided(readings)) => {
                 key.confirmed.advance(self.begun);
                 (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
