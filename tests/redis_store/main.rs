@@ -12,5 +12,6 @@ mod cost;
 mod failure;
 mod parity;
 mod rekeying;
+mod silence;
 mod timelines;
 mod world;
