@@ -9,7 +9,7 @@ use crate::domain::{
     limit::{Charged, Plan},
     time::{Ticks, Timestamp},
 };
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
 /// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
@@ -17,6 +17,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The key that a secret's digests lead to, working or not, with the mark that [`Store::charge`] confirms. It carries one
     /// of them at least. A key whose secret moves from one of the digests to another meanwhile is found all the same.
     fn find_key(&self, sought: &Sought<'_>) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
+    /// How long one decision may wait for the store, all its steps together; nothing for a store that is not waited for.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
 
     /// The key that is remembered under a digest, if any is: told at once.
     fn recall(&self, _realm: &RealmName, _digest: &Digest) -> Option<Arc<KeySnapshot>> {
@@ -95,6 +100,8 @@ pub struct Sought<'a> {
     pub digests: &'a [Digest],
     /// Whether a remembered answer will do.
     pub freshness: Freshness,
+    /// When it must be found; nothing: within the store's own time.
+    pub due: Option<Ticks>,
 }
 
 /// Whether a remembered answer will do.
@@ -156,7 +163,7 @@ pub enum StoreError {
     Unavailable(String),
     /// No answer within the deadline.
     #[error("the store did not answer within {} ms", .0.as_millis())]
-    Deadline(std::time::Duration),
+    Deadline(Duration),
     /// No room left for writing.
     #[error("the store is full: {0}")]
     Full(String),

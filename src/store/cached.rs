@@ -183,6 +183,10 @@ impl<S: Store> Store for Cached<S> {
         Ok(found)
     }
 
+    fn patience(&self) -> Option<Duration> {
+        self.store.patience()
+    }
+
     fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Arc<KeySnapshot>> {
         self.memory.key(realm, digest)
     }

@@ -24,7 +24,7 @@ use crate::{
 };
 use embedded::Embedded;
 use redis::Redis;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The store that the configuration names. A closed list: whoever asks it pays a branch, no boxed future.
 #[derive(Clone)]
@@ -48,6 +48,13 @@ macro_rules! delegate {
 impl Store for Backend {
     async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
         delegate!(self, store => store.find_key(sought))
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Embedded(store) => store.patience(),
+            Self::Redis(store) => store.patience(),
+        }
     }
 
     fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Arc<KeySnapshot>> {

@@ -190,7 +190,7 @@ pub async fn found(store: &Redis, seed: u8) -> Option<Arc<KeySnapshot>> {
 
 pub async fn found_by(store: &Redis, digest: Digest) -> Option<Arc<KeySnapshot>> {
     let realm = RealmName::new("recurr").unwrap();
-    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh };
+    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh, due: None };
     match store.find_key(&sought).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,

@@ -33,6 +33,8 @@ pub(super) struct Attempt<'a, 'g, S> {
     now: Timestamp,
     /// When the attempt began: whatever the store confirms, it confirms later.
     begun: Ticks,
+    /// When the store must have answered, in however many steps.
+    due: Option<Ticks>,
     steps: Steps,
 }
 
@@ -62,7 +64,8 @@ enum Lookup {
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
         let (now, begun) = app.house.clock.reading();
-        Self { app, guard, request, now, begun, steps: Steps::new(request.explain) }
+        let due = app.store.patience().map(|patience| begun.after(patience));
+        Self { app, guard, request, now, begun, due, steps: Steps::new(request.explain) }
     }
 
     pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
@@ -163,7 +166,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             ways.push((scheme, secret_version));
             digests.push(digest);
         }
-        match self.app.store.find_key(&Sought { realm, digests: &digests, freshness }).await? {
+        match self.app.store.find_key(&Sought { realm, digests: &digests, freshness, due: self.due }).await? {
             Found::Nothing(at) => Ok(Lookup::Nothing(at)),
             Found::Key(key) => {
                 let mut carried = ways.into_iter().zip(digests);
@@ -210,7 +213,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
         }
         // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
-        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok());
+        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok()).by(self.due);
         if request.check_rate_limit {
             let subject = Subject {
                 account: Some(&key.owner.account),

@@ -150,7 +150,7 @@ impl<S: Store> App<S> {
     /// The key that holds this very secret already. A digest that once led to a key whose secret has changed since is free.
     async fn stored_as(&self, guard: &Guarded, digest: &Digest) -> Result<Option<KeyId>, AppError> {
         let digests = std::slice::from_ref(digest);
-        let sought = Sought { realm: &guard.realm.name, digests, freshness: Freshness::Fresh };
+        let sought = Sought { realm: &guard.realm.name, digests, freshness: Freshness::Fresh, due: None };
         Ok(match self.store.find_key(&sought).await? {
             Found::Key(key) => key.key.secret(digest).map(|_| key.key.id),
             Found::Nothing(_) => None,
