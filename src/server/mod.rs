@@ -105,7 +105,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
     }
 
-    background.spawn(watch::store(management.clone(), clock, reporter.clone(), stopping.clone()));
+    let (is_serving, serving) = signal::channel(false);
+    background.spawn(watch::store(management.clone(), clock, reporter.clone(), is_serving, stopping.clone()));
+    background.spawn(watch::uses(management.clone(), serving, stopping.clone()));
     background.spawn(acceptor::run(listener, senders, stopping));
     announce(&Ready {
         address,
