@@ -24,8 +24,8 @@ use support::{
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-/// How long an answer may take when the store gives none: the deadline of 50 ms, and what a busy machine adds.
-const PROMPT: Duration = Duration::from_millis(500);
+/// How long an answer may take when the store gives none: the deadline of 50 ms, and far more than a busy machine adds.
+const PROMPT: Duration = Duration::from_secs(3);
 
 async fn refused(data: DataDir, arguments: &[&str]) -> Ended {
     let Err(ended) = Keygate::try_start(data, arguments).await else { panic!("keygate started") };
@@ -174,7 +174,7 @@ async fn unavailable(stack: &Stack, id: &str, key: &str) {
         let began = Instant::now();
         let status = stack.try_manage("recurr", operation).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() < 2 * PROMPT, "{:?}", began.elapsed());
     }
 }
 
@@ -286,14 +286,19 @@ async fn whatever_was_acknowledged_before_a_kill_is_there_after_it() {
         };
         let id = keygate.process_id();
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            // In the middle of the next act, whichever that is.
+            let done = |lists: &(Vec<_>, Vec<_>)| lists.0.len() + lists.1.len();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while done(&acknowledged.lock().unwrap()) < 20 {
+                assert!(Instant::now() < deadline, "acts are not acknowledged");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             let killed = std::process::Command::new("sh").args(["-c", &format!("kill -KILL {id}")]).status().unwrap();
             assert!(killed.success());
         };
         tokio::join!(act, kill);
         keygate.restart().await;
         let (live, revoked) = acknowledged.into_inner().unwrap();
-        assert!(live.len() + revoked.len() >= 5, "{} and {}", live.len(), revoked.len());
         for (id, secret) in live {
             assert_eq!(keygate.authenticate(by_key("recurr", &secret)).await.allowed().key_id, id);
         }

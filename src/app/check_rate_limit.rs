@@ -97,8 +97,12 @@ pub(super) fn fill<'g>(
     Ok(())
 }
 
-/// Passes over limits that the store could not decide, where every one of them allows it.
+/// Passes over limits that the store could not decide, where every one of them allows it. What a store holds and cannot be
+/// trusted is no silence: it is never passed over, or whoever spoils a counter would lift its limit.
 pub(super) fn pass_over<'g>(plan: &Plan<'g>, error: StoreError) -> Result<Vec<LimitOutcome<'g>>, AppError> {
+    if matches!(error, StoreError::Corrupt(_)) {
+        return Err(error.into());
+    }
     let may_pass = |rule: &LimitRule| rule.shadow || rule.on_store_failure == OnStoreFailure::Allow;
     if !plan.items().iter().all(|item| may_pass(item.rule)) {
         return Err(error.into());

@@ -9,18 +9,24 @@ use crate::domain::{
     limit::{Charged, Plan},
     time::{Ticks, Timestamp},
 };
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
 /// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
 pub trait Store: Clone + Send + Sync + 'static {
-    /// The key that a digest leads to, working or not, with the mark that [`Store::charge`] confirms.
-    fn find_key(
-        &self,
-        realm: &RealmName,
-        digest: &Digest,
-        freshness: Freshness,
-    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
+    /// The key that a secret's digests lead to, working or not, with the mark that [`Store::charge`] confirms. It carries one
+    /// of them at least. A key whose secret moves from one of the digests to another meanwhile is found all the same.
+    fn find_key(&self, sought: &Sought<'_>) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
+    /// How long one decision may wait for the store, all its steps together; nothing for a store that is not waited for.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The key that is remembered under a digest, if any is: told at once.
+    fn recall(&self, _realm: &RealmName, _digest: &Digest) -> Option<Arc<KeySnapshot>> {
+        None
+    }
 
     /// Checks a plan and charges all of it or nothing. With a fence, nothing is charged and the answer is
     /// [`Charged::Stale`] when the account changed since the key was read: an answer that is not `Stale` confirms that what
@@ -85,6 +91,19 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
+/// The key of which secret is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// The realm.
+    pub realm: &'a RealmName,
+    /// Every digest that the secret may be stored under, the likeliest first.
+    pub digests: &'a [Digest],
+    /// Whether a remembered answer will do.
+    pub freshness: Freshness,
+    /// When it must be found; nothing: within the store's own time.
+    pub due: Option<Ticks>,
+}
+
 /// Whether a remembered answer will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
@@ -94,7 +113,7 @@ pub enum Freshness {
     Fresh,
 }
 
-/// What a digest leads to.
+/// What a secret's digests lead to.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A key.
@@ -109,7 +128,7 @@ pub struct Fence<'a> {
     /// The account that was read.
     pub owner: &'a AccountRef,
     /// [`KeySnapshot::stamp`] of what was read.
-    pub stamp: u64,
+    pub stamp: u128,
 }
 
 /// Which keys to list.
@@ -144,7 +163,7 @@ pub enum StoreError {
     Unavailable(String),
     /// No answer within the deadline.
     #[error("the store did not answer within {} ms", .0.as_millis())]
-    Deadline(std::time::Duration),
+    Deadline(Duration),
     /// No room left for writing.
     #[error("the store is full: {0}")]
     Full(String),

@@ -14,8 +14,8 @@ use super::{
 pub struct Change {
     /// The account that is changed.
     pub owner: AccountRef,
-    /// The version that the change was computed from; 0: the account must not exist.
-    pub expected_version: u64,
+    /// [`Account::mark`] of what the change was computed from; 0: the account must not exist.
+    pub expected: u128,
     /// The account's record after the change.
     pub account: Account,
     /// Keys written: new ones and changed ones.
@@ -48,11 +48,11 @@ impl Change {
     #[must_use]
     pub fn begin(owner: &AccountRef, current: Option<&Account>, actor: &Actor, now: Timestamp) -> Self {
         let mut account = current.cloned().unwrap_or_else(|| Account::unborn(now));
-        let expected_version = account.version;
-        account.version = expected_version.saturating_add(1);
+        let expected = account.mark();
+        account.version = account.version.saturating_add(1);
         let mut change = Self {
             owner: owner.clone(),
-            expected_version,
+            expected,
             account,
             put: Vec::new(),
             end: Vec::new(),

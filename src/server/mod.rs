@@ -113,7 +113,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     }
 
     let places = acceptor::Places::new(load.connections, clock.clone());
-    background.spawn(watch::store(management.clone(), clock, reporter.clone(), stopping.clone()));
+    let (is_serving, serving) = signal::channel(false);
+    background.spawn(watch::store(management.clone(), clock, reporter.clone(), is_serving, stopping.clone()));
+    background.spawn(watch::uses(management.clone(), serving, stopping.clone()));
     background.spawn(acceptor::run(listener, senders, places, stopping));
     announce(&Ready {
         address,

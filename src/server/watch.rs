@@ -1,4 +1,4 @@
-//! Watches: the store's health once a second, the signals that end the server.
+//! Watches: the store's health once a second, the signals that end the server; and writes uses once a second.
 
 use super::{StartError, clock::SystemClock};
 use crate::{
@@ -18,11 +18,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// The names under which health is told: the server as a whole, and the service.
 const NAMES: [&str; 2] = ["", authorization_server::SERVICE_NAME];
 
-/// Tells the truth about the store: serving while it answers, not serving while it does not.
+/// Tells the truth about the store: serving while it answers, not serving while it does not. Waits for nothing else.
 pub(super) async fn store<S: Store>(
     app: App<S>,
     clock: Arc<SystemClock>,
     reporter: HealthReporter,
+    serving: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut ticks = interval(PERIOD);
@@ -35,17 +36,31 @@ pub(super) async fn store<S: Store>(
         }
         clock.follow_wall();
         let answer = app.store.ping().await;
-        let serving = answer.is_ok();
-        if was_serving != Some(serving) {
+        let is_serving = answer.is_ok();
+        if was_serving != Some(is_serving) {
             match &answer {
                 Ok(()) if was_serving.is_none() => {}
                 Ok(()) => tracing::info!("the store answers again"),
                 Err(error) => tracing::error!(%error, "not serving until the store answers"),
             }
-            report(&reporter, if serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
-            was_serving = Some(serving);
+            report(&reporter, if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+            was_serving = Some(is_serving);
+            serving.send_replace(is_serving);
         }
-        if serving && let Err(error) = app.write_uses().await {
+    }
+}
+
+/// Writes the latest uses of keys while the store answers: many batches may take long, and nobody waits for them.
+pub(super) async fn uses<S: Store>(app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let is_serving = *serving.borrow();
+        if is_serving && let Err(error) = app.write_uses().await {
             tracing::warn!(%error, "the latest uses of keys could not be written");
         }
     }

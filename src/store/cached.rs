@@ -13,7 +13,7 @@
 //! latest.
 
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
@@ -138,28 +138,43 @@ impl<S: Store> Cached<S> {
 }
 
 impl Memory {
-    fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Found> {
-        if let Some(key) = self.keys.get(digest) {
-            return (key.owner.realm == *realm).then_some(Found::Key(key));
-        }
-        let miss = self.misses.get(digest)?;
-        let holds = miss.realm == *realm
-            && miss.generation == self.generation()
-            && self.clock.ticks().since(miss.read_at) < self.miss_lifetime;
-        holds.then_some(Found::Nothing(miss.read_at))
+    fn key(&self, realm: &RealmName, digest: &Digest) -> Option<Arc<KeySnapshot>> {
+        self.keys.get(digest).filter(|key| key.owner.realm == *realm)
     }
 
-    /// `generation` was read before the store was asked.
-    fn remember(&self, realm: &RealmName, digest: &Digest, found: &Found, generation: u64) {
+    /// A key under any of the digests; or nothing, when all of them are remembered as leading nowhere.
+    fn recall(&self, sought: &Sought<'_>) -> Option<Found> {
+        if let Some(key) = sought.digests.iter().find_map(|digest| self.key(sought.realm, digest)) {
+            return Some(Found::Key(key));
+        }
+        let (generation, now) = (self.generation(), self.clock.ticks());
+        let mut oldest = now;
+        for digest in sought.digests {
+            let miss = self.misses.get(digest)?;
+            let holds = miss.realm == *sought.realm
+                && miss.generation == generation
+                && now.since(miss.read_at) < self.miss_lifetime;
+            oldest = holds.then(|| oldest.min(miss.read_at))?;
+        }
+        Some(Found::Nothing(oldest))
+    }
+
+    /// `generation` was read before the store was asked. That a digest leads nowhere is remembered only where all of the
+    /// secret's digests do: while one of them leads to a key, the secret may be moved to another at any time.
+    fn remember(&self, sought: &Sought<'_>, found: &Found, generation: u64) {
+        let realm = sought.realm;
         match found {
             Found::Key(key) => {
-                self.keys.insert(*digest, Arc::clone(key));
-                self.misses.remove(digest);
+                sought.digests.iter().for_each(|digest| drop(self.misses.remove(digest)));
+                let carried = sought.digests.iter().find(|digest| key.key.secret(digest).is_some());
+                carried.into_iter().for_each(|digest| self.keys.insert(*digest, Arc::clone(key)));
             }
             Found::Nothing(read_at) => {
-                // What another realm found stays: a miss speaks for its own realm only.
-                self.keys.remove_if(digest, |key| key.owner.realm == *realm);
-                self.misses.insert(*digest, Miss { realm: realm.clone(), read_at: *read_at, generation });
+                for digest in sought.digests {
+                    // What another realm found stays: a miss speaks for its own realm only.
+                    self.keys.remove_if(digest, |key| key.owner.realm == *realm);
+                    self.misses.insert(*digest, Miss { realm: realm.clone(), read_at: *read_at, generation });
+                }
             }
         }
     }
@@ -187,16 +202,24 @@ impl Drop for Forget<'_> {
 }
 
 impl<S: Store> Store for Cached<S> {
-    async fn find_key(&self, realm: &RealmName, digest: &Digest, freshness: Freshness) -> Result<Found, StoreError> {
-        if freshness == Freshness::Remembered
-            && let Some(found) = self.memory.recall(realm, digest)
+    async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
+        if sought.freshness == Freshness::Remembered
+            && let Some(found) = self.memory.recall(sought)
         {
             return Ok(found);
         }
         let generation = self.memory.generation();
-        let found = self.store.find_key(realm, digest, freshness).await?;
-        self.memory.remember(realm, digest, &found, generation);
+        let found = self.store.find_key(sought).await?;
+        self.memory.remember(sought, &found, generation);
         Ok(found)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.store.patience()
+    }
+
+    fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Arc<KeySnapshot>> {
+        self.memory.key(realm, digest)
     }
 
     async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {

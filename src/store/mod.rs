@@ -12,18 +12,19 @@ pub use cached::{CacheSettings, Cached};
 pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
-    app::ports::{CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    app::ports::{CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeyUse, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
         limit::{Charged, Plan},
     },
 };
 use embedded::Embedded;
 use redis::Redis;
+use std::{sync::Arc, time::Duration};
 
 /// The store that the configuration names. A closed list: whoever asks it pays a branch, no boxed future.
 #[derive(Clone)]
@@ -45,8 +46,22 @@ macro_rules! delegate {
 }
 
 impl Store for Backend {
-    async fn find_key(&self, realm: &RealmName, digest: &Digest, freshness: Freshness) -> Result<Found, StoreError> {
-        delegate!(self, store => store.find_key(realm, digest, freshness))
+    async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
+        delegate!(self, store => store.find_key(sought))
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Embedded(store) => store.patience(),
+            Self::Redis(store) => store.patience(),
+        }
+    }
+
+    fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Arc<KeySnapshot>> {
+        match self {
+            Self::Embedded(store) => store.recall(realm, digest),
+            Self::Redis(store) => store.recall(realm, digest),
+        }
     }
 
     async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {

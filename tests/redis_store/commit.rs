@@ -2,10 +2,10 @@
 
 use crate::{
     support::redis::RedisServer,
-    world::{creation, creation_with, digest, found, made, open, owner, revocation},
+    world::{creation, creation_with, digest, found, found_by, made, open, owner, revocation},
 };
 use keygate::{
-    app::ports::{CommitError, Freshness, Store, StoreError},
+    app::ports::{CommitError, Freshness, Sought, Store, StoreError},
     domain::{id::RealmName, key::KeyState, time::Timestamp},
 };
 
@@ -98,11 +98,14 @@ async fn forged_and_moved_records_are_not_believed() {
     let (acme, zeta) = (owner("acme"), owner("zeta"));
     let (one, two) = (made(&store, &acme, 1).await, made(&store, &zeta, 2).await);
     let realm = RealmName::new("recurr").unwrap();
-    let find = async |seed: u8| store.find_key(&realm, &digest(seed), Freshness::Fresh).await;
+    let find = async |seed: u8| {
+        let sought = Sought { realm: &realm, digests: &[digest(seed)], freshness: Freshness::Fresh, due: None };
+        store.find_key(&sought).await
+    };
     let eval = |script: &str| assert!(!server.cli(&["EVAL", script, "0"]).starts_with("(error)"), "{script}");
     let corrupt = |result: Result<_, StoreError>| matches!(result, Err(StoreError::Corrupt(_)));
 
-    // Another account's record, an edited record, and another version in front of an honest one.
+    // Another account's record, an edited record, and another mark in front of an honest one.
     eval(
         "redis.call('COPY', 'kg1:{recurr/acme}:a', 'saved') return redis.call('COPY', 'kg1:{recurr/zeta}:a', 'kg1:{recurr/acme}:a', 'REPLACE')",
     );
@@ -140,4 +143,75 @@ async fn forged_and_moved_records_are_not_believed() {
     for id in [one.key.id, two.key.id] {
         assert!(matches!(store.locate_key(&realm, id).await, Err(StoreError::Corrupt(_))));
     }
+}
+
+#[tokio::test]
+async fn of_two_acts_that_want_the_same_digest_one_gets_it_and_keeps_it() {
+    let server = RedisServer::start();
+    let ((one, _), (other, _)) = (open(&server).await, open(&server).await);
+    let busy = owner("busy");
+    made(&one, &busy, 200).await;
+    let mut both = 0;
+    for round in 0..90_u8 {
+        let digest = digest(round);
+        // In every third round the digest was announced before, by an act that came to nothing.
+        if round % 3 == 0 {
+            let never = creation_with(&busy, None, 201, digest).0;
+            assert_eq!(one.commit(&never).await, Err(CommitError::Conflict));
+        }
+        let owners = [owner(&format!("a{round}")), owner(&format!("b{round}"))];
+        let changes = [creation_with(&owners[0], None, 1, digest).0, creation_with(&owners[1], None, 2, digest).0];
+        let later = async {
+            for _ in 0..round % 10 {
+                other.ping().await.unwrap();
+            }
+            other.commit(&changes[1]).await
+        };
+        let results = tokio::join!(one.commit(&changes[0]), later);
+        let won: Vec<usize> = [results.0, results.1]
+            .iter()
+            .enumerate()
+            .filter_map(|(index, result)| {
+                assert!(
+                    matches!(result, Ok(()) | Err(CommitError::Conflict | CommitError::DigestTaken(_))),
+                    "{result:?}"
+                );
+                result.is_ok().then_some(index)
+            })
+            .collect();
+        both += usize::from(won.len() > 1);
+        for winner in won {
+            let found = found_by(&one, digest).await.expect("an acknowledged key is found");
+            assert_eq!(found.owner, owners[winner], "round {round}: both own the digest");
+            // Whoever comes now, with whatever was left behind, is told so.
+            let third = creation_with(&owner(&format!("c{round}")), None, 3, digest).0;
+            assert_eq!(other.commit(&third).await, Err(CommitError::DigestTaken(digest)));
+        }
+    }
+    assert_eq!(both, 0);
+}
+
+#[tokio::test]
+async fn a_digest_that_was_taken_meanwhile_is_not_removed_with_its_former_key() {
+    let server = RedisServer::start();
+    let (store, _) = open(&server).await;
+    let (acme, zeta) = (owner("acme"), owner("zeta"));
+    let key = made(&store, &acme, 1).await;
+    // The act that gives the digest up, in the moment before it removes the lookup: another key has it by then.
+    let minted = keygate::domain::key::Minted {
+        digest: digest(2),
+        scheme: keygate::domain::key::DigestScheme::Native,
+        secret_version: 2,
+        hint: String::new(),
+    };
+    let now = Timestamp::from_micros(1_900_000_000_000_000);
+    let mut change = keygate::domain::key::rekey(&acme, &key.account, &key.key, &digest(1), &minted, now).unwrap();
+    let forgotten = std::mem::take(&mut change.forgotten);
+    store.commit(&change).await.unwrap();
+    store.commit(&creation_with(&zeta, None, 4, digest(1)).0).await.unwrap();
+    let account = found(&store, 2).await.unwrap().account.clone();
+    let mut late = creation(&acme, Some(&account), 5).0;
+    late.forgotten = forgotten;
+    store.commit(&late).await.unwrap();
+    assert_eq!(found(&store, 1).await.unwrap().owner, zeta);
 }

@@ -2,10 +2,10 @@
 
 use crate::{
     support::redis::RedisServer,
-    world::{limit, made, open, owner, plan, realm},
+    world::{digest, limit, made, open, owner, plan, realm},
 };
 use keygate::{
-    app::ports::{Fence, Store},
+    app::ports::{Fence, Freshness, Sought, Store},
     domain::id::AccountId,
 };
 use std::{
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn calls(server: &RedisServer) -> BTreeMap<String, u64> {
+pub fn calls(server: &RedisServer) -> BTreeMap<String, u64> {
     let stats = server.cli(&["INFO", "commandstats"]);
     let count = |line: &str| {
         let (name, rest) = line.trim().strip_prefix("cmdstat_")?.split_once(":calls=")?;
@@ -62,6 +62,36 @@ async fn a_key_is_found_in_two_round_trips() {
     calls.retain(|name, _| !name.starts_with("config"));
     let expected = [("get", 20), ("hget", 20)];
     assert_eq!(calls, expected.map(|(name, count)| (name.to_owned(), count)).into());
+}
+
+#[tokio::test]
+async fn a_secret_with_many_digests_costs_as_many_round_trips_as_one_with_one() {
+    let server = RedisServer::start();
+    let (store, _) = open(&server).await;
+    made(&store, &owner("acme"), 1).await;
+    let reads = || {
+        let stats = server.cli(&["INFO", "stats"]);
+        let count = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:")?.trim().parse().ok());
+        count.unwrap_or(0_u64)
+    };
+    let realm = owner("acme").realm;
+    // A key under its last digest, and one that never was.
+    for last in [1, 9] {
+        let digests: Vec<_> = [4, 5, 6, 7, 8, last].map(digest).into();
+        server.cli(&["CONFIG", "RESETSTAT"]);
+        let before = reads();
+        for _ in 0..20 {
+            let sought = Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, due: None };
+            store.find_key(&sought).await.unwrap();
+        }
+        // One of them asked for the figure itself.
+        let took = reads() - before;
+        println!("20 readings of 6 digests: {took} reads by the server");
+        assert!((40..50).contains(&took), "{took}");
+        let mut calls = calls(&server);
+        calls.retain(|name, _| !name.starts_with("config") && name != "info");
+        assert_eq!(calls, [("get", 140), ("hget", 40)].map(|(name, count)| (name.to_owned(), count)).into());
+    }
 }
 
 #[tokio::test]

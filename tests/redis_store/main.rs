@@ -5,9 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod budget;
 mod charge;
 mod check;
 mod commit;
 mod cost;
 mod failure;
+mod parity;
+mod rekeying;
+mod silence;
+mod timelines;
 mod world;

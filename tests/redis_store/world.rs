@@ -2,7 +2,7 @@
 
 use crate::support::redis::RedisServer;
 use keygate::{
-    app::ports::{Clock, Found, Freshness, Store},
+    app::ports::{Clock, Found, Freshness, Sought, Store},
     domain::{
         account::Account,
         audit::Actor,
@@ -184,8 +184,13 @@ pub async fn made(store: &Redis, owner: &AccountRef, seed: u8) -> Arc<KeySnapsho
 }
 
 pub async fn found(store: &Redis, seed: u8) -> Option<Arc<KeySnapshot>> {
+    found_by(store, digest(seed)).await
+}
+
+pub async fn found_by(store: &Redis, digest: Digest) -> Option<Arc<KeySnapshot>> {
     let realm = RealmName::new("recurr").unwrap();
-    match store.find_key(&realm, &digest(seed), Freshness::Fresh).await.unwrap() {
+    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh, due: None };
+    match store.find_key(&sought).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,
     }

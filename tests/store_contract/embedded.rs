@@ -1,6 +1,10 @@
 //! The embedded store: its worlds, and what happens to its directory and file.
 
-use crate::{clock::ManualClock, fixtures::*, world::World};
+use crate::{
+    clock::ManualClock,
+    fixtures::*,
+    world::{World, sought},
+};
 use keygate::{
     app::ports::{Clock, Freshness, Store, StoreError},
     domain::{key::SecretRing, time::Timestamp},
@@ -192,7 +196,7 @@ async fn damaged_records_are_errors_that_name_the_place() {
         let result = match damaged {
             "pointers" => store.locate_key(&realm_name(), key_id(1)).await.map(drop),
             "audit" => store.read_audit(&owner("acme"), 1, 10).await.map(drop),
-            _ => store.find_key(&realm_name(), &digest(1), Freshness::Fresh).await.map(drop),
+            _ => sought(&store, &[digest(1)], Freshness::Fresh).await.map(drop),
         };
         let error = result.unwrap_err();
         assert!(matches!(&error, StoreError::Corrupt(what) if what.contains('`')), "{damaged}: {error}");
@@ -301,7 +305,7 @@ async fn acknowledged_keys_survive_a_kill() {
         assert!(acknowledged.len() >= 60 * round, "the child ended early");
         let store = reopen(&home).unwrap();
         for number in acknowledged {
-            let found = store.find_key(&realm_name(), &digest(number), Freshness::Fresh).await.unwrap();
+            let found = sought(&store, &[digest(number)], Freshness::Fresh).await.unwrap();
             assert!(matches!(found, keygate::app::ports::Found::Key(_)), "{number} was acknowledged and is gone");
             numbers.insert((round, number));
         }

@@ -1,6 +1,10 @@
 //! Readers race with writers: after a commit was acknowledged, nothing rests on what was before.
 
-use crate::{embedded::CachedWorld, fixtures::*, world::World};
+use crate::{
+    embedded::CachedWorld,
+    fixtures::*,
+    world::{World, sought},
+};
 use keygate::{
     app::ports::{Fence, Found, Freshness, Store},
     domain::{
@@ -32,7 +36,7 @@ async fn confirmed(store: &Backend, number: u64) -> (u64, bool) {
     let realm = realm();
     let mut freshness = Freshness::Remembered;
     loop {
-        let Found::Key(key) = store.find_key(&realm_name(), &digest(number), freshness).await.unwrap() else {
+        let Found::Key(key) = sought(store, &[digest(number)], freshness).await.unwrap() else {
             panic!("key {number} is hidden");
         };
         let plan = Plan::new(&realm, Some(&key.owner.account), 1, true);
@@ -105,7 +109,7 @@ fn no_remembered_miss_hides_an_acknowledged_key() {
                 block(async {
                     while !done.load(Ordering::SeqCst) {
                         let next = wanted.load(Ordering::SeqCst);
-                        let _ = world.store().find_key(&realm_name(), &digest(next), Freshness::Remembered).await;
+                        let _ = sought(world.store(), &[digest(next)], Freshness::Remembered).await;
                     }
                 });
             });
@@ -136,7 +140,7 @@ fn memory_for_keys_and_misses_is_bounded_and_a_miss_is_forgotten_in_time() {
     let (mine, yours) =
         (Cached::new(store.clone(), settings, clock.clone()), Cached::new(store.clone(), settings, clock.clone()));
     let is_there = |number| {
-        let found = block(mine.find_key(&realm_name(), &digest(number), Freshness::Remembered)).unwrap();
+        let found = block(sought(&mine, &[digest(number)], Freshness::Remembered)).unwrap();
         matches!(found, Found::Key(_))
     };
     assert!(!is_there(1));

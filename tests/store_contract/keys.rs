@@ -2,10 +2,10 @@
 
 use crate::{fixtures::*, world::World};
 use keygate::{
-    app::ports::{CommitError, Fence, Found, Freshness, Store},
+    app::ports::{CommitError, Fence, Found, Freshness, Sought, Store},
     domain::{
         id::RealmName,
-        key::{KeyPatch, KeyState, revoke, rotate, update},
+        key::{KeyPatch, KeyState, rekey, revoke, rotate, update},
         limit::Charged,
     },
 };
@@ -152,11 +152,35 @@ pub async fn a_dangling_lookup_is_overwritten<W: World>(world: &W) {
     }
 }
 
+pub async fn a_key_is_found_by_whichever_digest_its_secret_is_stored_under<W: World>(world: &W) {
+    let owner = owner("acme");
+    let any = [digest(3), digest(2), digest(1)];
+    for freshness in [Freshness::Fresh, Freshness::Remembered] {
+        assert!(world.find_any(&any, freshness).await.is_none());
+    }
+    let key = world.create(&owner, 1).await;
+    for freshness in [Freshness::Remembered, Freshness::Remembered, Freshness::Fresh] {
+        assert_eq!(world.find_any(&any, freshness).await.unwrap().key, key);
+    }
+    assert!(world.find_any(&any[..2], Freshness::Fresh).await.is_none());
+    let account = world.account(&owner).await.unwrap();
+    let change = rekey(&owner, &account, &key, &digest(1), &minted(2), world.now()).unwrap();
+    let before = world.find_any(&any, Freshness::Remembered).await.unwrap();
+    world.commit(&change).await;
+    assert!(!world.confirms(&before).await);
+    for freshness in [Freshness::Fresh, Freshness::Remembered] {
+        let moved = world.find_any(&any, freshness).await.unwrap();
+        assert!(moved.key.secret(&digest(2)).is_some() && moved.key.secret(&digest(1)).is_none());
+        assert!(world.confirms(&moved).await);
+    }
+}
+
 pub async fn a_key_of_one_realm_is_unknown_to_another<W: World>(world: &W) {
     world.create(&owner("acme"), 1).await;
     let other = RealmName::new("other").unwrap();
     for freshness in [Freshness::Remembered, Freshness::Fresh] {
-        assert!(matches!(world.store().find_key(&other, &digest(1), freshness).await, Ok(Found::Nothing(_))));
+        let sought = Sought { realm: &other, digests: &[digest(1)], freshness, due: None };
+        assert!(matches!(world.store().find_key(&sought).await, Ok(Found::Nothing(_))));
     }
     assert_eq!(world.store().locate_key(&other, key_id(1)).await, Ok(None));
     assert!(world.find(&digest(1), Freshness::Remembered).await.is_some());

@@ -1,7 +1,7 @@
 //! What a store must bring along to be held to the contract, and the list of its cases.
 
 use keygate::{
-    app::ports::{Fence, Found, Freshness, Store},
+    app::ports::{Fence, Found, Freshness, Sought, Store, StoreError},
     domain::{
         account::Account,
         commit::Change,
@@ -41,7 +41,11 @@ pub trait World: Sized {
     }
 
     async fn find(&self, digest: &Digest, freshness: Freshness) -> Option<Arc<KeySnapshot>> {
-        match self.store().find_key(&crate::fixtures::realm_name(), digest, freshness).await.unwrap() {
+        self.find_any(&[*digest], freshness).await
+    }
+
+    async fn find_any(&self, digests: &[Digest], freshness: Freshness) -> Option<Arc<KeySnapshot>> {
+        match sought(self.store(), digests, freshness).await.unwrap() {
             Found::Key(key) => Some(key),
             Found::Nothing(_) => None,
         }
@@ -63,6 +67,11 @@ pub trait World: Sized {
     }
 }
 
+/// Asks a store for a key of the realm.
+pub async fn sought<S: Store>(store: &S, digests: &[Digest], freshness: Freshness) -> Result<Found, StoreError> {
+    store.find_key(&Sought { realm: &crate::fixtures::realm_name(), digests, freshness, due: None }).await
+}
+
 /// Runs every case of the contract against a world, each in a store of its own.
 #[macro_export]
 macro_rules! contract {
@@ -76,6 +85,7 @@ macro_rules! contract {
                 keys: a_change_from_an_old_version_conflicts_and_writes_nothing,
                 keys: a_digest_that_leads_to_a_key_is_taken_and_writes_nothing,
                 keys: a_dangling_lookup_is_overwritten,
+                keys: a_key_is_found_by_whichever_digest_its_secret_is_stored_under,
                 keys: a_key_of_one_realm_is_unknown_to_another,
                 keys: a_missing_key_is_not_hidden_once_it_is_created,
                 records: what_was_never_written_is_absent,

@@ -7,7 +7,7 @@ use crate::{
         error::AppError,
         explain::Steps,
         house::{App, Guarded, mint},
-        ports::{Fence, Found, Freshness, Store},
+        ports::{Fence, Found, Freshness, Sought, Store},
         rekey::Rekey,
     },
     domain::{
@@ -34,6 +34,8 @@ pub(super) struct Attempt<'a, 'g, S> {
     now: Timestamp,
     /// When the attempt began: whatever the store confirms, it confirms later.
     begun: Ticks,
+    /// When the store must have answered, in however many steps.
+    due: Option<Ticks>,
     steps: Steps,
 }
 
@@ -63,7 +65,8 @@ enum Lookup {
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
         let (now, begun) = app.house.clock.reading();
-        Self { app, guard, request, now, begun, steps: Steps::new(request.explain) }
+        let due = app.store.patience().map(|patience| begun.after(patience));
+        Self { app, guard, request, now, begun, due, steps: Steps::new(request.explain) }
     }
 
     pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
@@ -96,7 +99,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 }
             };
             self.steps.note("lookup", || format!("key `{}`", candidate.key.key.id));
-            match self.judge_and_charge(&claim, candidate).await? {
+            match self.judge_and_charge(&claim, candidate, freshness).await? {
                 Some(decision) => return Ok(self.finish(decision)),
                 None => freshness = Freshness::Fresh,
             }
@@ -147,27 +150,43 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
     }
 
-    /// The key that the text leads to, by the first of its digests that leads anywhere.
+    /// The key that the text leads to, by the first of its digests that it carries.
     async fn find(&self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
-        let (realm, form) = (&self.guard.realm, claim.form);
+        let (realm, form) = (&self.guard.realm.name, claim.form);
         let imported = form.legacy.unwrap_or_default();
         let candidates = self.guard.digester.candidates(form.environment, claim.text.expose(), form.prefix, imported);
-        let mut oldest = None;
+        let (mut ways, mut digests) = (Vec::new(), Vec::new());
         for (scheme, secret_version, digest) in candidates {
-            match self.app.store.find_key(&realm.name, &digest, freshness).await? {
-                Found::Key(key) => return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version })),
-                Found::Nothing(at) => oldest = Some(oldest.map_or(at, |earlier: Ticks| earlier.min(at))),
+            let remembered = match freshness {
+                Freshness::Remembered => self.app.store.recall(realm, &digest),
+                Freshness::Fresh => None,
+            };
+            if let Some(key) = remembered {
+                return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }));
+            }
+            ways.push((scheme, secret_version));
+            digests.push(digest);
+        }
+        match self.app.store.find_key(&Sought { realm, digests: &digests, freshness, due: self.due }).await? {
+            Found::Nothing(at) => Ok(Lookup::Nothing(at)),
+            Found::Key(key) => {
+                let mut carried = ways.into_iter().zip(digests);
+                let ((scheme, secret_version), digest) =
+                    carried
+                        .find(|(_, digest)| key.key.secret(digest).is_some())
+                        .ok_or(AppError::Bug("a key was found that carries none of the digests"))?;
+                Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }))
             }
         }
-        Ok(Lookup::Nothing(oldest.unwrap_or_else(|| self.app.house.clock.ticks())))
     }
 
     /// Judges what was read and has the store confirm it, charging every limit in the same step.
-    /// Nothing when it must be read again.
+    /// Nothing when what was read does not hold, or not surely.
     async fn judge_and_charge(
         &mut self,
         claim: &Claim<'_, 'g>,
         candidate: Candidate,
+        freshness: Freshness,
     ) -> Result<Option<Decision<'g>>, AppError> {
         let (guard, request, key) = (self.guard, self.request, &candidate.key);
         let matched = claim.operation.ok().flatten();
@@ -183,21 +202,19 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
         let permit = judged.and_then(|permit| claim.operation.map(|_| permit));
         let clock = &self.app.house.clock;
-        // Of a flawed credential no limits are told, and a flaw that was found too long ago is looked for again in the way
-        // in which a key that never was is looked for, never confirmed by a charge: neither an answer nor what it costs
-        // tells the two apart.
-        if let Some(reason) = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential) {
-            let confirmed = key.confirmed.get();
-            if self.begun.since(confirmed) > FLAW_REMEMBERED {
-                self.steps.note("lookup", || "what is remembered is too old: reading it again".to_owned());
+        let flawed = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential);
+        if let Some(reason) = flawed {
+            // Confirmed by reading, as a digest that leads nowhere is: the store must not tell the two apart by what they cost.
+            let data_age = clock.ticks().since(key.confirmed.get());
+            if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
+                self.steps.note("lookup", || "it was flawed a while ago: reading it again".to_owned());
                 return Ok(None);
             }
             let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
-            let data_age = clock.ticks().since(confirmed);
             return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
         }
         // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
-        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok());
+        let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok()).by(self.due);
         if request.check_rate_limit {
             let subject = Subject {
                 account: Some(&key.owner.account),

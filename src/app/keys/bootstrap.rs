@@ -5,7 +5,7 @@ use crate::{
     app::{
         error::AppError,
         house::{App, mint},
-        ports::{CommitError, Found, Freshness, Store},
+        ports::{CommitError, Found, Freshness, Sought, Store},
     },
     domain::{
         audit::Actor,
@@ -59,7 +59,9 @@ impl<S: Store> App<S> {
         let scope = Scope::new("operator").map_err(|_| AppError::Bug("the operator scope is not legal"))?;
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(&owner).await?;
-            let found = self.store.find_key(&owner.realm, &minted.digest, Freshness::Fresh).await?;
+            let digests = std::slice::from_ref(&minted.digest);
+            let sought = Sought { realm: &owner.realm, digests, freshness: Freshness::Fresh, due: None };
+            let found = self.store.find_key(&sought).await?;
             if matches!(found, Found::Key(_)) {
                 return Ok(Bootstrap::Made);
             }

@@ -7,7 +7,7 @@ use crate::{
         error::AppError,
         house::{App, Guarded, mint},
         manager::{KeyManager, ManagePermit},
-        ports::{CommitError, Found, Freshness, Store},
+        ports::{CommitError, Found, Freshness, Sought, Store},
         together::together,
     },
     domain::{
@@ -163,14 +163,13 @@ impl<S: Store> App<S> {
         let questions = rows.iter().map(|row| {
             let (store, realm, digests) = (self.store.clone(), guard.realm.name.clone(), row.digests.clone());
             async move {
-                for digest in &digests {
-                    if let Found::Key(found) = store.find_key(&realm, digest, Freshness::Fresh).await?
-                        && found.key.secret(digest).is_some()
-                    {
-                        return Ok(Some(found.key.id));
+                let sought = Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, due: None };
+                Ok(match store.find_key(&sought).await? {
+                    Found::Key(found) => {
+                        digests.iter().any(|digest| found.key.secret(digest).is_some()).then_some(found.key.id)
                     }
-                }
-                Ok(None)
+                    Found::Nothing(_) => None,
+                })
             }
         });
         together(questions.collect::<Vec<_>>()).await

@@ -157,7 +157,7 @@ impl KeyRecord {
 #[repr(C)]
 pub struct KeySnapshot {
     /// The store's own mark of the state that was read; see the port's `charge`.
-    pub stamp: u64,
+    pub stamp: u128,
     /// When the store last confirmed that this still holds.
     pub confirmed: LatestTicks,
     /// What an answer tells of the key, in the form of whoever answers: made at the first use, and never of more than this.
@@ -184,7 +184,7 @@ impl KeySnapshot {
         account: Account,
         key: KeyRecord,
         read_at: Ticks,
-        stamp: u64,
+        stamp: u128,
     ) -> Self {
         Self {
             owner: AccountRef { realm: realm.clone(), account: owner.account },

@@ -4,6 +4,7 @@ use super::{LimitRule, Part};
 use crate::domain::{
     id::{AccountId, AccountRef, Environment, KeyId, RealmName},
     realm::Realm,
+    time::Ticks,
 };
 use std::{net::IpAddr, ops::Range};
 
@@ -38,6 +39,7 @@ pub struct Plan<'a> {
     account: Option<AccountId>,
     cost: u32,
     charging: bool,
+    due: Option<Ticks>,
     items: Vec<PlanItem<'a>>,
     names: Vec<u8>,
 }
@@ -56,7 +58,20 @@ impl<'a> Plan<'a> {
     /// A plan without limits. With `charging` false, deciding it changes nothing.
     #[must_use]
     pub fn new(realm: &'a Realm, account: Option<&AccountId>, cost: u32, charging: bool) -> Self {
-        Self { realm: &realm.name, account: account.cloned(), cost, charging, items: Vec::new(), names: Vec::new() }
+        let (realm, account) = (&realm.name, account.cloned());
+        Self { realm, account, cost, charging, due: None, items: Vec::new(), names: Vec::new() }
+    }
+
+    /// The same plan, to be decided by then.
+    #[must_use]
+    pub fn by(self, due: Option<Ticks>) -> Self {
+        Self { due, ..self }
+    }
+
+    /// When it must be decided; nothing: within the store's own time.
+    #[must_use]
+    pub fn due(&self) -> Option<Ticks> {
+        self.due
     }
 
     /// Adds a limit.

@@ -15,13 +15,13 @@ pub use write::QUEUE;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    app::ports::{Clock, CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
+        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
         limit::{Charged, Plan},
     },
 };
@@ -78,8 +78,8 @@ impl Embedded {
 }
 
 impl Store for Embedded {
-    async fn find_key(&self, realm: &RealmName, digest: &Digest, _: Freshness) -> Result<Found, StoreError> {
-        self.core.find_key(realm, digest)
+    async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
+        self.core.find_key(sought)
     }
 
     async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {

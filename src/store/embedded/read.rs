@@ -2,13 +2,14 @@
 
 use super::{Core, tables, write::Trouble};
 use crate::{
-    app::ports::{Found, KeyListing, KeyQuery, StoreError},
+    app::ports::{Found, KeyListing, KeyQuery, Sought, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
     },
+    store::record::Lookup,
 };
 use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
 use std::{iter::Peekable, ops::Bound, sync::Arc};
@@ -26,25 +27,36 @@ fn told<T, E: Into<redb::Error>>(result: Result<T, E>) -> Result<T, StoreError> 
 }
 
 impl Core {
-    pub(super) fn find_key(&self, realm: &RealmName, digest: &Digest) -> Result<Found, StoreError> {
+    pub(super) fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
         let read_at = self.clock.ticks();
-        let nothing = Ok(Found::Nothing(read_at));
+        for Lookup { owner, key, .. } in self.ways(sought)? {
+            // The stamp must be older than what is read under it, and only the lookup tells whose stamp: hence a second
+            // snapshot. The secret may have moved to another of its digests since the first.
+            let stamp = self.stamps.current(&owner);
+            let snapshot = self.snapshot()?;
+            let Some(key) = self.key(&snapshot, &owner, key)? else { continue };
+            let Some(account) = self.account(&snapshot, &owner)? else { continue };
+            if sought.digests.iter().any(|digest| key.secret(digest).is_some()) {
+                return Ok(Found::Key(Arc::new(KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp))));
+            }
+        }
+        Ok(Found::Nothing(read_at))
+    }
+
+    /// Where the digests lead, all as of one instant.
+    fn ways(&self, sought: &Sought<'_>) -> Result<Vec<Lookup>, StoreError> {
         let snapshot = self.snapshot()?;
         let lookups = told(snapshot.open_table(tables::LOOKUPS))?;
-        let Some(bytes) = told(lookups.get(digest.as_bytes()))? else { return nothing };
-        let lookup = self.codec.decode_lookup(digest, bytes.value())?;
-        if lookup.owner.realm != *realm {
-            return nothing;
+        let mut ways = Vec::new();
+        for digest in sought.digests {
+            if let Some(bytes) = told(lookups.get(digest.as_bytes()))? {
+                let lookup = self.codec.decode_lookup(digest, bytes.value())?;
+                if lookup.owner.realm == *sought.realm {
+                    ways.push(lookup);
+                }
+            }
         }
-        // The stamp must be older than what is read under it, and only the lookup tells whose stamp: hence a second snapshot.
-        let stamp = self.stamps.current(&lookup.owner);
-        let snapshot = self.snapshot()?;
-        let Some(key) = self.key(&snapshot, &lookup.owner, lookup.key)? else { return nothing };
-        let Some(account) = self.account(&snapshot, &lookup.owner)? else { return nothing };
-        if key.secret(digest).is_none() {
-            return nothing;
-        }
-        Ok(Found::Key(Arc::new(KeySnapshot::new(realm, lookup.owner, account, key, read_at, stamp))))
+        Ok(ways)
     }
 
     pub(super) fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {

@@ -28,8 +28,8 @@ impl Stamps {
     }
 
     /// The stamp to take before reading, or to compare when charging.
-    pub(super) fn current(&self, owner: &AccountRef) -> u64 {
-        self.stripe(owner).map_or(0, |stripe| stripe.load(Ordering::SeqCst))
+    pub(super) fn current(&self, owner: &AccountRef) -> u128 {
+        self.stripe(owner).map_or(0, |stripe| stripe.load(Ordering::SeqCst).into())
     }
 
     /// Makes everything stale that was read of the account before.

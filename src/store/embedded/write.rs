@@ -164,11 +164,11 @@ impl<'t> Tables<'t> {
     /// Whether the change may be applied. Writes nothing.
     fn check(&self, codec: &RecordCodec, change: &Change) -> Result<Answer, redb::Error> {
         let current = self.accounts.get(tables::account(&change.owner).as_slice())?;
-        let version = match current.map(|bytes| codec.decode_account(&change.owner, bytes.value())).transpose() {
-            Ok(account) => account.map_or(0, |account| account.version),
+        let mark = match current.map(|bytes| codec.decode_account(&change.owner, bytes.value())).transpose() {
+            Ok(account) => account.map_or(0, |account| account.mark()),
             Err(error) => return Ok(Err(error.into())),
         };
-        if version != change.expected_version {
+        if mark != change.expected {
             return Ok(Err(CommitError::Conflict));
         }
         let mut seen = HashSet::new();

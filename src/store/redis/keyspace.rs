@@ -6,13 +6,14 @@
 //!
 //! | name | type | holds |
 //! | --- | --- | --- |
-//! | `kg1:{realm/account}:a` | string | version (8 bytes), account record |
+//! | `kg1:{realm/account}:a` | string | mark (16 bytes), account record |
 //! | `kg1:{realm/account}:k` | hash | key id → record of a key that was not ended |
 //! | `kg1:{realm/account}:h` | hash | key id → record of an ended key |
 //! | `kg1:{realm/account}:i`, `:j` | sorted set | ids of `:k` and of `:h`, in byte order |
 //! | `kg1:{realm/account}:u` | hash | key id → when it was last used |
 //! | `kg1:{realm/account}:l` | list | audit events, oldest first |
 //! | `kg1:{realm/account}:o:…` | string | idempotency record, expires |
+//! | `kg1:{realm/account}:b:…` | string | bars a key of the account from a digest that another took, expires |
 //! | `kg1:{realm/account}:c:…`, `kg1:{realm}:c:…` | string | counter of a limit, expires |
 //! | `kg1:d:…` | string | what a digest leads to |
 //! | `kg1:p:realm/…` | string | the account that a key id belongs to |
@@ -73,6 +74,11 @@ impl AccountKeys {
 
     pub(super) fn idempotency(&self, slot: &[u8; 32]) -> String {
         self.part(&format!("o:{}", BASE64URL_NOPAD.encode(slot)))
+    }
+
+    /// Stands when somebody else took the digest that was announced for this key.
+    pub(super) fn bar(&self, key: KeyId, digest: &Digest) -> String {
+        self.part(&format!("b:{}", BASE64URL_NOPAD.encode(&[&key.as_bytes()[..], digest.as_bytes()].concat())))
     }
 
     fn part(&self, name: &str) -> String {
@@ -143,6 +149,7 @@ mod tests {
             keys.events(),
             keys.uses(),
             keys.idempotency(&[7; 32]),
+            keys.bar(KeyId::from_bytes([7; 16]), &Digest::from_bytes([7; 32])),
         ];
         for name in &names {
             assert_eq!(tag(name.as_bytes()), b"recurr/acme:42", "{name}");
@@ -167,6 +174,7 @@ mod tests {
                 keys.events(),
                 keys.uses(),
                 keys.idempotency(&[0; 32]),
+                keys.bar(KeyId::from_bytes([0; 16]), &Digest::from_bytes([0; 32])),
             ] {
                 names.push(name.into_bytes());
             }

@@ -17,28 +17,28 @@ mod write;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Store, StoreError},
+    app::ports::{Clock, CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
+        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
         limit::{Charged, Plan},
-        time::Timestamp,
+        time::{Ticks, Timestamp},
     },
 };
 use check::Greeter;
 use connection::Connection;
 use redis::{Value, cmd};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 /// Which Redis, and on which terms.
 #[derive(Clone)]
 pub struct RedisOptions {
     /// `redis://[user:password@]host[:port][/database]` or `unix:///path`. May hold a password: never printed.
     pub url: String,
-    /// For everything on the path of a request.
+    /// For one decision, all its steps together.
     pub deadline: Duration,
     /// For connecting and checking the server.
     pub connect_timeout: Duration,
@@ -49,7 +49,7 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// The deadline of a request that says nothing else.
+    /// The time of one decision, when nothing else is said.
     pub const DEADLINE: Duration = Duration::from_millis(50);
     /// The least time that acts of management and listings get.
     pub const MANAGEMENT_DEADLINE: Duration = Duration::from_secs(1);
@@ -152,8 +152,25 @@ impl Redis {
         self.connection.address()
     }
 
-    fn patience(&self) -> Duration {
+    /// The time that acts of management and listings get.
+    fn leisure(&self) -> Duration {
         self.deadline.max(RedisOptions::MANAGEMENT_DEADLINE)
+    }
+
+    /// Runs a step of a decision in what is left of its time; a step alone gets all of it.
+    async fn by<T>(
+        &self,
+        due: Option<Ticks>,
+        step: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let left = due.map_or(self.deadline, |due| due.since(self.clock.ticks()));
+        let late = StoreError::Deadline(self.deadline);
+        if left.is_zero() {
+            // What has not begun is not charged.
+            return Err(late);
+        }
+        let outcome = self.connection.within(left, step).await;
+        outcome.map_err(|error| if matches!(error, StoreError::Deadline(_)) { late } else { error })
     }
 
     /// The bytes of a reply, if it is one.
@@ -165,14 +182,14 @@ impl Redis {
         }
     }
 
-    /// The account's record and the version that stands before it, which the scripts compare.
+    /// The account's record and the mark that stands before it, which the scripts compare.
     fn account(&self, owner: &AccountRef, stored: &[u8]) -> Result<Account, StoreError> {
-        let (version, record) = stored.split_first_chunk::<8>().unwrap_or((&[0; 8], stored));
+        let (mark, record) = stored.split_first_chunk::<{ scripts::MARK }>().unwrap_or((&[0; scripts::MARK], stored));
         let account = self.codec.decode_account(owner, record)?;
-        if account.version != u64::from_be_bytes(*version) {
+        if account.mark() != u128::from_be_bytes(*mark) {
             let AccountRef { realm, account } = owner;
             return Err(StoreError::Corrupt(format!(
-                "account `{account}` of realm `{realm}` has another version before its record than in it"
+                "account `{account}` of realm `{realm}` has another mark before its record than follows from it"
             )));
         }
         Ok(account)
@@ -180,19 +197,23 @@ impl Redis {
 }
 
 impl Store for Redis {
-    async fn find_key(&self, realm: &RealmName, digest: &Digest, _: Freshness) -> Result<Found, StoreError> {
-        self.connection.within(self.deadline, self.find(realm, digest)).await
+    fn patience(&self) -> Option<Duration> {
+        Some(self.deadline)
+    }
+
+    async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
+        self.by(sought.due, self.find(sought)).await
     }
 
     async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
         let call = scripts::ChargeCall::new(fence, plan);
-        let (charged, now) = self.connection.within(self.deadline, call.run(&self.connection)).await?;
+        let (charged, now) = self.by(plan.due(), call.run(&self.connection)).await?;
         self.clock.observe(now);
         Ok(charged)
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
-        self.connection.within(self.patience(), self.write(change)).await
+        self.connection.within(self.leisure(), self.write(change)).await
     }
 
     async fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
@@ -200,15 +221,15 @@ impl Store for Redis {
     }
 
     async fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
-        self.connection.within(self.patience(), self.key_records(owner, ids)).await
+        self.connection.within(self.leisure(), self.key_records(owner, ids)).await
     }
 
     async fn locate_key(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
-        self.connection.within(self.patience(), self.locate(realm, key)).await
+        self.connection.within(self.leisure(), self.locate(realm, key)).await
     }
 
     async fn list_keys(&self, query: &KeyQuery) -> Result<KeyListing, StoreError> {
-        self.connection.within(self.patience(), self.list(query)).await
+        self.connection.within(self.leisure(), self.list(query)).await
     }
 
     async fn read_idempotency(
@@ -216,19 +237,19 @@ impl Store for Redis {
         owner: &AccountRef,
         slot: &[u8; 32],
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        self.connection.within(self.patience(), self.idempotency(owner, slot)).await
+        self.connection.within(self.leisure(), self.idempotency(owner, slot)).await
     }
 
     async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
-        self.connection.within(self.patience(), self.events(owner, from, limit)).await
+        self.connection.within(self.leisure(), self.events(owner, from, limit)).await
     }
 
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
-        self.connection.within(self.patience(), self.write_uses(uses)).await
+        self.connection.within(self.leisure(), self.write_uses(uses)).await
     }
 
     async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.connection.within(self.patience(), self.uses(owner, ids)).await
+        self.connection.within(self.leisure(), self.uses(owner, ids)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use super::{Redis, keyspace};
 use crate::{
-    app::ports::{Found, StoreError},
+    app::ports::{Found, Sought, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
@@ -15,29 +15,51 @@ use redis::{Value, cmd, pipe};
 use std::sync::Arc;
 
 impl Redis {
-    /// Two round trips: the lookup, then the account with the key. A digest that leads nowhere costs the same two, so that
-    /// the time of an answer does not tell whether a key ever existed.
-    pub(super) async fn find(&self, realm: &RealmName, digest: &Digest) -> Result<Found, StoreError> {
+    /// Two round trips: all lookups, then the account with the key. Digests that lead nowhere cost the same two, so that the
+    /// time of an answer does not tell whether a key ever existed.
+    pub(super) async fn find(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
         // Before asking: what is read is at least as new as this.
         let read_at = self.clock.ticks();
-        let stored = self.connection.query(cmd("GET").arg(keyspace::lookup(digest))).await?;
-        let Some(stored) = self.bytes(Some(stored))? else {
-            self.read_pair(&keyspace::AccountKeys::of_nobody(realm), &[0; 16]).await?;
-            return Ok(Found::Nothing(read_at));
-        };
-        let lookup = self.codec.decode_lookup(digest, &stored)?;
-        if lookup.owner.realm != *realm {
-            return Ok(Found::Nothing(read_at));
+        let ways = self.ways(sought).await?;
+        if ways.is_empty() {
+            self.read_pair(&keyspace::AccountKeys::of_nobody(sought.realm), &[0; 16]).await?;
         }
-        let Some((account, key)) = self.resolve(digest, &lookup).await? else { return Ok(Found::Nothing(read_at)) };
-        let stamp = account.version;
-        Ok(Found::Key(Arc::new(KeySnapshot::new(realm, lookup.owner, account, key, read_at, stamp))))
+        // More than one only where an act was interrupted, or is under way.
+        for lookup in ways {
+            if let Some((account, key)) = self.resolve(sought.digests, &lookup).await? {
+                let stamp = account.mark();
+                let snapshot = KeySnapshot::new(sought.realm, lookup.owner, account, key, read_at, stamp);
+                return Ok(Found::Key(Arc::new(snapshot)));
+            }
+        }
+        Ok(Found::Nothing(read_at))
     }
 
-    /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere.
+    /// Where the digests lead, in their order. The last is read first: a secret moves towards the first, and its new way is
+    /// written before the old one is removed, so one of the two is always seen.
+    async fn ways(&self, sought: &Sought<'_>) -> Result<Vec<Lookup>, StoreError> {
+        let mut commands = pipe();
+        for digest in sought.digests.iter().rev() {
+            commands.cmd("GET").arg(keyspace::lookup(digest));
+        }
+        let replies = self.connection.pipeline(&commands).await?;
+        let mut ways: Vec<Lookup> = Vec::new();
+        for (digest, stored) in sought.digests.iter().rev().zip(replies) {
+            if let Some(stored) = self.bytes(Some(stored))? {
+                ways.push(self.codec.decode_lookup(digest, &stored)?);
+            }
+        }
+        ways.retain(|lookup| lookup.owner.realm == *sought.realm);
+        ways.reverse();
+        ways.dedup();
+        Ok(ways)
+    }
+
+    /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere. The key carries one of the
+    /// digests: its secret may have moved from the one that led here to another.
     pub(super) async fn resolve(
         &self,
-        digest: &Digest,
+        digests: &[Digest],
         lookup: &Lookup,
     ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
         let owner = &lookup.owner;
@@ -48,7 +70,8 @@ impl Redis {
         }
         let Some(record) = record else { return Ok(None) };
         let key = self.codec.decode_key(owner, lookup.key, &record)?;
-        if key.secret(digest).is_none() || key.environment != lookup.environment {
+        let carried = digests.iter().any(|digest| key.secret(digest).is_some());
+        if !carried || key.environment != lookup.environment {
             return Ok(None);
         }
         let account = account.ok_or_else(|| {

@@ -14,10 +14,11 @@ use std::sync::LazyLock;
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
+static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 2] {
-    [&CHARGE, &COMMIT]
+pub(super) fn all() -> [&'static Script; 3] {
+    [&CHARGE, &COMMIT, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -105,20 +106,40 @@ impl ChargeCall {
     }
 }
 
-/// An account's version as it stands before its record: 8 bytes; none when there is no account.
-pub(super) fn stored_version(version: u64) -> Vec<u8> {
-    if version == 0 { Vec::new() } else { version.to_be_bytes().to_vec() }
+/// Bytes of the mark that stands before an account's record.
+pub(super) const MARK: usize = 16;
+
+/// An account's mark as it stands before its record; nothing when there is no account.
+pub(super) fn stored_mark(mark: u128) -> Vec<u8> {
+    if mark == 0 { Vec::new() } else { mark.to_be_bytes().to_vec() }
+}
+
+/// Replaces what stands under `lookup`, or removes it, if it is still what was `read`. Tells whether it was.
+pub(super) async fn replace(
+    connection: &Connection,
+    lookup: &str,
+    read: &[u8],
+    new: Option<&[u8]>,
+) -> Result<bool, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(REPLACE.get_hash()).arg(1).arg(lookup).arg(read).arg(new.unwrap_or_default());
+    match connection.script(&command, &REPLACE).await? {
+        Value::Int(done) => Ok(done == 1),
+        _ => Err(connection.misunderstood("the reply of a replacement")),
+    }
 }
 
 /// What `commit.lua` writes, every record sealed already.
 pub(super) struct CommitCall<'a> {
     pub(super) owner: &'a AccountRef,
-    pub(super) expected_version: u64,
-    pub(super) version: u64,
+    pub(super) expected: u128,
+    pub(super) mark: u128,
     pub(super) account: Vec<u8>,
     pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
     pub(super) put: Vec<([u8; 16], Vec<u8>)>,
     pub(super) events: Vec<Vec<u8>>,
+    /// Names of what bars this act from its lookups.
+    pub(super) bars: Vec<String>,
     /// Slot, record, and when it may be forgotten.
     pub(super) idempotency: Option<(&'a [u8; 32], Vec<u8>, Timestamp)>,
 }
@@ -136,26 +157,26 @@ impl CommitCall<'_> {
     fn command(&self) -> Cmd {
         let keys = keyspace::AccountKeys::new(self.owner);
         let mut command = cmd("EVALSHA");
-        command.arg(COMMIT.get_hash()).arg(6_usize.saturating_add(usize::from(self.idempotency.is_some())));
+        let keys_count = self.bars.len().saturating_add(6).saturating_add(usize::from(self.idempotency.is_some()));
+        command.arg(COMMIT.get_hash()).arg(keys_count);
         command
             .arg(keys.record())
             .arg(keys.live())
             .arg(keys.ended())
             .arg(keys.live_ids())
             .arg(keys.ended_ids())
-            .arg(keys.events());
+            .arg(keys.events())
+            .arg(&self.bars);
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
         }
-        command.arg(stored_version(self.expected_version));
-        command
-            .arg([&self.version.to_be_bytes()[..], &self.account].concat())
-            .arg(self.ended.len())
-            .arg(self.put.len());
+        command.arg(stored_mark(self.expected));
+        command.arg([&self.mark.to_be_bytes()[..], &self.account].concat()).arg(self.ended.len()).arg(self.put.len());
         match &self.idempotency {
             Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
             None => command.arg("").arg(0),
         };
+        command.arg(self.bars.len());
         for (id, record) in self.ended.iter().chain(&self.put) {
             command.arg(&id[..]).arg(record);
         }

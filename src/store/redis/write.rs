@@ -1,19 +1,37 @@
 //! Applying a change: what must be found outside the account first, then the account as a whole, then what is forgotten.
+//!
+//! A digest never leads to two keys. Whoever finds it announced for another act, which may be under way still, first bars
+//! that act, beside the account that it would write: from then on it can not be applied. Only if it was not applied before
+//! either is its announcement replaced, and only as long as it still stands. So a key that was acknowledged keeps its digest.
 
 use super::{
     Redis,
     keyspace::{self, AccountKeys},
-    scripts::{CommitCall, stored_version},
+    scripts::{self, CommitCall, MARK, stored_mark},
 };
 use crate::{
     app::ports::{CommitError, StoreError},
     domain::{
         commit::{Change, NewLookup},
+        id::AccountRef,
         key::{Digest, KeyRecord, KeyUse},
     },
     store::record::Lookup,
 };
 use redis::{Pipeline, Value, cmd, pipe};
+use std::{slice, time::Duration};
+use tokio::time;
+
+/// How long an act stays barred from a digest, in milliseconds: longer than any act may take, a stalled server's too.
+const BARRED_MS: u64 = 3_600_000;
+/// How long an act that may be under way is waited for before it is barred.
+const MOMENT: Duration = Duration::from_millis(30);
+
+/// A new lookup in whose place another one stands.
+struct Contested<'c> {
+    new: &'c NewLookup,
+    record: &'c Vec<u8>,
+}
 
 impl Redis {
     pub(super) async fn write(&self, change: &Change) -> Result<(), CommitError> {
@@ -25,13 +43,13 @@ impl Redis {
 
     /// Writes the ways that lead to the account. Until the account is written they lead nowhere.
     async fn announce(&self, change: &Change) -> Result<(), CommitError> {
-        if change.lookups.is_empty() && change.expected_version > 0 {
+        if change.lookups.is_empty() && change.expected > 0 {
             return Ok(());
         }
         must_differ(&change.lookups)?;
         let owner = &change.owner;
         let mut commands = pipe();
-        commands.cmd("GETRANGE").arg(keyspace::account(owner)).arg(0).arg(7);
+        commands.cmd("GETRANGE").arg(keyspace::account(owner)).arg(0).arg(MARK.saturating_sub(1));
         let lookups: Vec<Vec<u8>> = change.lookups.iter().map(|lookup| self.lookup(change, lookup)).collect();
         for (lookup, record) in change.lookups.iter().zip(&lookups) {
             commands.cmd("SET").arg(keyspace::lookup(&lookup.digest)).arg(record).arg("NX");
@@ -40,32 +58,60 @@ impl Redis {
             let pointer = self.codec.encode_pointer(&owner.realm, lookup.key, &owner.account);
             commands.cmd("SET").arg(keyspace::pointer(&owner.realm, lookup.key)).arg(pointer);
         }
-        if change.expected_version == 0 {
+        if change.expected == 0 {
             commands.cmd("ZADD").arg(keyspace::accounts(&owner.realm)).arg(0).arg(owner.account.as_str());
         }
         let mut replies = self.connection.pipeline(&commands).await?.into_iter();
         // Whoever is late is told so, even if the digest is in the way too: it may be this very change, sent again.
-        if self.bytes(replies.next())?.unwrap_or_default() != stored_version(change.expected_version) {
+        if self.bytes(replies.next())?.unwrap_or_default() != stored_mark(change.expected) {
             return Err(CommitError::Conflict);
         }
 
-        let mut overwrite = pipe();
-        for ((lookup, record), reply) in change.lookups.iter().zip(&lookups).zip(replies) {
-            if reply == Value::Nil {
-                self.must_lead_nowhere(lookup).await?;
-                overwrite.cmd("SET").arg(keyspace::lookup(&lookup.digest)).arg(record);
+        let standing = replies.map(|reply| reply == Value::Nil);
+        let announced = change.lookups.iter().zip(&lookups).zip(standing);
+        let contested: Vec<Contested<'_>> =
+            announced.filter(|(_, standing)| *standing).map(|((new, record), _)| Contested { new, record }).collect();
+        if contested.is_empty() { Ok(()) } else { self.take_over(owner, &contested).await }
+    }
+
+    /// Lookups that stand there already are in the way if they lead to keys that carry their digests. Those that lead nowhere
+    /// are replaced, and the acts that announced them are barred before.
+    async fn take_over(&self, owner: &AccountRef, contested: &[Contested<'_>]) -> Result<(), CommitError> {
+        let mut reading = pipe();
+        for Contested { new, .. } in contested {
+            reading.cmd("GET").arg(keyspace::lookup(&new.digest));
+        }
+        let mut others = Vec::new();
+        for (ours, stored) in contested.iter().zip(self.connection.pipeline(&reading).await?) {
+            let Some(stored) = self.bytes(Some(stored))? else { return Err(CommitError::Conflict) };
+            let standing = self.codec.decode_lookup(&ours.new.digest, &stored)?;
+            self.must_lead_nowhere(ours.new, &standing).await?;
+            if standing.owner != *owner || standing.key != ours.new.key {
+                others.push((ours, stored, standing));
             }
         }
-        self.run(&overwrite).await?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        time::sleep(MOMENT).await;
+        let mut barring = pipe();
+        for (ours, _, standing) in &others {
+            let bar = AccountKeys::new(&standing.owner).bar(standing.key, &ours.new.digest);
+            barring.cmd("SET").arg(bar).arg(1).arg("PX").arg(BARRED_MS);
+        }
+        self.run(&barring).await?;
+        for (ours, stored, standing) in &others {
+            self.must_lead_nowhere(ours.new, standing).await?;
+            let name = keyspace::lookup(&ours.new.digest);
+            if !scripts::replace(&self.connection, &name, stored, Some(ours.record)).await? {
+                return Err(CommitError::Conflict);
+            }
+        }
         Ok(())
     }
 
-    /// A lookup that stands there already is in the way only if it leads to a key that carries its digest.
-    async fn must_lead_nowhere(&self, new: &NewLookup) -> Result<(), CommitError> {
-        let stored = self.connection.query(cmd("GET").arg(keyspace::lookup(&new.digest))).await?;
-        let Some(stored) = self.bytes(Some(stored))? else { return Ok(()) };
-        let standing = self.codec.decode_lookup(&new.digest, &stored)?;
-        match self.resolve(&new.digest, &standing).await? {
+    async fn must_lead_nowhere(&self, new: &NewLookup, standing: &Lookup) -> Result<(), CommitError> {
+        match self.resolve(slice::from_ref(&new.digest), standing).await? {
             Some(_) => Err(CommitError::DigestTaken(new.digest)),
             None => Ok(()),
         }
@@ -76,11 +122,12 @@ impl Redis {
         let sealed = |key: &KeyRecord| (*key.id.as_bytes(), self.codec.encode_key(owner, key.id, key));
         CommitCall {
             owner,
-            expected_version: change.expected_version,
-            version: change.account.version,
+            expected: change.expected,
+            mark: change.account.mark(),
             account: self.codec.encode_account(owner, &change.account),
             ended: change.end.iter().map(sealed).collect(),
             put: change.put.iter().map(sealed).collect(),
+            bars: change.lookups.iter().map(|new| AccountKeys::new(owner).bar(new.key, &new.digest)).collect(),
             events: change.events.iter().map(|event| self.codec.encode_event(owner, event.sequence, event)).collect(),
             idempotency: change.idempotency.as_ref().map(|record| {
                 let sealed = self.codec.encode_idempotency(owner, &record.slot, record);
@@ -92,11 +139,22 @@ impl Redis {
     /// Removes lookups that lead nowhere now. One that stays does no harm, so a failure is none.
     async fn forget(&self, change: &Change) {
         let again = |digest| change.lookups.iter().any(|lookup| lookup.digest == digest);
-        let mut commands = pipe();
         for digest in change.forgotten.iter().filter(|digest| !again(**digest)) {
-            commands.cmd("DEL").arg(keyspace::lookup(digest));
+            let _ = self.forget_one(change, digest).await;
         }
-        let _ = self.run(&commands).await;
+    }
+
+    /// Somebody else may have taken the digest since the change was applied: then it stays.
+    async fn forget_one(&self, change: &Change, digest: &Digest) -> Result<(), StoreError> {
+        let name = keyspace::lookup(digest);
+        let stored = self.connection.query(cmd("GET").arg(&name)).await?;
+        let Some(stored) = self.bytes(Some(stored))? else { return Ok(()) };
+        let standing = self.codec.decode_lookup(digest, &stored)?;
+        let mut written = change.put.iter().chain(&change.end);
+        if standing.owner == change.owner && written.any(|key| key.id == standing.key) {
+            scripts::replace(&self.connection, &name, &stored, None).await?;
+        }
+        Ok(())
     }
 
     /// Written in one round trip.

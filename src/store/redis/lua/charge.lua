@@ -1,7 +1,7 @@
 -- Checks one request against every limit that applies and charges all of them or none.
 --
 -- KEYS  with a fence: the account's record; then one counter for each limit
--- ARGV  1: the account's version that the caller read, 8 bytes; empty: no fence
+-- ARGV  1: the account's mark that the caller read, 16 bytes; empty: no fence
 --       2: charging (1 byte) | cost (4 bytes), then for each limit
 --          bucket_us (8) | limit (4) | buckets (4) | shadow (1); numbers are big-endian
 -- reply {server time in microseconds, 0}: the account changed, nothing was charged
@@ -19,7 +19,7 @@ local now = clock[1] * 1000000 + clock[2]
 local fences = 0
 if stamp ~= '' then
     fences = 1
-    if call('GETRANGE', KEYS[1], 0, 7) ~= stamp then return {now, 0} end
+    if call('GETRANGE', KEYS[1], 0, 15) ~= stamp then return {now, 0} end
 end
 
 local HEAD = 16

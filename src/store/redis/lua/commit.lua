@@ -1,18 +1,24 @@
--- Applies a change to one account as a whole, if the account is at the version that the change was computed from.
+-- Applies a change to one account as a whole, if the account carries the mark that the change was computed from.
 --
 -- KEYS  1 the account's record  2 live keys  3 ended keys  4 live ids  5 ended ids  6 audit events
---       7 the idempotency record, if the act is remembered
--- ARGV  1 the expected version, 8 bytes; empty: the account must not exist
+--       7.. the bar of every new lookup, then the idempotency record, if the act is remembered
+-- ARGV  1 the expected mark, 16 bytes; empty: the account must not exist
 --       2 the account's new record  3 number of keys ended  4 number of keys written
 --       5 the idempotency record  6 when it may be forgotten, in milliseconds since 1970
+--       7 number of bars
 --       then id and record of every ended key, id and record of every written key, every audit event
--- reply 1 applied, 0 the account is at another version
+-- reply 1 applied, 0 the account carries another mark, or somebody barred a lookup and took it
 
 local call = redis.call
 local account, live, ended, live_ids, ended_ids, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-if call('GETRANGE', account, 0, 7) ~= ARGV[1] then return 0 end
+if call('GETRANGE', account, 0, 15) ~= ARGV[1] then return 0 end
 
-local first_ended = 7
+local idempotency = KEYS[7 + ARGV[7]]
+for at = 7, 6 + ARGV[7] do
+    if call('GET', KEYS[at]) then return 0 end
+end
+
+local first_ended = 8
 local first_put = first_ended + 2 * ARGV[3]
 local first_event = first_put + 2 * ARGV[4]
 
@@ -35,8 +41,8 @@ end
 for at = first_event, #ARGV do
     call('RPUSH', events, ARGV[at])
 end
-if KEYS[7] then
-    call('SET', KEYS[7], ARGV[5], 'PXAT', ARGV[6])
+if idempotency then
+    call('SET', idempotency, ARGV[5], 'PXAT', ARGV[6])
 end
 call('SET', account, ARGV[2])
 return 1
