@@ -77,6 +77,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         if let Ok(Some(matched)) = operation
             && matched.operation.public
             && self.asks()
+            && !self.demands_a_caller()
         {
             return self.let_pass(matched).await;
         }
@@ -129,6 +130,13 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     /// Whether the request says what it wants to do.
     fn asks(&self) -> bool {
         self.request.operation.is_some() || self.request.request.line().is_some()
+    }
+
+    /// Whether the service that asks wants more than the operation does: then a caller must be known all the same.
+    fn demands_a_caller(&self) -> bool {
+        let request = self.request;
+        let named = request.account.is_some() || request.organization.is_some() || request.environment.is_some();
+        named || !request.required_scopes.is_empty()
     }
 
     /// A request that needs no credential is charged to the limits that know no caller, and passes.

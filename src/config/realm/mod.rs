@@ -81,7 +81,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let legacy_formats = keys::legacy_formats(root, &environments);
     let credentials = requests::credentials(root);
     let (scopes, default_scopes) = requests::scopes(root);
-    let operations = requests::operations(root, &scopes);
+    let operations = requests::operations(root, &scopes, &credentials);
     let limits = limits::limits(root, &operations);
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);

@@ -112,7 +112,7 @@ fn scope_list(table: &Table<'_>, key: &str, rules: &[ScopeRule]) -> Vec<Scope> {
     scopes.collect()
 }
 
-pub fn operations(root: &Table<'_>, scopes: &[ScopeRule]) -> Operations {
+pub fn operations(root: &Table<'_>, scopes: &[ScopeRule], credentials: &[CredentialSource]) -> Operations {
     const KEYS: &[&str] = &["name", "routes", "grpc", "scopes", "account", "organization", "public", "fallback"];
     let tables = root.tables("operations", caps::OPERATIONS, KEYS);
     let mut operations = Operations::default();
@@ -127,7 +127,8 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule]) -> Operations {
         if let (true, Some(value), Some((_, other))) = (fallback, &fallback_value, operations.fallback()) {
             value.wrong(format!("`{}` is the fallback already", other.name), "one operation may be the fallback");
         }
-        let sources = ["account", "organization"].map(|key| table.get(key).and_then(|value| source(&value)));
+        let sources =
+            ["account", "organization"].map(|key| table.get(key).and_then(|value| source(&value, credentials)));
         let [account, organization] = sources.clone();
         let public = table.get("public").and_then(|value| value.truth()).unwrap_or(false);
         let operation = Operation {
@@ -158,7 +159,7 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule]) -> Operations {
 }
 
 /// Where a request names what it acts on: a capture of the path, in short or in full, a parameter of the query, or a header.
-fn source(value: &Value<'_>) -> Option<ParameterSource> {
+fn source(value: &Value<'_>, credentials: &[CredentialSource]) -> Option<ParameterSource> {
     const KEYS: &[&str] = &["path", "query", "header"];
     if value.is_text() {
         return value.text().map(|name| ParameterSource::Path(name.to_owned()));
@@ -171,7 +172,14 @@ fn source(value: &Value<'_>) -> Option<ParameterSource> {
     };
     let place = table.get(key)?;
     match *key {
-        "header" => place.parsed(legal_header).map(|name| ParameterSource::Header(name.to_ascii_lowercase())),
+        "header" => place.parsed(|name| {
+            let name = legal_header(name)?.to_ascii_lowercase();
+            let dashed = |name: &str| name.replace('_', "-");
+            if credentials.iter().any(|source| dashed(&source.header) == dashed(&name)) {
+                return Err("must not be a header that carries the credential".to_owned());
+            }
+            Ok(ParameterSource::Header(name))
+        }),
         "query" => place.parsed(|name| {
             let legal = (1..=caps::NAME_BYTES).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
