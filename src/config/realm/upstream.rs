@@ -33,7 +33,11 @@ pub fn upstream(root: &Table<'_>, credentials: &[CredentialSource], operations: 
     {
         let usual = identity.default_header();
         if seen.iter().chain(&taken).any(|other| other == usual) {
-            root.missing(&format!("upstream.{}", identity.name()), format!("must be given: `{usual}` is used already"));
+            let allowed = format!("must be given: `{usual}` is used already");
+            match &table {
+                Some(table) => table.missing(identity.name(), allowed),
+                None => root.missing("upstream", format!("`{}` in it {allowed}", identity.name())),
+            }
         }
         *name = Some(usual.to_owned());
     }

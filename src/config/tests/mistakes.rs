@@ -257,3 +257,69 @@ fn settings_name_every_mistake_and_never_the_password() {
     let kept = Settings::parse("k", "[store.redis]\nurl = 'redis://:hunter2@host'\n", Path::new("")).unwrap();
     assert!(!format!("{kept:?}").contains("hunter2") && kept.store.redis.url.expose().contains("hunter2"));
 }
+
+#[test]
+fn what_stands_for_a_proxy_is_checked() {
+    let operations = r#"
+[[operations]]
+name = "a"
+account = { query = "a b" }
+organization = { header = "X_Key" }
+[[operations]]
+name = "b"
+account = { path = "x", query = "y" }
+routes = ["GET /{y}"]
+organization = "x"
+[[operations]]
+name = "c"
+public = true
+account = { query = "a" }
+[[limits]]
+name = "l"
+limit = 1
+window = "1m"
+operations = ["c"]
+[[limits]]
+name = "m"
+limit = 1
+window = "1m"
+descriptors = []
+per = []
+[upstream]
+account = "x-key"
+scopes = "x-auth-operation"
+credential = "drop"
+"#;
+    let found = with(operations);
+    let places: Vec<&str> = found.iter().filter_map(|line| line.split(": ").nth(1)).collect();
+    let expected = [
+        "operations[0].account.query",
+        "operations[0].organization.header",
+        "operations[1].account",
+        "operations[1].organization",
+        "operations[2].account",
+        "limits[0].operations",
+        "limits[1].descriptors",
+        "limits[1].per",
+        "upstream.account",
+        "upstream.credential",
+        "upstream.operation",
+    ];
+    for place in expected {
+        assert!(places.contains(&place), "{place} is missing in {found:#?}");
+    }
+    assert_eq!(places.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn settings_for_proxies_are_checked() {
+    let text = "drain_delay = \"6m\"\nlisten_unix_mode = \"0444\"\n[envoy]\nclient_address_header = \"a b\"\n\
+                [envoy.hosts]\n\"a:1\" = \"recurr\"\n\"*\" = \"recurr\"\n\"b\" = \"Recurr\"\n[envoy.domains]\n\"\" = \"recurr\"\n";
+    let found = lines(Settings::parse("k", text, Path::new("")));
+    let numbers: Vec<&str> = found.iter().filter_map(|line| line.split(':').nth(1)).collect();
+    assert_eq!(numbers, ["1", "2", "4", "6", "7", "8", "10"], "{found:#?}");
+    let unknown = Settings::parse("k", "[envoy.hosts]\n\"*.a.b\" = \"nobody\"\n", Path::new("")).unwrap();
+    let found = lines(load(&unknown));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("*.a.b") && found[0].contains("`nobody`"), "{found:?}");
+}
