@@ -30,6 +30,7 @@ impl Fault {
     pub(super) fn of(error: &AppError) -> Self {
         match error {
             AppError::Invalid(_)
+            | AppError::Target(_)
             | AppError::Unauthenticated
             | AppError::NotAllowed { .. }
             | AppError::UnknownKey(_)

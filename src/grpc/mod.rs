@@ -1,13 +1,17 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
 pub mod authorization;
+mod decision_log;
+pub mod envoy;
 mod failure;
 mod fields;
 mod gate;
 mod plain;
 pub mod realms;
+mod rekeying;
 mod render;
 mod status;
 
 pub use gate::{Gate, Turnstile};
+pub use rekeying::Rekeying;
 pub use status::status;

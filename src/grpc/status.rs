@@ -17,6 +17,7 @@ pub fn status(error: &AppError) -> Status {
     let message = error.to_string();
     match error {
         AppError::Invalid(violations) => invalid(&message, violations),
+        AppError::Target(violation) => invalid(&message, std::slice::from_ref(violation)),
         AppError::Unauthenticated => Status::unauthenticated(message),
         AppError::NotAllowed { .. } => Status::permission_denied(message),
         AppError::UnknownKey(_) | AppError::UnknownAccount => Status::not_found(message),

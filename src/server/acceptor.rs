@@ -4,20 +4,30 @@
 //! every worker the same number, where sockets that share a port would leave it to a hash of few addresses; and nobody
 //! else can bind the port beside this server.
 
+use super::connection::{Accepted, Stream};
 use crate::app::{ports::Clock, seldom::Seldom};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 
 /// How long accepting rests after a failure that passes by itself, such as too many open files.
 const REST: Duration = Duration::from_millis(50);
 
-/// A connection and the place that it takes up.
-pub(super) type Accepted = (std::net::TcpStream, OwnedSemaphorePermit);
 /// One worker's connections.
 pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
+
+/// Where connections come in.
+pub(super) enum Door {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+enum OpenDoor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
 
 /// The places for connections.
 pub(super) struct Places {
@@ -63,33 +73,53 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Accepts until told to stop.
 pub(super) async fn run(
-    listener: std::net::TcpListener,
+    door: Door,
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
-    places: Places,
+    places: Arc<Places>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let door = door.open()?;
     let mut turns = workers.iter().cycle();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        // A connection that fails here has gone already.
-        let dealt = accepted.and_then(|(stream, _)| {
-            stream.set_nodelay(true)?;
-            stream.into_std()
-        });
-        match dealt {
-            // A worker that ended has said why itself.
+        match accepted {
             Ok(stream) => {
+                // A worker that ended has said why itself.
                 if let Some(place) = places.take() {
-                    drop(turns.next().map(|worker| worker.send((stream, place))));
+                    drop(turns.next().map(|worker| worker.send(Accepted { stream, place })));
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+impl Door {
+    fn open(self) -> io::Result<OpenDoor> {
+        Ok(match self {
+            Self::Tcp(listener) => OpenDoor::Tcp(TcpListener::from_std(listener)?),
+            Self::Unix(listener) => OpenDoor::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+impl OpenDoor {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                stream.into_std().map(Stream::Tcp)
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.into_std().map(Stream::Unix)
             }
         }
     }

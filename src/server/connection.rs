@@ -13,6 +13,18 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+/// A connection that belongs to no runtime yet, and the place that it takes up.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// By TCP or by a Unix socket.
+pub(super) enum Stream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 /// Bytes with which every client of HTTP/2 begins. What keeps a connection alive later does not run before they came.
 const PREFACE_BYTES: usize = 24;
 

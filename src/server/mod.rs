@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod operator;
 mod secrets;
+mod socket;
 mod watch;
 mod worker;
 
@@ -46,6 +47,8 @@ pub struct Options {
 pub struct Ready {
     /// Where it listens.
     pub address: SocketAddr,
+    /// The Unix socket that it listens on beside that.
+    pub socket: Option<PathBuf>,
     /// Where the operator key lies.
     pub operator_key: PathBuf,
     /// Whether this start made the operator key.
@@ -70,6 +73,15 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
+    let bound = match &settings.listen_unix {
+        None => None,
+        Some(path) => {
+            let failed = |cause| StartError::Socket { path: path.clone(), cause };
+            Some(socket::bind(path, settings.listen_unix_mode).map_err(failed)?)
+        }
+    };
+    // Its file goes when this function ends, however it does.
+    let (unix, _socket_file) = bound.unzip();
 
     let clock = Arc::new(SystemClock::new());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
@@ -85,6 +97,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
 
     let load = settings.limits.clone();
     let acts = Arc::new(Turnstile::new(load.acts));
+    let routing = Arc::new(settings.routing.clone());
     let (stop, stopping) = signal::channel(false);
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut senders = Vec::new();
@@ -97,12 +110,13 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
         let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
+        let routing = Arc::clone(&routing);
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
                 let services =
-                    worker::Services { decisions, management, management_runtime, health, load, calls, acts };
+                    worker::Services { decisions, management, management_runtime, health, load, routing, calls, acts };
                 worker::serve(services, incoming, stopping).await
             });
             // Whoever is still connected after the drain is cut off.
@@ -112,13 +126,19 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
     }
 
-    let places = acceptor::Places::new(load.connections, clock.clone());
+    let places = Arc::new(acceptor::Places::new(load.connections, clock.clone()));
+    let (leave, leaving) = signal::channel(false);
     let (is_serving, serving) = signal::channel(false);
-    background.spawn(watch::store(management.clone(), clock, reporter.clone(), is_serving, stopping.clone()));
-    background.spawn(watch::uses(management.clone(), serving, stopping.clone()));
-    background.spawn(acceptor::run(listener, senders, places, stopping));
+    let watching = watch::store(management.clone(), clock, reporter.clone(), is_serving, leaving.clone());
+    let watching = background.spawn(watching);
+    background.spawn(watch::uses(management.clone(), serving, leaving));
+    let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
+    for door in doors {
+        background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));
+    }
     announce(&Ready {
         address,
+        socket: settings.listen_unix.clone(),
         operator_key,
         operator_key_made: made,
         realms: realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect(),
@@ -126,8 +146,16 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     });
 
     let ended = background.block_on(watch::until_told(&workers));
-    background.block_on(watch::say_goodbye(&reporter));
-    // Whoever listens to this has gone only when there is nothing left to stop.
+    // Whoever listens to these has gone only when there is nothing left to stop.
+    let _ = leave.send(true);
+    background.block_on(async {
+        // Nobody says that the server is well once it was said that it goes.
+        let _ = watching.await;
+        watch::say_goodbye(&reporter).await;
+        if ended.is_ok() {
+            watch::linger(settings.drain_delay).await;
+        }
+    });
     let _ = stop.send(true);
     let drained = drain(workers);
     if let Err(error) = background.block_on(management.write_uses()) {

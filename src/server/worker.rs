@@ -2,15 +2,17 @@
 
 use super::{
     StartError,
-    acceptor::{Accepted, Incoming},
-    connection::Connection,
+    acceptor::Incoming,
+    connection::{Accepted, Connection, Stream},
 };
 use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
+    domain::realm::Routing,
     grpc::{
-        Gate, Turnstile,
-        authorization::{AuthorizationService, Entrance, LargestRequests},
+        Gate, Rekeying, Turnstile,
+        authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
+        envoy::{CheckService, RateLimitService},
         realms::RealmsService,
     },
     proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
@@ -22,9 +24,10 @@ use hyper_util::{
 };
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
     runtime::{Builder, Handle, Runtime},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
 };
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -43,6 +46,7 @@ pub(super) struct Services<S, H: Health> {
     pub(super) management_runtime: Handle,
     pub(super) health: HealthServer<H>,
     pub(super) load: LoadSettings,
+    pub(super) routing: Arc<Routing>,
     /// The calls in work on this worker.
     pub(super) calls: Turnstile,
     /// The acts on keys in work on all workers.
@@ -108,14 +112,19 @@ struct Connections<S> {
 }
 
 impl<S: Store> Connections<S> {
-    fn take(&self, (stream, place): Accepted) {
-        let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => TokioIo::new(Connection::new(stream, place, self.patience)),
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be served");
-                return;
-            }
+    fn take(&self, accepted: Accepted) {
+        let Accepted { stream, place } = accepted;
+        let taken = match stream {
+            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| self.serve(stream, place)),
+            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| self.serve(stream, place)),
         };
+        if let Err(error) = taken {
+            tracing::warn!(%error, "a connection could not be served");
+        }
+    }
+
+    fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, place: OwnedSemaphorePermit) {
+        let stream = TokioIo::new(Connection::new(stream, place, self.patience));
         let entrance = Arc::clone(&self.entrance);
         let service = service_fn(move |request| {
             let entrance = Arc::clone(&entrance);
@@ -131,7 +140,7 @@ impl<S: Store> Connections<S> {
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load, calls, acts } = services;
+    let Services { decisions, management, management_runtime, health, load, routing, calls, acts } = services;
     let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
     let clock = Arc::clone(&decisions.house.clock);
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
@@ -143,12 +152,17 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
-    let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
+    let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
+    let deciding = Deciding {
+        rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
+        check: CheckService::new(decisions.clone(), rekeying.clone(), routing),
+        authorization: AuthorizationService::new(decisions, management, management_runtime, load.act_timeout, rekeying),
+    };
     let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));
     let gate = Gate::new(calls, acts, load.arrival_timeout, clock);
-    Ok(Entrance::new(gate, authorization, largest, others))
+    Ok(Entrance::new(gate, deciding, largest, others))
 }

@@ -20,7 +20,7 @@ async fn lenient(folder: &TempDir) -> Stack {
     );
     assert_eq!(lenient.matches("on_store_failure").count(), 1);
     fs::write(&file, lenient).unwrap();
-    Stack::redis(&["--realm", file.to_str().unwrap()]).await
+    Stack::redis(&["--realm-file", file.to_str().unwrap()]).await
 }
 
 #[tokio::test]

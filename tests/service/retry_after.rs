@@ -53,13 +53,13 @@ fn realm() -> (TempDir, PathBuf) {
 #[tokio::test]
 async fn who_waits_as_long_as_told_is_admitted_on_the_embedded_store() {
     let (_folder, file) = realm();
-    both_calls(&Stack::embedded(&["--realm", file.to_str().unwrap()]).await).await;
+    both_calls(&Stack::embedded(&["--realm-file", file.to_str().unwrap()]).await).await;
 }
 
 #[tokio::test]
 async fn who_waits_as_long_as_told_is_admitted_on_redis() {
     let (_folder, file) = realm();
-    both_calls(&Stack::redis(&["--realm", file.to_str().unwrap()]).await).await;
+    both_calls(&Stack::redis(&["--realm-file", file.to_str().unwrap()]).await).await;
 }
 
 async fn both_calls(stack: &Stack) {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "waiting for another process takes a real clock")]
 
 pub mod calls;
+pub mod envoy;
 pub mod keygate;
 pub mod python;
 pub mod raw;

@@ -104,7 +104,7 @@ for = ["missing_credentials"]
         "f:43:10: errors[0].status: `200` is out of range; must be a whole number, 400 to 599",
         "f:44:11: errors[0].message: `` is not legal; must be 1 to 1,024 bytes without control characters",
         "f:45:30: errors[0].headers.content-type: `content-type` is a header that keygate writes itself; must be another header",
-        "f:46:8: errors[0].for[0]: `missing_credentials` is not known; did you mean `missing_credential`? allowed are `missing_credential`, `ambiguous_credential`, `invalid_credential`, `inactive_account`, `forbidden_account`, `unknown_account`, `insufficient_scope`, `unknown_operation` and `rate_limited`",
+        "f:46:8: errors[0].for[0]: `missing_credentials` is not known; did you mean `missing_credential`? allowed are `missing_credential`, `ambiguous_credential`, `invalid_credential`, `inactive_account`, `forbidden_account`, `unknown_account`, `insufficient_scope`, `unknown_operation`, `rate_limited` and `malformed_request`",
     ];
     assert_eq!(lines(parse_realm("f", text)), expected);
 }
@@ -244,7 +244,7 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:1:10: listen: `localhost` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
         "k:2:10: realms: is empty; must name files or directories, or be \"shipped\"",
         "k:3:11: threads: `0` is out of range; must be a whole number, 1 to 256",
-        "k:4:1: port: is not a known key; allowed are `listen`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log` and `limits`",
+        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits` and `envoy`",
         "k:6:8: store.kind: `memory` is not known; allowed are `embedded` and `redis`",
         "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`",
         "k:9:12: store.redis.deadline: `5s` is out of range; must be 1ms to 1s",
@@ -256,4 +256,70 @@ fn settings_name_every_mistake_and_never_the_password() {
     assert_eq!(found, expected);
     let kept = Settings::parse("k", "[store.redis]\nurl = 'redis://:hunter2@host'\n", Path::new("")).unwrap();
     assert!(!format!("{kept:?}").contains("hunter2") && kept.store.redis.url.expose().contains("hunter2"));
+}
+
+#[test]
+fn what_stands_for_a_proxy_is_checked() {
+    let operations = r#"
+[[operations]]
+name = "a"
+account = { query = "a b" }
+organization = { header = "X_Key" }
+[[operations]]
+name = "b"
+account = { path = "x", query = "y" }
+routes = ["GET /{y}"]
+organization = "x"
+[[operations]]
+name = "c"
+public = true
+account = { query = "a" }
+[[limits]]
+name = "l"
+limit = 1
+window = "1m"
+operations = ["c"]
+[[limits]]
+name = "m"
+limit = 1
+window = "1m"
+descriptors = []
+per = []
+[upstream]
+account = "x-key"
+scopes = "x-auth-operation"
+credential = "drop"
+"#;
+    let found = with(operations);
+    let places: Vec<&str> = found.iter().filter_map(|line| line.split(": ").nth(1)).collect();
+    let expected = [
+        "operations[0].account.query",
+        "operations[0].organization.header",
+        "operations[1].account",
+        "operations[1].organization",
+        "operations[2].account",
+        "limits[0].operations",
+        "limits[1].descriptors",
+        "limits[1].per",
+        "upstream.account",
+        "upstream.credential",
+        "upstream.operation",
+    ];
+    for place in expected {
+        assert!(places.contains(&place), "{place} is missing in {found:#?}");
+    }
+    assert_eq!(places.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn settings_for_proxies_are_checked() {
+    let text = "drain_delay = \"6m\"\nlisten_unix_mode = \"0444\"\n[envoy]\nclient_address_header = \"a b\"\n\
+                [envoy.hosts]\n\"a:1\" = \"recurr\"\n\"*\" = \"recurr\"\n\"b\" = \"Recurr\"\n[envoy.domains]\n\"\" = \"recurr\"\n";
+    let found = lines(Settings::parse("k", text, Path::new("")));
+    let numbers: Vec<&str> = found.iter().filter_map(|line| line.split(':').nth(1)).collect();
+    assert_eq!(numbers, ["1", "2", "4", "6", "7", "8", "10"], "{found:#?}");
+    let unknown = Settings::parse("k", "[envoy.hosts]\n\"*.a.b\" = \"nobody\"\n", Path::new("")).unwrap();
+    let found = lines(load(&unknown));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("*.a.b") && found[0].contains("`nobody`"), "{found:?}");
 }

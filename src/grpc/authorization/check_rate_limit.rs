@@ -66,6 +66,7 @@ async fn decide<S: Store>(
         key: owned.key,
         address: owned.address,
         custom: owned.custom.as_deref(),
+        descriptor: None,
     };
     let request = CheckRateLimit { environment, selection, subject, cost, peek: message.peek };
     Ok(write(realm, &app.check_rate_limit(guard, &request).await?))

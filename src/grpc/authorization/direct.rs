@@ -1,6 +1,5 @@
-//! The way in of every call. `Authenticate`, the call made at every request of every guarded product, goes straight to its
-//! handler, `CheckRateLimit` to the generated service; every other call goes through the router, and so does an
-//! `Authenticate` of an odd shape.
+//! The way in of every call. Those made at every request of every guarded product go straight to their services, and
+//! `Authenticate` in its usual shape to its handler; every other call goes through the router.
 //!
 //! Knows nothing of decisions. A call that goes straight must be served exactly as the router would.
 
@@ -9,26 +8,35 @@ use crate::{
     app::ports::Store,
     grpc::{
         Gate,
+        envoy::{CheckService, RateLimitService},
         plain::{self, PlainBody},
     },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
 use bytes::Bytes;
+use envoy_types::pb::envoy::service::{
+    auth::v3::authorization_server::AuthorizationServer as CheckServer,
+    ratelimit::v3::rate_limit_service_server::RateLimitServiceServer as RateLimitServer,
+};
 use http::{Request, Response};
 use http_body_util::Either;
-use std::{error::Error, sync::Arc};
+use std::{convert::Infallible, error::Error, sync::Arc};
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
 const CHECK_RATE_LIMIT: &str = "/keygate.v1.Authorization/CheckRateLimit";
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 /// Every service behind its gate, the most frequent call first.
 pub struct Entrance<S> {
     gate: Gate,
     authorization: Arc<AuthorizationService<S>>,
-    /// The same, for decisions that do not go straight.
+    /// The same, for decisions of any shape.
     decisions: AuthorizationServer<AuthorizationService<S>>,
+    check: CheckServer<CheckService<S>>,
+    rate_limits: RateLimitServer<RateLimitService<S>>,
     routes: Routes,
     largest: LargestRequests,
 }
@@ -42,18 +50,30 @@ pub struct LargestRequests {
     pub management: usize,
 }
 
+/// The services that decide.
+pub struct Deciding<S> {
+    /// keygate's own.
+    pub authorization: AuthorizationService<S>,
+    /// Envoy's external authorization.
+    pub check: CheckService<S>,
+    /// Envoy's rate limit service.
+    pub rate_limits: RateLimitService<S>,
+}
+
 type Answer = Response<Either<PlainBody, Body>>;
 
 impl<S: Store> Entrance<S> {
-    /// `others` are the services beside this one.
+    /// `others` are the services beside those that decide.
     #[must_use]
-    pub fn new(gate: Gate, authorization: AuthorizationService<S>, largest: LargestRequests, others: Routes) -> Self {
-        let authorization = Arc::new(authorization);
+    pub fn new(gate: Gate, deciding: Deciding<S>, largest: LargestRequests, others: Routes) -> Self {
+        let authorization = Arc::new(deciding.authorization);
         let generated =
             |bytes| AuthorizationServer::from_arc(Arc::clone(&authorization)).max_decoding_message_size(bytes);
         let decisions = generated(largest.decision);
+        let check = CheckServer::new(deciding.check).max_decoding_message_size(largest.decision);
+        let rate_limits = RateLimitServer::new(deciding.rate_limits).max_decoding_message_size(largest.decision);
         let routes = others.add_service(generated(largest.management)).prepare();
-        Self { gate, authorization, decisions, routes, largest }
+        Self { gate, authorization, decisions, check, rate_limits, routes, largest }
     }
 
     /// Answers a call.
@@ -68,11 +88,10 @@ impl<S: Store> Entrance<S> {
         let request = request.map(|body| self.gate.arriving(body));
         match request.uri().path() {
             AUTHENTICATE => self.authenticate(request).await,
-            CHECK_RATE_LIMIT => self.decide(request.map(Body::new)).await,
-            _ => {
-                let Ok(answer) = self.routes.clone().call(request.map(Body::new)).await;
-                answer.map(Either::Right)
-            }
+            CHECK => asked(&self.check, request.map(Body::new)).await,
+            SHOULD_RATE_LIMIT => asked(&self.rate_limits, request.map(Body::new)).await,
+            CHECK_RATE_LIMIT => asked(&self.decisions, request.map(Body::new)).await,
+            _ => asked(&self.routes, request.map(Body::new)).await,
         }
     }
 
@@ -82,16 +101,20 @@ impl<S: Store> Entrance<S> {
     {
         let request = match plain::take::<AuthenticateRequest, _>(request, self.largest.decision).await {
             Ok(request) => request,
-            Err(request) => return self.decide(request).await,
+            Err(request) => return asked(&self.decisions, request).await,
         };
         match authenticate::handle_to_bytes(&self.authorization, &request).await {
             Ok(answer) => answer.into_response().map(Either::Left),
             Err(status) => status.into_http().map(Either::Right),
         }
     }
+}
 
-    async fn decide(&self, request: Request<Body>) -> Answer {
-        let Ok(answer) = self.decisions.clone().call(request).await;
-        answer.map(Either::Right)
-    }
+/// A generated service's answer.
+async fn asked<G>(service: &G, request: Request<Body>) -> Answer
+where
+    G: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    let Ok(answer) = service.clone().call(request).await;
+    answer.map(Either::Right)
 }
