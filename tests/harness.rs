@@ -148,7 +148,7 @@ struct Echo {
 impl Echo {
     /// With reflection under `grpc.reflection.{version}` only.
     fn start(version: &str) -> Self {
-        let mut command = python("echo.py");
+        let mut command = python("python", "echo.py");
         let mut child = command.arg(version).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut port = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
