@@ -16,7 +16,9 @@ pub(super) async fn ensure<S: Store>(app: &App<S>, path: &Path, reissue: bool) -
         return Ok(false);
     }
     let written = if reissue { None } else { files::read(path)? };
-    let secret = match written.and_then(|text| Secret::new(text.trim().to_owned())) {
+    let given = written.and_then(|text| Secret::new(text.trim().to_owned()));
+    let ours = given.is_none();
+    let secret = match given {
         Some(secret) => secret,
         None => {
             let secret = app.new_operator_secret().map_err(StartError::Operator)?;
@@ -27,8 +29,11 @@ pub(super) async fn ensure<S: Store>(app: &App<S>, path: &Path, reissue: bool) -
     match app.make_operator(&secret, reissue).await.map_err(StartError::Operator)? {
         Bootstrap::Made => Ok(true),
         Bootstrap::Present => {
-            // Another server on the same store was faster: its file holds the key, this one's holds nothing.
-            std::fs::remove_file(path).map_err(StartError::file(path, "removed"))?;
+            // Another server on the same store was faster: its file holds the key. What this one wrote holds nothing; what
+            // was there before is not this start's to remove, and may be the same for all servers.
+            if ours {
+                std::fs::remove_file(path).map_err(StartError::file(path, "removed"))?;
+            }
             Ok(false)
         }
     }

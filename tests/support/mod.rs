@@ -6,9 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "waiting for another process takes a real clock")]
 
 pub mod calls;
-pub mod envoy;
+pub mod front;
 pub mod http;
 pub mod keygate;
+pub mod proxy;
 pub mod python;
 pub mod raw;
 pub mod redis;

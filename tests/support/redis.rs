@@ -1,7 +1,8 @@
 //! A real `redis-server` for one test: on a port and in a directory of its own, to be killed, paused and restarted.
 //!
-//! keygate comes to it as the user of `deploy/redis/users.acl`, who may do nothing else; the harness comes as the default
-//! user, who may do everything here and nothing there.
+//! It runs with `deploy/redis/redis.conf`, as durable as keygate wants it. keygate comes to it as the user of
+//! `deploy/redis/users.acl`, who may do nothing else; the harness comes as the default user, who may do everything here and
+//! nothing there.
 //!
 //! Keep it in a local variable, never in a `static`: the server is stopped when the value is dropped.
 
@@ -29,7 +30,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one command of the harness may take, a paused server included.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The users that keygate's operators are given, and what stands there for the hash of a password that each makes up.
+/// The settings and users that keygate's operators are given, and what stands there for the hash of a password that each
+/// makes up.
+const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/redis.conf");
 const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/users.acl");
 const HASH: &str = "PASSWORD_SHA256";
 const PASSWORD: &str = "password-of-the-tests";
@@ -49,7 +52,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server that is as durable as keygate wants it: append-only file, no eviction, no snapshots.
+    /// Starts a server with the shipped settings.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -189,14 +192,16 @@ impl RedisServer {
         let path = self.dir.path().join("redis.conf");
         let users = self.dir.path().join("users.acl");
         fs::write(&users, test_users())?;
-        let text = format!(
-            "port {}\nbind 127.0.0.1\ndir \"{}\"\nlogfile \"{}\"\ndaemonize no\nsave \"\"\nappendonly yes\n\
-             appendfsync everysec\nmaxmemory-policy noeviction\naclfile \"{}\"\n",
+        let shipped = read(SETTINGS);
+        // Of a setting that stands twice the second holds.
+        let own = format!(
+            "port {}\nbind 127.0.0.1\ndir \"{}\"\nlogfile \"{}\"\ndaemonize no\naclfile \"{}\"\n",
             self.port,
             self.dir.path().display(),
             log.display(),
             users.display()
         );
+        let text = shipped + &own;
         fs::write(&path, text)?;
         Ok(path)
     }
@@ -204,11 +209,15 @@ impl RedisServer {
 
 /// The shipped users, with a password, and with a default user for the harness.
 fn test_users() -> String {
-    let shipped = fs::read_to_string(USERS).unwrap_or_else(|error| panic!("`{USERS}`: {error}"));
+    let shipped = read(USERS);
     assert_eq!(shipped.matches(HASH).count(), 1, "`{USERS}` names one password");
     assert!(shipped.starts_with("user default off\n"), "`{USERS}` lets the default user in");
     let users = shipped.replace(HASH, &HEXLOWER.encode(&Sha256::digest(PASSWORD)));
     users.replace("user default off\n", "user default on nopass ~* &* +@all\n")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("`{path}`: {error}"))
 }
 
 impl Drop for RedisServer {

@@ -90,10 +90,15 @@ impl Upstream {
         self.received.lock().expect("nobody panics with it").len()
     }
 
+    /// Every request that came.
+    pub fn all(&self) -> Vec<Received> {
+        self.received.lock().expect("nobody panics with it").clone()
+    }
+
     /// The last request that came.
     #[track_caller]
     pub fn last(&self) -> Received {
-        self.received.lock().expect("nobody panics with it").last().expect("a request came").clone()
+        self.all().pop().expect("a request came")
     }
 }
 

@@ -70,6 +70,7 @@ impl Envoy {
         let mut command = Command::new(binary());
         command.arg("-c").arg(config).arg("--admin-address-path").arg(&admin).arg("--log-path").arg(&log);
         command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
+        command.args(["--file-flush-interval-msec", "20"]);
         let output = File::create(output).expect("the directory can be written");
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can be shared")).stderr(output);
         let child = command.spawn().expect("Envoy can be started");
@@ -119,6 +120,15 @@ impl Envoy {
     pub async fn stat(&self, name: &str) -> u64 {
         let stats = self.admin(&format!("GET /stats?filter=^{name}$")).await.body;
         stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until it has printed this: the access log is written a moment after the answer.
+    pub async fn wait_for_output(&self, text: &str) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.output().contains(text) {
+            assert!(Instant::now() < deadline, "Envoy did not print `{text}`");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Everything it printed, its access log included.
