@@ -134,10 +134,11 @@ fn charges(realm: &Realm, order: &[usize], ring: &SecretRing, clock: &Arc<dyn Cl
             key: Some(KeyId::from_bytes(id)),
             address: Some([203, 0, 113, 7].into()),
             custom: None,
+            descriptor: None,
         };
         let mut plan = Plan::new(realm, account, 1, true);
         for rule in &realm.limits {
-            plan.add(&environment, rule, &subject).expect("the subject has every part");
+            plan.add(Some(&environment), rule, &subject).expect("the subject has every part");
         }
         plan
     };

@@ -62,7 +62,7 @@ impl<S: Store> App<S> {
         match &request.selection {
             Selection::Limits(limits) => {
                 for limit in limits {
-                    plan.add(request.environment, limit, &request.subject)
+                    plan.add(Some(request.environment), limit, &request.subject)
                         .map_err(|part| missing("subject.", &part))?;
                 }
             }
@@ -92,7 +92,7 @@ pub(super) fn fill<'g>(
 ) -> Result<(), MissingPart> {
     let applying = guard.realm.limits.iter().filter(|limit| limit.operations.contains(operation));
     for limit in applying {
-        plan.add(environment, limit, subject)?;
+        plan.add(Some(environment), limit, subject)?;
     }
     Ok(())
 }
@@ -114,6 +114,7 @@ pub(super) fn missing(within: &str, missing: &MissingPart) -> AppError {
         Part::Key => "key_id",
         Part::Address => "source_address",
         Part::Subject => "custom",
+        Part::Descriptor => "descriptor",
     };
     let problem = format!("is needed: the limit `{}` counts per {}", missing.limit, missing.part.name());
     AppError::invalid(&format!("{within}{field}"), problem)

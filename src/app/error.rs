@@ -21,6 +21,9 @@ pub enum AppError {
     /// The request is wrong; every wrong field is named.
     #[error("{}", sentence(.0))]
     Invalid(Vec<Violation>),
+    /// What the request acts on is not named, or not in one way only. Whoever sent it did that, not whoever asks.
+    #[error("the request is not valid: `{}`: {}", .0.field, .0.problem)]
+    Target(Violation),
     /// No management credential, or one that is not valid.
     #[error(
         "a management key is needed as `authorization: Bearer …` metadata, and the one given is missing or not valid"

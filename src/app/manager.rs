@@ -12,6 +12,7 @@ use crate::domain::{
     id::{AccountRef, RealmName, Scope},
     key::Acting,
     realm::{Realm, Realms},
+    request::CanonicalRequest,
     time::Timestamp,
 };
 use std::sync::Arc;
@@ -92,8 +93,9 @@ impl<S: Store> App<S> {
     pub async fn manager<'a>(&self, headers: Vec<(&'a str, &'a str)>) -> Result<Manager, AppError> {
         let guard = self.house.realm(Realms::BUILT_IN)?;
         let request = AuthenticateRequest {
-            presented: Presented::Headers(headers),
-            request: None,
+            presented: Presented::InHeaders,
+            request: CanonicalRequest::headers_alone(headers),
+            operation: None,
             source_address: None,
             account: None,
             organization: None,
@@ -109,7 +111,7 @@ impl<S: Store> App<S> {
                 actor: Actor::Key(key.key.id),
                 scopes: key.key.scopes.clone(),
             }),
-            Verdict::Denied(_) => Err(AppError::Unauthenticated),
+            Verdict::Public { .. } | Verdict::Denied(_) => Err(AppError::Unauthenticated),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The use cases, one file each, and the ports that they need from outside. Knows neither tonic nor any store.
 
 pub mod authenticate;
+pub mod authorize;
+pub mod check_descriptors;
 pub mod check_rate_limit;
 pub mod error;
 pub mod explain;

@@ -26,7 +26,7 @@ const HEADING: &str = "Connection";
 /// Where keygate is, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Connection {
-    /// Where keygate listens
+    /// Where keygate listens: `http://host:port` or `unix:/path/to/socket`
     #[arg(long, value_name = "URL", help_heading = HEADING, env = "KEYGATE_ENDPOINT", default_value = "http://127.0.0.1:50051")]
     pub endpoint: String,
     /// How long to wait for each answer, such as `500ms` or `10s`
@@ -73,6 +73,10 @@ impl Connection {
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
+    if let Some(path) = endpoint.strip_prefix("unix:") {
+        let absolute = path.starts_with('/') && !path.starts_with("//");
+        return if absolute { Ok(()) } else { Err(not_an_endpoint(endpoint)) };
+    }
     let uri: http::Uri = endpoint.parse().map_err(|_| not_an_endpoint(endpoint))?;
     let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
     // Whoever writes `user:secret@host` would read it again in errors.
@@ -82,7 +86,7 @@ fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
 
 fn not_an_endpoint(endpoint: &str) -> Failure {
     let shown = if endpoint.contains('@') { "…" } else { endpoint };
-    Failure::usage(format!("the endpoint `{shown}` is none: allowed is `http://host:port`"))
+    Failure::usage(format!("the endpoint `{shown}` is none: allowed is `http://host:port` or `unix:/path/to/socket`"))
 }
 
 fn late(endpoint: &str, timeout: Duration) -> Failure {
@@ -182,12 +186,23 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_scheme_host_and_port() {
-        for endpoint in ["http://127.0.0.1:50051", "http://[::1]:50051", "http://keygate.internal:443/"] {
+        for endpoint in
+            ["http://127.0.0.1:50051", "http://[::1]:50051", "http://keygate.internal:443/", "unix:/run/k.sock"]
+        {
             assert_eq!(check_endpoint(endpoint), Ok(()), "{endpoint}");
         }
-        for endpoint in
-            ["", "127.0.0.1:50051", "https://host:443", "http://h:1/path", "http://", "ftp://h:1", "http://h:1?x"]
-        {
+        for endpoint in [
+            "",
+            "unix:",
+            "unix:k.sock",
+            "unix://k/s",
+            "127.0.0.1:50051",
+            "https://host:443",
+            "http://h:1/path",
+            "http://",
+            "ftp://h:1",
+            "http://h:1?x",
+        ] {
             assert!(check_endpoint(endpoint).is_err(), "{endpoint}");
         }
         let failure = check_endpoint("http://user:hunter2@host:1").unwrap_err();

@@ -15,6 +15,9 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
         (false, false) => " (the file is missing: `keygate serve --reissue-operator-key` makes a new key)",
     };
     out.line(&format!("listening on {}", ready.address))?;
+    if let Some(socket) = &ready.socket {
+        out.line(&format!("and on       unix:{}", socket.display()))?;
+    }
     out.line(&format!("store        {}", ready.store))?;
     out.line(&format!("realms       {}", ready.realms.join(", ")))?;
     out.line(&format!("operator key {key}{remark}"))?;

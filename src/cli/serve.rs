@@ -32,6 +32,9 @@ pub struct Args {
     /// Where to listen [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// Unix socket to listen on too
+    #[arg(long, value_name = "PATH", env = "KEYGATE_LISTEN_UNIX")]
+    listen_unix: Option<PathBuf>,
     /// Directory for what must last; one server each [default: keygate-data]
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -110,6 +113,12 @@ impl Args {
             })
         };
         set(&mut settings.listen, self.listen);
+        if let Some(path) = self.listen_unix {
+            Settings::check_socket(&path).map_err(|allowed| {
+                Failure::usage(format!("`--listen-unix` or KEYGATE_LISTEN_UNIX is too long: it {allowed}"))
+            })?;
+            settings.listen_unix = Some(path);
+        }
         set(&mut settings.data_dir, self.data_dir);
         set(&mut settings.store.kind, self.store.map(StoreKind::from));
         set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);
@@ -196,13 +205,24 @@ mod tests {
         let file = directory.path().join("keygate.toml");
         std::fs::write(&file, "listen = \"127.0.0.1:1\"\nthreads = 3\n").unwrap();
         let flags = ["--config", file.to_str().unwrap(), "--listen", "[::1]:2", "--store", "redis"];
-        let more = ["--redis-url", "redis://:pw@h/1", "--realm", "a", "--realm", "b", "--log-level", "warn"];
+        let more = [
+            "--listen-unix",
+            "/run/k.sock",
+            "--redis-url",
+            "redis://:pw@h/1",
+            "--realm",
+            "a",
+            "--realm",
+            "b",
+            "--log-level",
+            "warn",
+        ];
         let found = settings(&[&flags[..], &more[..], &["--log-format", "json", "--data-dir", "d"]].concat()).unwrap();
         assert_eq!((found.listen.to_string().as_str(), found.threads), ("[::1]:2", Some(3)));
         assert_eq!((found.store.kind, found.store.redis.url.expose()), (StoreKind::Redis, "redis://:pw@h/1"));
         assert_eq!(found.realms, RealmFiles::Paths(vec!["a".into(), "b".into()]));
         assert_eq!((found.log.level, found.log.format), (LogLevel::Warn, LogFormat::Json));
-        assert_eq!(found.data_dir, PathBuf::from("d"));
+        assert_eq!((found.data_dir, found.listen_unix), (PathBuf::from("d"), Some(PathBuf::from("/run/k.sock"))));
     }
 
     #[test]

@@ -30,3 +30,11 @@ pub const MESSAGE_BYTES: usize = 1_024;
 pub const TITLE_BYTES: usize = 128;
 /// Bytes of a realm file's names for operations, limits and error codes.
 pub const NAME_BYTES: usize = 64;
+/// Hosts, and domains, that the settings assign to realms.
+pub const ROUTING: usize = 1_024;
+/// Bytes of a domain of rate limits.
+pub const DOMAIN_BYTES: usize = 256;
+/// Entries of the descriptors that a limit applies to.
+pub const ENTRIES: usize = 32;
+/// Bytes of a key, and of a value, of such an entry.
+pub const ENTRY_BYTES: usize = 256;

@@ -62,6 +62,13 @@ pub fn load(settings: &Settings) -> Result<Realms, Mistakes> {
         RealmFiles::Paths(paths) => sources::realm_files(paths, &mut mistakes),
     };
     let realms = together(&sources, &mut mistakes);
+    for (path, name) in settings.routing.realms() {
+        if !realms.iter().any(|(_, realm)| realm.name == *name) {
+            let (file, problem) = ("settings".to_owned(), format!("`{name}` is no realm of this server"));
+            let allowed = "must be one of its realms".to_owned();
+            mistakes.push(Mistake { file, line: 0, column: 0, path, problem, allowed });
+        }
+    }
     Mistakes::unless_none(mistakes, Some(Realms::new(realms.into_iter().map(|(_, realm)| realm).collect())))
 }
 

@@ -4,6 +4,7 @@
 mod read;
 
 use super::{mistake::Mistakes, sources};
+use crate::domain::realm::Routing;
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
@@ -16,6 +17,12 @@ use std::{
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The Unix socket where it listens too.
+    pub listen_unix: Option<PathBuf>,
+    /// The mode of that socket's file.
+    pub listen_unix_mode: u32,
+    /// How long it goes on after it was told to end and has said so, 0 s to 5 minutes.
+    pub drain_delay: Duration,
     /// Where it keeps what is its own.
     pub data_dir: PathBuf,
     /// Which realms it serves.
@@ -34,6 +41,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What one server takes on.
     pub limits: LoadSettings,
+    /// Which realms a proxy means that names none.
+    pub routing: Routing,
 }
 
 /// Which realms a server serves, beside the built-in one.
@@ -137,6 +146,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
+            listen_unix: None,
+            listen_unix_mode: 0o660,
+            drain_delay: Duration::ZERO,
             data_dir: PathBuf::from("keygate-data"),
             realms: RealmFiles::Shipped,
             threads: None,
@@ -155,11 +167,24 @@ impl Default for Settings {
             cache: CacheSettings { keys: 200_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text },
             limits: LoadSettings { streams_per_connection: 256, act_timeout: Duration::from_secs(10) },
+            routing: Routing::default(),
         }
     }
 }
 
 impl Settings {
+    /// Bytes of the path of a Unix socket, at most: the system's own bound, less what a draft's name takes.
+    const SOCKET_BYTES: usize = 90;
+
+    /// Checks the path of a Unix socket.
+    ///
+    /// # Errors
+    /// When it is too long for the operating system: says what is allowed.
+    pub fn check_socket(path: &Path) -> Result<(), String> {
+        let fits = path.as_os_str().len() <= Self::SOCKET_BYTES;
+        if fits { Ok(()) } else { Err(format!("must be at most {} bytes with its directory", Self::SOCKET_BYTES)) }
+    }
+
     /// Reads a settings file. Relative paths in it are taken from its directory.
     ///
     /// # Errors

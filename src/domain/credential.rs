@@ -1,6 +1,6 @@
 //! Headers in, exactly one credential out, or why not. Never "the first one wins".
 
-use super::deny::DenyReason;
+use super::{deny::DenyReason, request::is_or_mimics};
 
 /// A place where a realm's requests may carry the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,20 +43,6 @@ pub fn extract<'h>(
     }
     let key = key.trim_start_matches(' ');
     if key.is_empty() { Err(DenyReason::MissingCredential) } else { Ok(key) }
-}
-
-/// The header itself, or a name that some proxy or framework would take for it: `_` for `-`, or gRPC's binary twin.
-fn is_or_mimics(name: &str, header: &str) -> bool {
-    let name = name.as_bytes();
-    let stem = match name.len().checked_sub(4).and_then(|at| name.split_at_checked(at)) {
-        Some((stem, end)) if end.eq_ignore_ascii_case(b"-bin") => stem,
-        _ => name,
-    };
-    let same = |name: &[u8]| {
-        name.len() == header.len()
-            && name.iter().zip(header.bytes()).all(|(a, b)| a.to_ascii_lowercase() == b || (*a == b'_' && b == b'-'))
-    };
-    same(name) || same(stem)
 }
 
 #[cfg(test)]

@@ -37,11 +37,13 @@ pub enum DenyReason {
     RateLimited,
     /// The cost is larger than a limit: it can never be admitted.
     CostAboveLimit,
+    /// The request has no canonical form: not everyone on its way would understand it alike.
+    MalformedRequest,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -59,6 +61,7 @@ impl DenyReason {
         Self::UnknownOperation,
         Self::RateLimited,
         Self::CostAboveLimit,
+        Self::MalformedRequest,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -82,6 +85,7 @@ impl DenyReason {
             Self::UnknownOperation => "unknown_operation",
             Self::RateLimited => "rate_limited",
             Self::CostAboveLimit => "cost_above_limit",
+            Self::MalformedRequest => "malformed_request",
         }
     }
 
@@ -105,6 +109,7 @@ impl DenyReason {
             Self::InsufficientScope => Answer::InsufficientScope,
             Self::UnknownOperation => Answer::UnknownOperation,
             Self::RateLimited | Self::CostAboveLimit => Answer::RateLimited,
+            Self::MalformedRequest => Answer::MalformedRequest,
         }
     }
 }
@@ -130,11 +135,13 @@ pub enum Answer {
     UnknownOperation,
     /// 429 by default.
     RateLimited,
+    /// 400 by default.
+    MalformedRequest,
 }
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::InvalidCredential,
@@ -144,6 +151,7 @@ impl Answer {
         Self::InsufficientScope,
         Self::UnknownOperation,
         Self::RateLimited,
+        Self::MalformedRequest,
     ];
 
     /// The name used in a realm's configuration.
@@ -159,6 +167,7 @@ impl Answer {
             Self::InsufficientScope => "insufficient_scope",
             Self::UnknownOperation => "unknown_operation",
             Self::RateLimited => "rate_limited",
+            Self::MalformedRequest => "malformed_request",
         }
     }
 
@@ -182,6 +191,7 @@ impl Answer {
             }
             Self::UnknownOperation => (404, "not_found", "The resource was not found"),
             Self::RateLimited => (429, "rate_limited", "Too many requests"),
+            Self::MalformedRequest => (400, "bad_request", "The request is malformed"),
         }
     }
 }

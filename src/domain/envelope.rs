@@ -70,6 +70,14 @@ impl Template {
     /// Its content type.
     pub const DEFAULT_CONTENT_TYPE: &'static str = "application/problem+json";
 
+    /// The body of a realm that says nothing of its own.
+    #[must_use]
+    pub fn problem_details() -> Self {
+        // The default holds no unknown placeholder; a test makes sure.
+        Self::new(Self::DEFAULT_CONTENT_TYPE, Self::DEFAULT_BODY)
+            .unwrap_or_else(|_| Self { content_type: Self::DEFAULT_CONTENT_TYPE.to_owned(), pieces: Vec::new() })
+    }
+
     /// Reads a template. A pair of braces around a bare word is a placeholder; JSON itself never has that.
     ///
     /// # Errors

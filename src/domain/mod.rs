@@ -12,5 +12,6 @@ pub mod id;
 pub mod key;
 pub mod limit;
 pub mod realm;
+pub mod request;
 pub mod secret;
 pub mod time;

@@ -1,9 +1,13 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
 pub mod authorization;
+mod decision_log;
+pub mod envoy;
 mod fields;
 pub mod realms;
+mod rekeying;
 mod render;
 mod status;
 
+pub use rekeying::Rekeying;
 pub use status::status;

@@ -19,6 +19,10 @@ pub fn status(error: &AppError) -> Status {
             }
             Status::with_error_details(Code::InvalidArgument, message, details)
         }
+        AppError::Target(violation) => {
+            let details = ErrorDetails::with_bad_request_violation(violation.field.clone(), violation.problem.clone());
+            Status::with_error_details(Code::InvalidArgument, message, details)
+        }
         AppError::Unauthenticated => Status::unauthenticated(message),
         AppError::NotAllowed { .. } => Status::permission_denied(message),
         AppError::UnknownKey(_) | AppError::UnknownAccount => Status::not_found(message),

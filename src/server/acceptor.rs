@@ -4,9 +4,10 @@
 //! every worker the same number, where sockets that share a port would leave it to a hash of few addresses; and nobody
 //! else can bind the port beside this server.
 
+use super::connection::{Accepted, Connection};
 use std::{io, net::SocketAddr};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
 };
 use tokio_stream::{Stream, StreamExt, wrappers::UnboundedReceiverStream};
@@ -15,7 +16,18 @@ use tokio_stream::{Stream, StreamExt, wrappers::UnboundedReceiverStream};
 const REST: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// One worker's connections.
-pub(super) type Incoming = mpsc::UnboundedReceiver<std::net::TcpStream>;
+pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
+
+/// Where connections come in.
+pub(super) enum Door {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+enum OpenDoor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
 
 /// Binds a port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -31,25 +43,20 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Accepts until told to stop.
 pub(super) async fn run(
-    listener: std::net::TcpListener,
-    workers: Vec<mpsc::UnboundedSender<std::net::TcpStream>>,
+    door: Door,
+    workers: Vec<mpsc::UnboundedSender<Accepted>>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let door = door.open()?;
     let mut turns = workers.iter().cycle();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        // A connection that fails here has gone already.
-        let dealt = accepted.and_then(|(stream, _)| {
-            stream.set_nodelay(true)?;
-            stream.into_std()
-        });
-        match dealt {
+        match accepted {
             // A worker that ended has said why itself.
-            Ok(stream) => drop(turns.next().map(|worker| worker.send(stream))),
+            Ok(connection) => drop(turns.next().map(|worker| worker.send(connection))),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(REST).await;
@@ -58,7 +65,32 @@ pub(super) async fn run(
     }
 }
 
+impl Door {
+    fn open(self) -> io::Result<OpenDoor> {
+        Ok(match self {
+            Self::Tcp(listener) => OpenDoor::Tcp(TcpListener::from_std(listener)?),
+            Self::Unix(listener) => OpenDoor::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+impl OpenDoor {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                stream.into_std().map(Accepted::Tcp)
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.into_std().map(Accepted::Unix)
+            }
+        }
+    }
+}
+
 /// A worker's connections, on its own runtime.
-pub(super) fn connections(incoming: Incoming) -> impl Stream<Item = io::Result<TcpStream>> {
-    UnboundedReceiverStream::new(incoming).map(TcpStream::from_std)
+pub(super) fn connections(incoming: Incoming) -> impl Stream<Item = io::Result<Connection>> {
+    UnboundedReceiverStream::new(incoming).map(Accepted::settle)
 }

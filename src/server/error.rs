@@ -51,6 +51,14 @@ pub enum StartError {
         /// What the operating system says.
         cause: io::Error,
     },
+    /// Nobody can listen on that socket.
+    #[error("cannot listen on the socket `{}`: {cause}", path.display())]
+    Socket {
+        /// The socket's file.
+        path: PathBuf,
+        /// What the operating system says, or what lies there.
+        cause: io::Error,
+    },
     /// The operating system gives no thread or runtime.
     #[error("cannot start {what}: {cause}")]
     System {

@@ -3,11 +3,13 @@
 
 mod acceptor;
 mod clock;
+mod connection;
 mod entropy;
 mod error;
 mod files;
 mod operator;
 mod secrets;
+mod socket;
 mod watch;
 mod worker;
 
@@ -43,6 +45,8 @@ pub struct Options {
 pub struct Ready {
     /// Where it listens.
     pub address: SocketAddr,
+    /// The Unix socket that it listens on beside that.
+    pub socket: Option<PathBuf>,
     /// Where the operator key lies.
     pub operator_key: PathBuf,
     /// Whether this start made the operator key.
@@ -66,6 +70,15 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
+    let bound = match &settings.listen_unix {
+        None => None,
+        Some(path) => {
+            let failed = |cause| StartError::Socket { path: path.clone(), cause };
+            Some(socket::bind(path, settings.listen_unix_mode).map_err(failed)?)
+        }
+    };
+    // Its file goes when this function ends, however it does.
+    let (unix, _socket_file) = bound.unzip();
 
     let clock = Arc::new(SystemClock::new());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
@@ -79,6 +92,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let operator_key = settings.operator_key_path();
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
 
+    let routing = Arc::new(settings.routing.clone());
     let (stop, stopping) = signal::channel(false);
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut senders = Vec::new();
@@ -91,11 +105,12 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
         let (management_runtime, load, stopping) =
             (background.handle().clone(), settings.limits.clone(), stopping.clone());
+        let routing = Arc::clone(&routing);
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
-                let services = worker::Services { decisions, management, management_runtime, health, load };
+                let services = worker::Services { decisions, management, management_runtime, health, load, routing };
                 worker::serve(services, incoming, stopping).await
             });
             // Whoever is still connected after the drain is cut off.
@@ -105,10 +120,15 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
     }
 
-    background.spawn(watch::store(management.clone(), clock, reporter.clone(), stopping.clone()));
-    background.spawn(acceptor::run(listener, senders, stopping));
+    let (leave, leaving) = signal::channel(false);
+    let watching = background.spawn(watch::store(management.clone(), clock, reporter.clone(), leaving));
+    if let Some(unix) = unix {
+        background.spawn(acceptor::run(acceptor::Door::Unix(unix), senders.clone(), stopping.clone()));
+    }
+    background.spawn(acceptor::run(acceptor::Door::Tcp(listener), senders, stopping));
     announce(&Ready {
         address,
+        socket: settings.listen_unix.clone(),
         operator_key,
         operator_key_made: made,
         realms: realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect(),
@@ -116,8 +136,16 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     });
 
     let ended = background.block_on(watch::until_told(&workers));
-    background.block_on(watch::say_goodbye(&reporter));
-    // Whoever listens to this has gone only when there is nothing left to stop.
+    // Whoever listens to these has gone only when there is nothing left to stop.
+    let _ = leave.send(true);
+    background.block_on(async {
+        // Nobody says that the server is well once it was said that it goes.
+        let _ = watching.await;
+        watch::say_goodbye(&reporter).await;
+        if ended.is_ok() {
+            watch::linger(settings.drain_delay).await;
+        }
+    });
     let _ = stop.send(true);
     let drained = drain(workers);
     if let Err(error) = background.block_on(management.write_uses()) {

@@ -3,6 +3,7 @@
 use super::{StartError, clock::SystemClock};
 use crate::{
     app::{house::App, ports::Store},
+    grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
     proto::v1::authorization_server,
 };
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
@@ -15,8 +16,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// How often the store is asked whether it can decide, and uses are written.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The names under which health is told: the server as a whole, and the service.
-const NAMES: [&str; 2] = ["", authorization_server::SERVICE_NAME];
+/// The names under which health is told: can it decide now? The server as a whole, what probes ask for, and each service.
+const NAMES: [&str; 5] = ["", "readiness", authorization_server::SERVICE_NAME, CHECK_SERVICE, RATE_LIMIT_SERVICE];
+/// The name under which the process alone is told of: serving from its start to its end.
+const LIVENESS: &str = "liveness";
 
 /// Tells the truth about the store: serving while it answers, not serving while it does not.
 pub(super) async fn store<S: Store>(
@@ -25,6 +28,7 @@ pub(super) async fn store<S: Store>(
     reporter: HealthReporter,
     mut stop: watch::Receiver<bool>,
 ) {
+    reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_serving = None;
@@ -59,6 +63,23 @@ pub(super) async fn say_goodbye(reporter: &HealthReporter) {
 async fn report(reporter: &HealthReporter, status: ServingStatus) {
     for name in NAMES {
         reporter.set_service_status(name, status).await;
+    }
+}
+
+/// Goes on serving for a while, so that whoever balances load has heard of the goodbye before connections are told; a second
+/// signal ends it.
+pub(super) async fn linger(delay: Duration) {
+    if delay.is_zero() {
+        return;
+    }
+    tracing::info!(seconds = delay.as_secs_f64(), "going on for a while before connections are told to end");
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    if let (Ok(mut terminate), Ok(mut interrupt)) = signals {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

@@ -4,13 +4,16 @@ use super::{StartError, acceptor, acceptor::Incoming};
 use crate::{
     app::{house::App, ports::Store},
     config::LoadSettings,
+    domain::realm::Routing,
     grpc::{
+        Rekeying,
         authorization::{AuthorizationService, Entrance},
+        envoy::{CheckService, RateLimitService},
         realms::RealmsService,
     },
     proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
 };
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
@@ -32,6 +35,7 @@ pub(super) struct Services<S, H: Health> {
     pub(super) management_runtime: Handle,
     pub(super) health: HealthServer<H>,
     pub(super) load: LoadSettings,
+    pub(super) routing: Arc<Routing>,
 }
 
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
@@ -61,7 +65,7 @@ pub(super) async fn serve<S: Store, H: Health>(
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load } = services;
+    let Services { decisions, management, management_runtime, health, load, routing } = services;
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -69,10 +73,14 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
-    let authorization = AuthorizationService::new(decisions, management, management_runtime, load.act_timeout);
+    let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
+    let rate_limits = RateLimitService::new(decisions.clone(), Arc::clone(&routing));
+    let check = CheckService::new(decisions.clone(), rekeying.clone(), routing);
+    let authorization =
+        AuthorizationService::new(decisions, management, management_runtime, load.act_timeout, rekeying);
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(health)
         .add_service(descriptors().build_v1().map_err(reflection)?)
         .add_service(descriptors().build_v1alpha().map_err(reflection)?);
-    Ok(Entrance::new(authorization, MESSAGE_BYTES, others))
+    Ok(Entrance::new(authorization, check, rate_limits, MESSAGE_BYTES, others))
 }

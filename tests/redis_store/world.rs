@@ -92,6 +92,7 @@ pub fn limit(name: &str, limit: u32, window: Duration, precision: u32) -> LimitR
         shape: Shape::new(window, precision).unwrap(),
         per: vec![Part::Account],
         operations: OperationSet::All,
+        descriptor: None,
         on_store_failure: OnStoreFailure::Deny,
         shadow: false,
     }
@@ -111,6 +112,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", "{}").unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
+        upstream: keygate::domain::realm::Upstream::default(),
         max_staleness: Duration::ZERO,
     }
 }
@@ -140,7 +142,7 @@ pub fn plan<'a>(realm: &'a Realm, account: &'a AccountId, cost: u32, charging: b
     let mut plan = Plan::new(realm, Some(account), cost, charging);
     let subject = Subject { account: Some(account), ..Subject::default() };
     for rule in &realm.limits {
-        plan.add(&environment(), rule, &subject).unwrap();
+        plan.add(Some(&environment()), rule, &subject).unwrap();
     }
     plan
 }

@@ -73,6 +73,7 @@ pub fn realm_named(name: &str) -> Realm {
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", Template::DEFAULT_BODY).unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
+        upstream: keygate::domain::realm::Upstream::default(),
         max_staleness: Duration::ZERO,
     }
 }
@@ -125,6 +126,7 @@ pub fn rule(name: &str, limit: u32) -> LimitRule {
         shape: Shape::new(Duration::from_secs(60), 60).unwrap(),
         per: vec![Part::Subject],
         operations: OperationSet::All,
+        descriptor: None,
         on_store_failure: OnStoreFailure::Deny,
         shadow: false,
     }
@@ -134,7 +136,7 @@ pub fn rule(name: &str, limit: u32) -> LimitRule {
 pub fn plan<'a>(realm: &'a Realm, rules: &[&'a LimitRule], subject: &'a str, cost: u32, charging: bool) -> Plan<'a> {
     let mut plan = Plan::new(realm, None, cost, charging);
     for rule in rules {
-        plan.add(&live(), rule, &Subject { custom: Some(subject), ..Subject::default() }).unwrap();
+        plan.add(Some(&live()), rule, &Subject { custom: Some(subject), ..Subject::default() }).unwrap();
     }
     plan
 }

@@ -122,7 +122,7 @@ pub async fn odd_subjects_never_share_a_counter<W: World>(world: &W) {
             let owner = owner(account);
             let subject = Subject { account: Some(&owner.account), custom: Some(custom), ..Subject::default() };
             let mut plan = Plan::new(realm, Some(&owner.account), 1, true);
-            plan.add(&live(), &two, &subject).unwrap();
+            plan.add(Some(&live()), &two, &subject).unwrap();
             assert!(world.charge(&plan).await[0].admits, "{custom:?} {account:?}");
         }
     }

@@ -192,6 +192,15 @@ impl Keygate {
         String::from_utf8_lossy(&self.printed.lock().expect("nobody panics with it")).into_owned()
     }
 
+    /// Waits until it has printed this: what it prints comes through a pipe, later than its answers.
+    pub async fn wait_for_output(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.output().contains(text) {
+            assert!(Instant::now() < deadline, "keygate did not print `{text}`:\n{}", self.output());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Makes this text one that may never be printed nor stand in an error.
     pub fn remember(&self, secret: &str) {
         if secret.len() >= 16 {

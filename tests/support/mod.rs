@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "waiting for another process takes a real clock")]
 
 pub mod calls;
+pub mod envoy;
 pub mod front;
 pub mod http;
 pub mod keygate;

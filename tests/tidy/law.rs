@@ -30,6 +30,7 @@ use Places::{NotIn, Only};
 const CRATES: &[(&str, Places)] = &[
     ("tonic", Only(&["grpc", "server", "cli", "proto"])),
     ("prost", Only(&["grpc", "store::record", "proto"])),
+    ("envoy_types", Only(&["grpc"])),
     ("redis", Only(&["store::redis"])),
     ("redb", Only(&["store::embedded"])),
     ("getrandom", Only(&["server"])),

@@ -4,7 +4,7 @@ use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Presented, V
 use crate::{
     app::{
         check_rate_limit::{fill, missing, pass_over},
-        error::AppError,
+        error::{AppError, Violation},
         explain::Steps,
         house::{App, Guarded, mint},
         ports::{Fence, Found, Freshness, Store},
@@ -17,7 +17,8 @@ use crate::{
         id::{AccountId, Environment},
         key::{Digest, DigestScheme, KeySnapshot, LastUse, TextForm},
         limit::{Charged, LimitOutcome, Plan, Subject},
-        realm::Matched,
+        realm::{Matched, ParameterSource},
+        request::ParameterError,
         time::{Ticks, Timestamp},
     },
 };
@@ -42,8 +43,14 @@ struct Claim<'a, 'g> {
     form: TextForm<'g>,
     /// Absent: the request named none. A reason: it matched none.
     operation: Result<Option<Matched<'g, 'a>>, DenyReason>,
-    /// The account that the path names.
-    captured: Option<AccountId>,
+    target: Target,
+}
+
+/// What the request itself says that it acts on.
+#[derive(Default)]
+struct Target {
+    account: Option<AccountId>,
+    organization: Option<AccountId>,
 }
 
 /// A key and how its text led to it.
@@ -66,6 +73,13 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     }
 
     pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
+        let operation = self.match_operation();
+        if let Ok(Some(matched)) = operation
+            && matched.operation.public
+            && self.asks()
+        {
+            return self.let_pass(matched).await;
+        }
         let text = match self.take_credential() {
             Ok(text) => text,
             Err(reason) => return Ok(self.denied(reason, Duration::ZERO)),
@@ -80,9 +94,15 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             let environment = guard.realm.environment_at(form.environment).map_or("", Environment::as_str);
             format!("{} key of environment `{environment}`", if form.legacy.is_some() { "legacy" } else { "native" })
         });
-        let operation = self.match_operation();
-        let captured = self.captured_account(operation.ok().flatten())?;
-        let claim = Claim { text, form, operation, captured };
+        let asks = self.asks();
+        self.steps.note("operation", || match operation {
+            Ok(Some(matched)) if !asks => format!("none asked for: limits of `{}`", matched.operation.name),
+            Ok(Some(matched)) => format!("`{}`", matched.operation.name),
+            Ok(None) => "none asked for".to_owned(),
+            Err(_) => "method and path match none".to_owned(),
+        });
+        let target = self.target(operation.ok().flatten())?;
+        let claim = Claim { text, form, operation, target };
 
         let mut freshness = Freshness::Remembered;
         for _ in 0..READS {
@@ -106,12 +126,45 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         Err(AppError::Contended)
     }
 
+    /// Whether the request says what it wants to do.
+    fn asks(&self) -> bool {
+        self.request.operation.is_some() || self.request.request.line().is_some()
+    }
+
+    /// A request that needs no credential is charged to the limits that know no caller, and passes.
+    async fn let_pass(mut self, matched: Matched<'g, 'a>) -> Result<Decision<'g>, AppError> {
+        let (guard, request) = (self.guard, self.request);
+        self.steps.note("operation", || format!("`{}`, for everyone", matched.operation.name));
+        let mut plan = Plan::new(&guard.realm, None, request.cost, true);
+        if request.check_rate_limit {
+            let subject = Subject { address: request.source_address, ..Subject::default() };
+            let mut limits = guard.realm.limits.iter().filter(|limit| limit.operations.contains(Some(matched.index)));
+            limits
+                .by_ref()
+                .filter(|limit| !limit.knows_caller())
+                .try_for_each(|limit| plan.add(None, limit, &subject))
+                .map_err(|part| missing("", &part))?;
+        }
+        let (limits, degraded) = match self.app.store.charge(None, &plan).await {
+            Ok(Charged::Decided(readings)) => (LimitOutcome::for_plan(&plan, &readings), false),
+            Ok(Charged::Stale) => return Err(AppError::Bug("a charge without a fence cannot be stale")),
+            Err(error) => (pass_over(&plan, error)?, true),
+        };
+        let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
+        let verdict = match denying {
+            Some(outcome) => Verdict::Denied(Denial::by_limit(outcome, request.cost, None)),
+            None => Verdict::Public { operation: matched.operation },
+        };
+        let decision = Decision::new(verdict, limits, Duration::ZERO, degraded, self.now);
+        Ok(self.finish(decision))
+    }
+
     fn take_credential(&mut self) -> Result<&'a str, DenyReason> {
         let taken = match &self.request.presented {
             Presented::Nothing => Err(DenyReason::MissingCredential),
             Presented::Key("") => Err(DenyReason::MissingCredential),
             Presented::Key(key) => Ok(*key),
-            Presented::Headers(headers) => credential::extract(&self.guard.realm.credentials, headers.iter().copied()),
+            Presented::InHeaders => credential::extract(&self.guard.realm.credentials, self.request.request.headers()),
         };
         self.steps.note("credential", || match taken {
             Ok(_) => "exactly one".to_owned(),
@@ -120,33 +173,27 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         taken
     }
 
-    fn match_operation(&mut self) -> Result<Option<Matched<'g, 'a>>, DenyReason> {
+    fn match_operation(&self) -> Result<Option<Matched<'g, 'a>>, DenyReason> {
         let operations = &self.guard.realm.operations;
-        let matched = match &self.request.request {
-            Some((method, path)) => operations.matched(method, path).map(Some).ok_or(DenyReason::UnknownOperation),
-            None => Ok(operations.fallback().map(|(index, operation)| Matched { index, operation, account: None })),
-        };
-        self.steps.note("operation", || match matched {
-            Ok(Some(matched)) if self.request.request.is_none() => {
-                format!("none asked for: limits of `{}`", matched.operation.name)
+        match (self.request.operation, self.request.request.line()) {
+            (Some(index), _) => {
+                let named = operations.list().get(index).map(|operation| Matched::new(index, operation));
+                named.map(Some).ok_or(DenyReason::UnknownOperation)
             }
-            Ok(Some(matched)) => format!("`{}`", matched.operation.name),
-            Ok(None) => "none asked for".to_owned(),
-            Err(_) => "method and path match none".to_owned(),
-        });
-        matched
+            (None, Some(line)) => operations.matched(line).map(Some).ok_or(DenyReason::UnknownOperation),
+            (None, None) => Ok(operations.fallback().map(|(index, operation)| Matched::new(index, operation))),
+        }
     }
 
-    fn captured_account(&self, matched: Option<Matched<'_, '_>>) -> Result<Option<AccountId>, AppError> {
-        let Some(text) = matched.and_then(|matched| matched.account) else { return Ok(None) };
-        let captured =
-            AccountId::new(text).map_err(|e| AppError::invalid("path", format!("the account in it must be {e}")))?;
-        match &self.request.account {
-            Some(given) if *given != captured => {
-                Err(AppError::invalid("account_id", "must be the account that the path names, or be left out"))
-            }
-            _ => Ok(Some(captured)),
-        }
+    fn target(&self, matched: Option<Matched<'_, '_>>) -> Result<Target, AppError> {
+        let Some(matched) = matched.filter(|_| self.asks()) else { return Ok(Target::default()) };
+        let (request, operation) = (&self.request.request, matched.operation);
+        let account = request.account(&matched).map_err(|error| not_named("account", &operation.account, &error))?;
+        let organization = request.organization(&matched);
+        let organization = organization.map_err(|error| not_named("organization", &operation.organization, &error))?;
+        agrees("account", self.request.account.as_ref(), account.as_ref())?;
+        agrees("organization", self.request.organization.as_ref(), organization.as_ref())?;
+        Ok(Target { account, organization })
     }
 
     /// The key that the text leads to, by the first of its digests that leads anywhere.
@@ -174,10 +221,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let (guard, request, key) = (self.guard, self.request, &candidate.key);
         let matched = claim.operation.ok().flatten();
         // Where no request was named, the fallback's limits hold, but nobody asked to do anything that needs its scopes.
-        let asked = matched.map(|m| m.operation).filter(|_| request.request.is_some());
+        let asked = matched.map(|m| m.operation).filter(|_| self.asks());
         let wanted = Wanted {
-            account: request.account.as_ref().or(claim.captured.as_ref()),
-            organization: request.organization.as_ref(),
+            account: request.account.as_ref().or(claim.target.account.as_ref()),
+            organization: request.organization.as_ref().or(claim.target.organization.as_ref()),
             environment: request.environment.as_ref(),
             operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
             required_scopes: &request.required_scopes,
@@ -203,6 +250,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 key: Some(key.key.id),
                 address: request.source_address,
                 custom: None,
+                descriptor: None,
             };
             fill(&mut plan, guard, &key.key.environment, matched.map(|m| m.index), &subject)
                 .map_err(|part| missing("", &part))?;
@@ -265,10 +313,28 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             });
         }
         self.steps.note("decision", || match &decision.verdict {
-            Verdict::Allowed { .. } => "allowed".to_owned(),
+            Verdict::Allowed { .. } | Verdict::Public { .. } => "allowed".to_owned(),
             Verdict::Denied(denial) => denial.reason.name().replace('_', " "),
         });
         decision.steps = self.steps.into_vec();
         decision
+    }
+}
+
+fn not_named(what: &str, source: &Option<ParameterSource>, error: &ParameterError) -> AppError {
+    let (field, place) = match source {
+        Some(ParameterSource::Header(_)) => ("headers", "them"),
+        _ => ("path", "it"),
+    };
+    AppError::Target(Violation { field: field.to_owned(), problem: format!("the {what} in {place} {error}") })
+}
+
+fn agrees(what: &str, given: Option<&AccountId>, named: Option<&AccountId>) -> Result<(), AppError> {
+    match (given, named) {
+        (Some(given), Some(named)) if given != named => {
+            let problem = format!("must be the {what} that the request names, or be left out");
+            Err(AppError::invalid(&format!("{what}_id"), problem))
+        }
+        _ => Ok(()),
     }
 }

@@ -14,7 +14,8 @@ use crate::domain::{
     id::{AccountId, Environment, Scope},
     key::KeySnapshot,
     limit::{LimitOutcome, LimitRule},
-    realm::{CanonicalPath, Operation},
+    realm::Operation,
+    request::CanonicalRequest,
     time::Timestamp,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -24,22 +25,24 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 pub const FLAW_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Where the credential is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Presented<'a> {
     /// Nowhere.
     Nothing,
     /// The key itself.
     Key(&'a str),
-    /// Somewhere in these headers.
-    Headers(Vec<(&'a str, &'a str)>),
+    /// Somewhere in the request's headers.
+    InHeaders,
 }
 
 /// A request to authenticate, its fields checked.
 pub struct AuthenticateRequest<'a> {
     /// The credential.
     pub presented: Presented<'a>,
-    /// Method and path of the request that came with it.
-    pub request: Option<(&'a str, CanonicalPath<'a>)>,
+    /// The request that came with it.
+    pub request: CanonicalRequest<'a>,
+    /// The operation that somebody named, in place of the one that the request matches; by index.
+    pub operation: Option<usize>,
     /// The client's address.
     pub source_address: Option<IpAddr>,
     /// The account acted on.
@@ -87,6 +90,11 @@ pub enum Verdict<'g> {
         /// The operation.
         operation: Option<&'g Operation>,
     },
+    /// The request may pass, whoever sent it: nobody asked.
+    Public {
+        /// The operation.
+        operation: &'g Operation,
+    },
     /// It may not.
     Denied(Denial<'g>),
 }
@@ -118,6 +126,13 @@ impl<S: Store> App<S> {
 }
 
 impl<'g> Decision<'g> {
+    /// A request that has no canonical form. Nothing else of it was judged.
+    pub(super) fn malformed(problem: &impl std::fmt::Display, now: Timestamp) -> Self {
+        let verdict = Verdict::Denied(Denial::plain(DenyReason::MalformedRequest, None));
+        let steps = vec![Step { stage: "request", finding: problem.to_string() }];
+        Self { steps, ..Self::new(verdict, Vec::new(), Duration::ZERO, false, now) }
+    }
+
     fn new(
         verdict: Verdict<'g>,
         limits: Vec<LimitOutcome<'g>>,

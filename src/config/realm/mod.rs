@@ -4,6 +4,9 @@ mod answers;
 mod keys;
 mod limits;
 mod requests;
+mod upstream;
+
+pub use requests::legal_header;
 
 use super::{
     caps,
@@ -30,6 +33,7 @@ const KEYS: &[&str] = &[
     "scopes",
     "operations",
     "limits",
+    "upstream",
     "keys",
     "rate_headers",
     "envelope",
@@ -82,6 +86,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);
     let envelope = answers::envelope(root);
+    let upstream = upstream::upstream(root, &credentials, &operations);
 
     let assemble = || {
         let name = name.clone()?;
@@ -98,6 +103,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             hint: hint?,
             envelope: envelope?,
             rate_headers,
+            upstream,
             max_staleness: max_staleness?,
         })
     };

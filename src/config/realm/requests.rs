@@ -10,7 +10,8 @@ use crate::{
     domain::{
         credential::CredentialSource,
         id::Scope,
-        realm::{CanonicalPath, Operation, Operations, ScopeRule},
+        realm::{Operation, Operations, ParameterSource, ScopeRule},
+        request::CanonicalPath,
     },
 };
 use http::HeaderName;
@@ -112,7 +113,7 @@ fn scope_list(table: &Table<'_>, key: &str, rules: &[ScopeRule]) -> Vec<Scope> {
 }
 
 pub fn operations(root: &Table<'_>, scopes: &[ScopeRule]) -> Operations {
-    const KEYS: &[&str] = &["name", "routes", "grpc", "scopes", "account", "fallback"];
+    const KEYS: &[&str] = &["name", "routes", "grpc", "scopes", "account", "organization", "public", "fallback"];
     let tables = root.tables("operations", caps::OPERATIONS, KEYS);
     let mut operations = Operations::default();
     let mut seen = Vec::new();
@@ -126,25 +127,59 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule]) -> Operations {
         if let (true, Some(value), Some((_, other))) = (fallback, &fallback_value, operations.fallback()) {
             value.wrong(format!("`{}` is the fallback already", other.name), "one operation may be the fallback");
         }
-        let account = table.get("account");
+        let sources = ["account", "organization"].map(|key| table.get(key).and_then(|value| source(&value)));
+        let [account, organization] = sources.clone();
+        let public = table.get("public").and_then(|value| value.truth()).unwrap_or(false);
         let operation = Operation {
             name: Arc::from(name.unwrap_or_default()),
             scopes: scope_list(table, "scopes", scopes),
-            account_capture: account.as_ref().and_then(Value::text).map(str::to_owned),
+            account,
+            organization,
+            public,
         };
+        for key in ["scopes", "account", "organization"].into_iter().filter(|_| public) {
+            if let Some(value) = table.get(key) {
+                value.wrong("stands beside `public = true`", "must be left out: nobody is asked who they are");
+            }
+        }
         let index = operations.add(operation, fallback);
         let captured = routes(table, index, &mut operations);
-        if let Some((value, name)) = account.as_ref().and_then(|value| value.text().map(|name| (value, name))) {
-            let holds =
-                |names: &Option<Vec<String>>| names.as_ref().is_none_or(|names| names.iter().any(|n| n == name));
+        for (key, source) in ["account", "organization"].into_iter().zip(sources) {
+            let (Some(value), Some(ParameterSource::Path(name))) = (table.get(key), source) else { continue };
+            let holds = |names: &Option<Vec<String>>| names.as_ref().is_none_or(|names| names.contains(&name));
             let everywhere = !captured.is_empty() && captured.iter().all(holds);
             if !everywhere {
-                let problem = format!("{} is not captured by every route of the operation", quoted(name));
+                let problem = format!("{} is not captured by every route of the operation", quoted(&name));
                 value.wrong(problem, "must be what stands in braces in each of its routes");
             }
         }
     }
     operations
+}
+
+/// Where a request names what it acts on: a capture of the path, in short or in full, a parameter of the query, or a header.
+fn source(value: &Value<'_>) -> Option<ParameterSource> {
+    const KEYS: &[&str] = &["path", "query", "header"];
+    if value.is_text() {
+        return value.text().map(|name| ParameterSource::Path(name.to_owned()));
+    }
+    let table = value.table(KEYS)?;
+    let given: Vec<&str> = KEYS.iter().copied().filter(|key| table.get(key).is_some()).collect();
+    let [key] = given.as_slice() else {
+        value.wrong(format!("names {} places", given.len()), "must name one of `path`, `query` and `header`");
+        return None;
+    };
+    let place = table.get(key)?;
+    match *key {
+        "header" => place.parsed(legal_header).map(|name| ParameterSource::Header(name.to_ascii_lowercase())),
+        "query" => place.parsed(|name| {
+            let legal = (1..=caps::NAME_BYTES).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+            let named = || ParameterSource::Query(name.to_owned());
+            legal.then(named).ok_or_else(|| format!("must be 1 to {} of `a-z A-Z 0-9 . _ -`", caps::NAME_BYTES))
+        }),
+        _ => place.text().map(|name| ParameterSource::Path(name.to_owned())),
+    }
 }
 
 /// Adds the routes of an operation and gives the captures of each; nothing for one that was refused.

@@ -1,11 +1,16 @@
 //! The settings file.
 
 use super::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind};
-use crate::config::{
-    caps,
-    mistake::Mistakes,
-    reader::{Table, Value},
-    report::Report,
+use crate::{
+    config::{
+        caps,
+        mistake::Mistakes,
+        reader::{Table, Value},
+        realm::legal_header,
+        report::Report,
+        text::quoted,
+    },
+    domain::{id::RealmName, realm::Routing},
 };
 use std::{
     net::SocketAddr,
@@ -14,8 +19,22 @@ use std::{
     time::Duration,
 };
 
-const KEYS: &[&str] =
-    &["listen", "data_dir", "realms", "threads", "store", "secrets", "operator", "cache", "log", "limits"];
+const KEYS: &[&str] = &[
+    "listen",
+    "listen_unix",
+    "listen_unix_mode",
+    "drain_delay",
+    "data_dir",
+    "realms",
+    "threads",
+    "store",
+    "secrets",
+    "operator",
+    "cache",
+    "log",
+    "limits",
+    "envoy",
+];
 const REDIS_KEYS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
 const SHIPPED: &str = "shipped";
 const ALL_CORES: &str = "all-cores";
@@ -31,6 +50,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     store(&root, &mut settings);
     files(&root, &mut settings);
     running(&root, &mut settings);
+    envoy(&root, &mut settings);
     drop(document);
     Mistakes::unless_none(report.finish(syntax), Some(settings))
 }
@@ -48,9 +68,31 @@ fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
         value.parsed(|text| text.parse::<SocketAddr>().map_err(|_| allowed))
     });
     set(&mut settings.listen, listen);
+    set(&mut settings.listen_unix, root.get("listen_unix").and_then(|value| socket(&value, base)));
+    set(&mut settings.listen_unix_mode, root.get("listen_unix_mode").and_then(|value| value.parsed(mode)));
+    let delays = Duration::ZERO..=Duration::from_secs(300);
+    set(&mut settings.drain_delay, root.get("drain_delay").and_then(|value| value.duration(delays)));
     set(&mut settings.data_dir, root.get("data_dir").and_then(|value| path(&value)).map(|path| base.join(path)));
     set(&mut settings.realms, root.get("realms").and_then(|value| realms(&value, base)));
     set(&mut settings.threads, root.get("threads").and_then(|value| threads(&value)));
+}
+
+/// The path of a socket; nothing when it is empty.
+fn socket(value: &Value<'_>, base: &Path) -> Option<Option<PathBuf>> {
+    let text = value.text()?;
+    if text.is_empty() {
+        return Some(None);
+    }
+    let path = base.join(path(value)?);
+    let found =
+        Settings::check_socket(&path).map_err(|allowed| value.wrong(format!("{} is too long", quoted(text)), allowed));
+    found.ok().map(|()| Some(path))
+}
+
+/// A file's mode, such as `0660`.
+fn mode(text: &str) -> Result<u32, &'static str> {
+    let legal = u32::from_str_radix(text, 8).ok().filter(|mode| text.len() <= 4 && (0o600..=0o777).contains(mode));
+    legal.ok_or("must be a file's mode in octal digits, \"0600\" to \"0777\"")
 }
 
 fn path(value: &Value<'_>) -> Option<PathBuf> {
@@ -123,4 +165,42 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
         set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting)));
     }
+}
+
+/// Which realm guards a host, and which one a domain of rate limits belongs to. Whether they exist shows with the realms.
+fn envoy(root: &Table<'_>, settings: &mut Settings) {
+    let Some(table) = root.table("envoy", &["client_address_header", "hosts", "domains"]) else { return };
+    let entries = |key: &str| {
+        let table = table.get(key).and_then(|value| value.any_table());
+        let entries = table.map(|table| table.entries()).unwrap_or_default();
+        if entries.len() > caps::ROUTING
+            && let Some(value) = table_value(root, key)
+        {
+            value.wrong(format!("holds {}", entries.len()), format!("must hold at most {}", caps::ROUTING));
+        }
+        let realm = |value: Value<'_>| value.parsed(|text| RealmName::new(text).map_err(|e| format!("must be {e}")));
+        entries.into_iter().map(move |(name, value)| (name, realm(value.clone()), value)).collect::<Vec<_>>()
+    };
+    let trusted = table.get("client_address_header").filter(|value| value.text() != Some(""));
+    if let Some(header) = trusted.and_then(|value| value.parsed(legal_header)) {
+        settings.routing.trust_client_address(header);
+    }
+    for (host, realm, value) in entries("hosts") {
+        let Some(realm) = realm else { continue };
+        if settings.routing.host(host, realm).is_none() {
+            value.wrong(format!("{} is no host", quoted(host)), format!("must be {}", Routing::HOST_ALLOWED));
+        }
+    }
+    for (domain, realm, value) in entries("domains") {
+        let Some(realm) = realm else { continue };
+        if domain.is_empty() || domain.len() > caps::DOMAIN_BYTES {
+            value.wrong("is no domain", format!("must be named by 1 to {} bytes", caps::DOMAIN_BYTES));
+        } else {
+            settings.routing.domain(domain, realm);
+        }
+    }
+}
+
+fn table_value<'t>(root: &Table<'t>, key: &str) -> Option<Value<'t>> {
+    root.get("envoy")?.any_table()?.get(key)
 }

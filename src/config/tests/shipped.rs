@@ -8,7 +8,8 @@ use crate::{
         id::Scope,
         key::{DigestScheme, HashAlgorithm, HashedPart, HintStyle},
         limit::{LimitRule, OnStoreFailure, Part},
-        realm::{AccountPolicy, CanonicalPath, OperationSet, Realm, Realms, ResetForm, WhenFull},
+        realm::{AccountPolicy, OperationSet, ParameterSource, Realm, Realms, ResetForm, WhenFull},
+        request::CanonicalRequest,
     },
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -21,9 +22,10 @@ fn realm(name: &str) -> Arc<Realm> {
     Arc::clone(shipped().get(name).unwrap())
 }
 
-fn operation<'r>(realm: &'r Realm, method: &str, path: &'static str) -> (&'r str, Option<&'static str>) {
-    let matched = realm.operations.matched(method, &CanonicalPath::new(path).unwrap()).unwrap();
-    (&matched.operation.name, matched.account)
+fn operation<'r>(realm: &'r Realm, method: &str, path: &str) -> (&'r str, Option<String>) {
+    let request = CanonicalRequest::told(Some((method, path)), Vec::new()).unwrap();
+    let matched = realm.operations.matched(request.line().unwrap()).unwrap();
+    (&matched.operation.name, matched.account.map(str::to_owned))
 }
 
 fn answer(realm: &Realm, reason: DenyReason) -> (u16, &str) {
@@ -83,7 +85,7 @@ fn recover_carries_the_numbers_of_its_contract() {
         let applies: Vec<&LimitRule> =
             realm.limits.iter().filter(|rule| rule.operations.contains(Some(index))).collect();
         let [rule] = applies.as_slice() else { panic!("{method} {path}: {applies:?}") };
-        assert_eq!(captured, account, "{method} {path}");
+        assert_eq!(captured.as_deref(), account, "{method} {path}");
         assert_eq!(
             (rule.limit, rule.window, rule.per.as_slice()),
             (limit, window, [per].as_slice()),
@@ -130,6 +132,15 @@ fn recoup_refuses_neither_and_both_headers() {
         assert_eq!(answer(&realm, reason).0, 401);
     }
     assert_eq!(answer(&realm, DenyReason::ForbiddenAccount).0, 403);
+    for path in ["/api/agents/signup", "/api/agents/verify"] {
+        let (name, _) = operation(&realm, "POST", path);
+        assert!(realm.operations.named(name).unwrap().1.public, "{path}");
+    }
+    let (rest, _) = operation(&realm, "GET", "/api/agents/signup");
+    let (_, rest) = realm.operations.named(rest).unwrap();
+    assert_eq!(rest.account, Some(ParameterSource::Query("account_id".to_owned())));
+    assert_eq!(rest.organization, Some(ParameterSource::Query("organization_id".to_owned())));
+    assert!(!rest.public);
 }
 
 #[test]
@@ -198,7 +209,9 @@ fn recovea_answers_in_the_shape_of_openai() {
 fn realms_without_numbers_of_their_own_have_one_limit_for_everything() {
     for name in ["recoup", "recotap", "recurr", "recovea"] {
         let realm = realm(name);
-        let [limit] = realm.limits.as_slice() else { panic!("{name}") };
+        let everywhere: Vec<&LimitRule> =
+            realm.limits.iter().filter(|limit| limit.operations == OperationSet::All).collect();
+        let [limit] = everywhere.as_slice() else { panic!("{name}") };
         assert_eq!(
             (limit.limit, limit.window, &limit.operations),
             (1_000, Duration::from_secs(60), &OperationSet::All)

@@ -1,11 +1,13 @@
 //! Rate limits: the rules, the sliding window that never over-admits, and the plan of what one request is charged.
 
+mod descriptor;
 mod model;
 mod outcome;
 mod plan;
 mod rule;
 mod window;
 
+pub use descriptor::{DescriptorPattern, EntryPattern, ValuePattern, encode as encode_descriptor, selected};
 pub use model::WindowModel;
 pub use outcome::{Charged, LimitOutcome};
 pub use plan::{MissingPart, Plan, PlanItem, Subject};

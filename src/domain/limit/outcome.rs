@@ -71,10 +71,14 @@ impl<'a> LimitOutcome<'a> {
     /// The outcome that headers and a denial speak of: the limit that denied (the one to wait for longest), else the one
     /// with the smallest share left.
     #[must_use]
-    pub fn spokesman(outcomes: &[Self]) -> Option<&Self> {
+    pub fn spokesman<'o>(outcomes: impl IntoIterator<Item = &'o Self> + Clone) -> Option<&'o Self>
+    where
+        'a: 'o,
+    {
         let never = Duration::MAX;
-        let denying = outcomes.iter().filter(|o| o.denies()).max_by_key(|o| o.retry_after.unwrap_or(never));
+        let denying =
+            outcomes.clone().into_iter().filter(|o| o.denies()).max_by_key(|o| o.retry_after.unwrap_or(never));
         let share = |o: &&Self| u64::from(o.remaining).saturating_mul(1 << 32).checked_div(u64::from(o.rule.limit));
-        denying.or_else(|| outcomes.iter().filter(|o| !o.rule.shadow).min_by_key(share))
+        denying.or_else(|| outcomes.into_iter().filter(|o| !o.rule.shadow).min_by_key(share))
     }
 }

@@ -5,6 +5,7 @@ use crate::domain::{
     id::{AccountId, AccountRef, Environment, KeyId, RealmName},
     realm::Realm,
 };
+use sha2::{Digest, Sha256};
 use std::{net::IpAddr, ops::Range};
 
 /// Whom a request is charged to. A part that a limit needs and that is missing is an error, never a silent bypass.
@@ -20,6 +21,8 @@ pub struct Subject<'a> {
     pub address: Option<IpAddr>,
     /// Free text.
     pub custom: Option<&'a str>,
+    /// The entries of a descriptor, encoded.
+    pub descriptor: Option<&'a [u8]>,
 }
 
 /// A limit needs a part that the request does not give.
@@ -49,6 +52,8 @@ pub struct PlanItem<'a> {
     pub rule: &'a LimitRule,
     /// Whether the counter belongs to the account (and shares its slot), or to the realm at large.
     pub of_account: bool,
+    /// What it is charged; 0: only looked at.
+    pub cost: u32,
     name: Range<usize>,
 }
 
@@ -59,17 +64,17 @@ impl<'a> Plan<'a> {
         Self { realm: &realm.name, account: account.cloned(), cost, charging, items: Vec::new(), names: Vec::new() }
     }
 
-    /// Adds a limit.
+    /// Adds a limit; without an environment it is counted apart from those of all of them.
     ///
     /// # Errors
     /// When the subject lacks what the limit counts per.
     pub fn add(
         &mut self,
-        environment: &Environment,
+        environment: Option<&Environment>,
         rule: &'a LimitRule,
         subject: &Subject<'_>,
     ) -> Result<(), MissingPart> {
-        let of_account = rule.per.iter().any(|part| matches!(part, Part::Account | Part::TargetAccount | Part::Key));
+        let of_account = rule.knows_caller();
         let home = match &self.account {
             Some(account) if of_account => account.as_str(),
             None if of_account => return Err(MissingPart { limit: rule.name.to_string(), part: Part::Account }),
@@ -80,15 +85,37 @@ impl<'a> Plan<'a> {
         names.reserve(96);
         put(names, self.realm.as_str().as_bytes());
         put(names, home.as_bytes());
-        put(names, environment.as_str().as_bytes());
+        put(names, environment.map_or("", Environment::as_str).as_bytes());
         put(names, rule.name.as_bytes());
         names.extend_from_slice(&rule.shape.bucket_us().to_be_bytes());
         names.extend_from_slice(&rule.shape.buckets().to_be_bytes());
         for part in &rule.per {
             put_part(names, *part, subject).ok_or_else(|| MissingPart { limit: rule.name.to_string(), part: *part })?;
         }
-        self.items.push(PlanItem { rule, of_account, name: start..self.names.len() });
+        self.items.push(PlanItem { rule, of_account, cost: self.cost, name: start..self.names.len() });
         Ok(())
+    }
+
+    /// Adds a limit of a descriptor, with a cost of its own, and gives the index of its item. What is added twice is one item
+    /// that is charged both costs.
+    ///
+    /// # Errors
+    /// When the limit counts per something else than a descriptor.
+    pub fn add_descriptor(&mut self, rule: &'a LimitRule, descriptor: &[u8], cost: u32) -> Result<usize, MissingPart> {
+        let subject = Subject { descriptor: Some(descriptor), ..Subject::default() };
+        self.add(None, rule, &subject)?;
+        let Some(mut added) = self.items.pop() else { return Ok(0) };
+        let same = |item: &PlanItem<'_>| self.counter(item) == self.counter(&added);
+        if let Some(index) = self.items.iter().position(same) {
+            self.names.truncate(added.name.start);
+            if let Some(item) = self.items.get_mut(index) {
+                item.cost = item.cost.saturating_add(cost);
+            }
+            return Ok(index);
+        }
+        added.cost = cost;
+        self.items.push(added);
+        Ok(self.items.len().saturating_sub(1))
     }
 
     /// The account whose counters the plan touches.
@@ -109,16 +136,10 @@ impl<'a> Plan<'a> {
         self.account.as_ref()
     }
 
-    /// The cost that every limit is charged, when all of them admit it.
-    #[must_use]
-    pub fn cost(&self) -> u32 {
-        self.cost
-    }
-
     /// Whether anything is charged at all.
     #[must_use]
     pub fn charges(&self) -> bool {
-        self.charging && self.cost > 0
+        self.charging && self.items.iter().any(|item| item.cost > 0)
     }
 
     /// The limits, in the order in which they were added.
@@ -149,6 +170,7 @@ fn put_part(names: &mut Vec<u8>, part: Part, subject: &Subject<'_>) -> Option<()
         Part::Key => b'k',
         Part::Address => b'i',
         Part::Subject => b's',
+        Part::Descriptor => b'd',
     });
     match part {
         Part::Account => put(names, subject.account?.as_str().as_bytes()),
@@ -156,8 +178,21 @@ fn put_part(names: &mut Vec<u8>, part: Part, subject: &Subject<'_>) -> Option<()
         Part::Key => put(names, subject.key?.as_bytes()),
         Part::Address => put_address(names, subject.address?),
         Part::Subject => put(names, subject.custom?.as_bytes()),
+        Part::Descriptor => put_descriptor(names, subject.descriptor?),
     }
     Some(())
+}
+
+/// A long descriptor stands there as its hash, so that no name grows with what a client sends.
+fn put_descriptor(names: &mut Vec<u8>, descriptor: &[u8]) {
+    const LONGEST: usize = 256;
+    if descriptor.len() <= LONGEST {
+        names.push(0);
+        put(names, descriptor);
+    } else {
+        names.push(1);
+        put(names, &Sha256::digest(descriptor));
+    }
 }
 
 /// An IPv6 client is its /64: whoever has one has them all.

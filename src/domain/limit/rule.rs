@@ -1,6 +1,6 @@
 //! One limit as a realm's configuration states it.
 
-use super::MAX_COST;
+use super::{DescriptorPattern, MAX_COST};
 use crate::domain::{realm::OperationSet, time::Ticks};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
@@ -19,6 +19,8 @@ pub struct LimitRule {
     pub per: Vec<Part>,
     /// The operations that the limit applies to.
     pub operations: OperationSet,
+    /// The descriptors that it applies to, in place of operations.
+    pub descriptor: Option<DescriptorPattern>,
     /// What decides when the store cannot answer.
     pub on_store_failure: OnStoreFailure,
     /// Counts and reports, and never denies.
@@ -38,9 +40,17 @@ pub enum Part {
     Address,
     /// A free text that the caller of `CheckRateLimit` gives.
     Subject,
+    /// All entries of a descriptor.
+    Descriptor,
 }
 
 impl LimitRule {
+    /// Whether it counts per something that only a caller with a key has.
+    #[must_use]
+    pub fn knows_caller(&self) -> bool {
+        self.per.iter().any(|part| part.knows_caller())
+    }
+
     /// Checks a limit's size.
     ///
     /// # Errors
@@ -51,8 +61,14 @@ impl LimitRule {
 }
 
 impl Part {
-    /// Every part.
+    /// Every part that a realm's configuration can name.
     pub const ALL: [Self; 5] = [Self::Account, Self::TargetAccount, Self::Key, Self::Address, Self::Subject];
+
+    /// Whether only a caller with a key has it.
+    #[must_use]
+    pub const fn knows_caller(self) -> bool {
+        matches!(self, Self::Account | Self::TargetAccount | Self::Key)
+    }
 
     /// The name used in a realm's configuration.
     #[must_use]
@@ -63,6 +79,7 @@ impl Part {
             Self::Key => "key",
             Self::Address => "address",
             Self::Subject => "subject",
+            Self::Descriptor => "descriptor",
         }
     }
 }

@@ -2,13 +2,17 @@
 
 mod operations;
 mod policy;
+mod routing;
 mod scopes;
 mod set;
+mod upstream;
 
-pub use operations::{CanonicalPath, Matched, Operation, OperationSet, Operations, PathError, RouteError};
+pub use operations::{Matched, Operation, OperationSet, Operations, ParameterSource, RouteError};
 pub use policy::{AccountPolicy, EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull, ceil_seconds};
+pub use routing::Routing;
 pub use scopes::{ScopeRule, Scopes};
 pub use set::Realms;
+pub use upstream::{Identity, Upstream};
 
 use super::{
     credential::CredentialSource,
@@ -16,6 +20,7 @@ use super::{
     id::{Environment, RealmName},
     key::{HintStyle, LegacyFormat, TextForm},
     limit::LimitRule,
+    request::{HeaderRole, is_or_mimics},
 };
 use std::time::Duration;
 
@@ -46,6 +51,8 @@ pub struct Realm {
     pub envelope: Envelope,
     /// How limits are told to the end client.
     pub rate_headers: RateHeaders,
+    /// What a proxy passes on.
+    pub upstream: Upstream,
     /// How old remembered data may be that decides while the store cannot answer. Zero: nobody passes then.
     pub max_staleness: Duration,
 }
@@ -67,6 +74,15 @@ impl Realm {
     #[must_use]
     pub fn limit(&self, name: &str) -> Option<&LimitRule> {
         self.limits.iter().find(|limit| &*limit.name == name)
+    }
+
+    /// The header that this name is, or could be taken for, if the realm's rules know one.
+    #[must_use]
+    pub fn heeds(&self, name: &str) -> Option<(&str, HeaderRole)> {
+        let credentials = self.credentials.iter().map(|source| (source.header.as_str(), HeaderRole::Credential));
+        let parameters = self.operations.headers().map(|header| (header, HeaderRole::Parameter));
+        let identities = self.upstream.headers().map(|(_, header)| (header, HeaderRole::Identity));
+        credentials.chain(parameters).chain(identities).find(|(header, _)| is_or_mimics(name, header))
     }
 
     /// Judges a key's text without asking anyone: which of the realm's formats it has, if any. keygate's own format,

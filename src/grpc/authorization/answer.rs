@@ -240,6 +240,7 @@ mod tests {
                 shape: Shape::new(Duration::from_secs(window), 60).unwrap(),
                 per: Vec::new(),
                 operations: OperationSet::All,
+                descriptor: None,
                 on_store_failure: OnStoreFailure::Allow,
                 shadow,
             },

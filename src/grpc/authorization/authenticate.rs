@@ -11,10 +11,11 @@ use crate::{
     domain::{
         id::AccountId,
         key::KeySnapshot,
-        realm::{CanonicalPath, Operation, Realm},
+        realm::{Operation, Realm},
+        request::{CanonicalPath, CanonicalRequest, METHOD_BYTES, RequestError},
         secret::Secret,
     },
-    grpc::{fields::Fields, render},
+    grpc::{decision_log, fields::Fields, render},
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
 };
 use prost::Message;
@@ -23,8 +24,6 @@ use prost::Message;
 const HEADER_LINES: usize = 128;
 /// Bytes of all header lines together, at most.
 const HEADER_BYTES: usize = 32 * 1_024;
-/// Bytes of an HTTP method, at most.
-const METHOD_BYTES: usize = 32;
 
 pub(super) async fn handle<S: Store>(
     service: &AuthorizationService<S>,
@@ -53,14 +52,15 @@ async fn decide<'g, S: Store>(
     let request = read(&guard.realm, message)?;
     let mut decision = service.decisions.authenticate(guard, &request).await?;
     if let Some(work) = decision.rekey.take() {
-        service.rekey_later(work);
+        service.rekeying.later(work);
     }
-    log(guard, &decision);
+    decision_log::write(guard, &decision);
     Ok(decision)
 }
 
 fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<AuthenticateRequest<'m>, AppError> {
     let mut fields = Fields::default();
+    let mut headers = Vec::new();
     let presented = match &message.credential {
         None => Presented::Nothing,
         Some(Credential::ApiKey(key)) => {
@@ -69,16 +69,17 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
             }
             Presented::Key(key)
         }
-        Some(Credential::Headers(headers)) => {
-            let lines = &headers.entries;
+        Some(Credential::Headers(lines)) => {
+            let lines = &lines.entries;
             let bytes: usize = lines.iter().map(|line| line.name.len().saturating_add(line.value.len())).sum();
             if lines.len() > HEADER_LINES || bytes > HEADER_BYTES {
                 fields.wrong("headers", format_args!("must be at most {HEADER_LINES} lines and {HEADER_BYTES} bytes"));
             }
-            Presented::Headers(lines.iter().map(|line| (line.name.as_str(), line.value.as_str())).collect())
+            headers = lines.iter().map(|line| (line.name.as_str(), line.value.as_str())).collect();
+            Presented::InHeaders
         }
     };
-    let request = match (message.method.as_str(), message.path.as_str()) {
+    let asked = match (message.method.as_str(), message.path.as_str()) {
         ("", "") => None,
         ("", _) => {
             fields.wrong("method", "is needed where there is a path");
@@ -88,17 +89,26 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
             fields.wrong("path", "is needed where there is a method");
             None
         }
-        (method, path) => {
-            if method.len() > METHOD_BYTES || !method.bytes().all(|b| b.is_ascii_uppercase()) {
-                fields.wrong("method", format_args!("must be 1 to {METHOD_BYTES} of `A-Z`"));
-            }
-            fields.check("path", CanonicalPath::new(path)).map(|path| (method, path))
+        asked => Some(asked),
+    };
+    let request = match CanonicalRequest::told(asked, headers) {
+        Ok(request) => Some(request),
+        Err(RequestError::Path(problem)) => {
+            fields.wrong("path", problem);
+            None
+        }
+        Err(_) => {
+            fields.wrong("method", format_args!("must be 1 to {METHOD_BYTES} of `A-Z`"));
+            // What is wrong with the path, too, shall be told in the same answer.
+            fields.check("path", asked.map_or(Ok(()), |(_, path)| CanonicalPath::new(path).map(drop)));
+            None
         }
     };
     let environment = fields.environment("environment", &message.environment, realm);
     let request = AuthenticateRequest {
         presented,
-        request,
+        request: request.unwrap_or_default(),
+        operation: None,
         source_address: fields.address("source_address", &message.source_address),
         account: fields.optional("account_id", &message.account_id, AccountId::new),
         organization: fields.optional("organization_id", &message.organization_id, AccountId::new),
@@ -132,6 +142,18 @@ fn write(realm: &Realm, decision: &Decision<'_>) -> v1::AuthenticateResponse {
             let answer = allowed(realm, decision, key, target, *operation);
             v1::AuthenticateResponse { explanation, ..answer.message() }
         }
+        Verdict::Public { operation } => {
+            let mut headers = Vec::new();
+            render::rate_headers(&realm.rate_headers, &decision.limits, decision.now, &mut headers);
+            let operation = operation.name.to_string();
+            v1::AuthenticateResponse {
+                outcome: Some(Outcome::Allowed(v1::Allowed { operation, headers, ..v1::Allowed::default() })),
+                limits: render::limit_states(&decision.limits),
+                data_age: Some(render::span(decision.data_age)),
+                degraded: decision.degraded,
+                explanation,
+            }
+        }
         Verdict::Denied(denial) => v1::AuthenticateResponse {
             outcome: Some(Outcome::Denied(render::denied(realm, denial, &decision.limits, decision.now))),
             limits: render::limit_states(&decision.limits),
@@ -158,24 +180,5 @@ fn allowed<'d>(
         data_age: decision.data_age,
         degraded: decision.degraded,
         now: decision.now,
-    }
-}
-
-/// One line a decision, with stable field names; costs nothing while the level is off.
-fn log(guard: &Guarded, decision: &Decision<'_>) {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    let realm = guard.realm.name.as_str();
-    let degraded = decision.degraded;
-    match &decision.verdict {
-        Verdict::Allowed { key, .. } => {
-            let (key_id, account) = (key.key.id, &key.owner.account);
-            tracing::debug!(realm, %key_id, %account, degraded, decision = "allowed");
-        }
-        Verdict::Denied(denial) => {
-            let key_id = denial.key.as_ref().map(|key| key.key.id.to_string());
-            tracing::debug!(realm, key_id, degraded, decision = "denied", reason = denial.reason.name());
-        }
     }
 }

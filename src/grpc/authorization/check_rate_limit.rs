@@ -53,6 +53,7 @@ pub(super) async fn handle<S: Store>(
         key: owned.key,
         address: owned.address,
         custom: owned.custom.as_deref(),
+        descriptor: None,
     };
     let request = CheckRateLimit { environment, selection, subject, cost, peek: message.peek };
     Ok(write(realm, &app.check_rate_limit(guard, &request).await?))

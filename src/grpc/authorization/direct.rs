@@ -1,15 +1,22 @@
-//! The way in of every call. `Authenticate`, the call made at every request of every guarded product, goes straight to its
-//! handler, with buffers of its messages' size; every other call goes through the router, as it was generated.
+//! The way in of every call. Those made at every request of every guarded product go straight to their handlers,
+//! `Authenticate` with buffers of its messages' size; every other call goes through the router, as it was generated.
 //!
 //! Knows nothing of decisions. A call that goes straight must be served exactly as the router would.
 
 use super::{AuthorizationService, authenticate};
 use crate::{
     app::ports::Store,
-    grpc::status,
+    grpc::{
+        envoy::{CheckService, RateLimitService},
+        status,
+    },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
 use bytes::BufMut;
+use envoy_types::pb::envoy::service::{
+    auth::v3::authorization_server::AuthorizationServer as CheckServer,
+    ratelimit::v3::rate_limit_service_server::RateLimitServiceServer as RateLimitServer,
+};
 use http::{Request, Response};
 use std::{
     convert::Infallible,
@@ -29,6 +36,8 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 /// Bytes that are set aside for a message before it is seen; most fit, and the others make room for themselves.
 const MESSAGE_BYTES: usize = 512;
 
@@ -38,6 +47,8 @@ type Messages = ProstCodec<AuthenticateRequest, AuthenticateRequest>;
 /// Every service, the most frequent call first.
 pub struct Entrance<S> {
     authorization: Arc<AuthorizationService<S>>,
+    check: CheckServer<CheckService<S>>,
+    rate_limits: RateLimitServer<RateLimitService<S>>,
     routes: Routes,
     largest_request: usize,
 }
@@ -45,18 +56,36 @@ pub struct Entrance<S> {
 impl<S: Store> Entrance<S> {
     /// `largest_request` is in bytes; `others` are the services beside this one.
     #[must_use]
-    pub fn new(authorization: AuthorizationService<S>, largest_request: usize, others: Routes) -> Self {
+    pub fn new(
+        authorization: AuthorizationService<S>,
+        check: CheckService<S>,
+        rate_limits: RateLimitService<S>,
+        largest_request: usize,
+        others: Routes,
+    ) -> Self {
         let authorization = Arc::new(authorization);
         let generated = AuthorizationServer::from_arc(Arc::clone(&authorization));
-        let routes = others.add_service(generated.max_decoding_message_size(largest_request)).prepare();
-        Self { authorization, routes, largest_request }
+        let check = CheckServer::new(check).max_decoding_message_size(largest_request);
+        let rate_limits = RateLimitServer::new(rate_limits).max_decoding_message_size(largest_request);
+        let routes = others
+            .add_service(generated.max_decoding_message_size(largest_request))
+            .add_service(check.clone())
+            .add_service(rate_limits.clone())
+            .prepare();
+        Self { authorization, check, rate_limits, routes, largest_request }
     }
 }
 
 impl<S> Clone for Entrance<S> {
     fn clone(&self) -> Self {
-        let (authorization, routes) = (Arc::clone(&self.authorization), self.routes.clone());
-        Self { authorization, routes, largest_request: self.largest_request }
+        let Self { authorization, check, rate_limits, routes, largest_request } = self;
+        Self {
+            authorization: Arc::clone(authorization),
+            check: check.clone(),
+            rate_limits: rate_limits.clone(),
+            routes: routes.clone(),
+            largest_request: *largest_request,
+        }
     }
 }
 
@@ -70,8 +99,11 @@ impl<S: Store> Service<Request<Body>> for Entrance<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != AUTHENTICATE {
-            return Box::pin(self.routes.call(request));
+        match request.uri().path() {
+            AUTHENTICATE => {}
+            CHECK => return self.check.call(request),
+            SHOULD_RATE_LIMIT => return self.rate_limits.call(request),
+            _ => return Box::pin(self.routes.call(request)),
         }
         let (handler, largest) = (Authenticate(Arc::clone(&self.authorization)), self.largest_request);
         Box::pin(async move {

@@ -10,7 +10,7 @@ mod manage;
 
 pub use direct::Entrance;
 
-use super::status;
+use super::{rekeying::Rekeying, status};
 use crate::{
     app::{house::App, ports::Store},
     proto::v1::{
@@ -18,8 +18,8 @@ use crate::{
         ManageKeysResponse, authorization_server::Authorization,
     },
 };
-use std::{sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::Semaphore};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// The service. Decisions are made where the connection lives; management has a runtime of its own, so that a burst of
@@ -29,34 +29,20 @@ pub struct AuthorizationService<S> {
     management: App<S>,
     management_runtime: Handle,
     act_timeout: Duration,
-    rekeying: Arc<Semaphore>,
+    rekeying: Rekeying<S>,
 }
 
 impl<S: Store> AuthorizationService<S> {
-    /// Keys that are re-keyed at the same time, at most; the others wait for their next use.
-    const REKEYING: usize = 16;
-
     /// The service over the use cases; `management` runs on `management_runtime`, each act for `act_timeout` at most.
     #[must_use]
-    pub fn new(decisions: App<S>, management: App<S>, management_runtime: Handle, act_timeout: Duration) -> Self {
-        Self {
-            decisions,
-            management,
-            management_runtime,
-            act_timeout,
-            rekeying: Arc::new(Semaphore::new(Self::REKEYING)),
-        }
-    }
-
-    fn rekey_later(&self, work: crate::app::rekey::Rekey) {
-        let Ok(turn) = Arc::clone(&self.rekeying).try_acquire_owned() else { return };
-        let app = self.management.clone();
-        self.management_runtime.spawn(async move {
-            if let Err(error) = app.rekey(&work).await {
-                tracing::warn!(key_id = %work.key(), %error, "re-keying failed; the next use tries again");
-            }
-            drop(turn);
-        });
+    pub fn new(
+        decisions: App<S>,
+        management: App<S>,
+        management_runtime: Handle,
+        act_timeout: Duration,
+        rekeying: Rekeying<S>,
+    ) -> Self {
+        Self { decisions, management, management_runtime, act_timeout, rekeying }
     }
 }
 

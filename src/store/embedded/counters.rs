@@ -73,19 +73,23 @@ impl Counters {
     }
 
     fn charge_one(&self, target: Target<'_>, plan: &Plan<'_>) -> Reading {
-        let Some(mut table) = self.lock(target.shard) else { return unused(target.item, plan.cost()) };
+        let Some(mut table) = self.lock(target.shard) else { return unused(target.item, target.item.cost) };
         let now = self.clock.ticks();
         let rule = target.item.rule;
         let Some(counter) = table.find(&target) else {
-            let reading = unused(target.item, plan.cost());
+            let reading = unused(target.item, target.item.cost);
             return if reading.admits && plan.charges() {
-                table.insert(&target, plan.cost(), now, &self.hasher)
+                table.insert(&target, target.item.cost, now, &self.hasher)
             } else {
                 reading
             };
         };
-        let reading = counter.window.look(rule.shape, rule.limit, plan.cost(), now);
-        if reading.admits && plan.charges() { counter.window.charge(rule.shape, plan.cost(), now) } else { reading }
+        let reading = counter.window.look(rule.shape, rule.limit, target.item.cost, now);
+        if reading.admits && plan.charges() {
+            counter.window.charge(rule.shape, target.item.cost, now)
+        } else {
+            reading
+        }
     }
 
     fn charge_many(&self, plan: &Plan<'_>) -> Vec<Reading> {
@@ -102,8 +106,8 @@ impl Counters {
             let rule = target.item.rule;
             let counter = table(&mut locked, target).and_then(|table| table.find(target));
             readings.push(match counter {
-                Some(counter) => counter.window.look(rule.shape, rule.limit, plan.cost(), now),
-                None => unused(target.item, plan.cost()),
+                Some(counter) => counter.window.look(rule.shape, rule.limit, target.item.cost, now),
+                None => unused(target.item, target.item.cost),
             });
         }
         let denied = targets.iter().zip(&readings).any(|(target, reading)| !reading.admits && !target.item.rule.shadow);
@@ -118,7 +122,7 @@ impl Counters {
                 .position(|earlier| earlier.hash == target.hash && earlier.name == target.name);
             let reading = match earlier.and_then(|earlier| readings.get(earlier)) {
                 Some(earlier) => Some(*earlier),
-                None => self.charge_admitted(&mut locked, target, readings.get(index), plan.cost(), now),
+                None => self.charge_admitted(&mut locked, target, readings.get(index), now),
             };
             if let (Some(slot), Some(reading)) = (readings.get_mut(index), reading) {
                 *slot = reading;
@@ -133,10 +137,10 @@ impl Counters {
         locked: &mut [(usize, MutexGuard<'_, Table>)],
         target: &Target<'_>,
         found: Option<&Reading>,
-        cost: u32,
         now: Ticks,
     ) -> Option<Reading> {
-        if !found?.admits {
+        let cost = target.item.cost;
+        if !found?.admits || cost == 0 {
             return None;
         }
         let table = table(locked, target)?;

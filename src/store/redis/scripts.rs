@@ -54,9 +54,8 @@ impl ChargeCall {
         if let Some(fence) = fence {
             command.arg(keyspace::account(fence.owner));
         }
-        let mut limits = Vec::with_capacity(5_usize.saturating_add(distinct.len().saturating_mul(17)));
+        let mut limits = Vec::with_capacity(1_usize.saturating_add(distinct.len().saturating_mul(21)));
         limits.push(u8::from(plan.charges()));
-        limits.extend_from_slice(&plan.cost().to_be_bytes());
         let account = plan.account_id().map(|account| account.as_str());
         for item in distinct.iter().filter_map(|index| items.get(*index)) {
             let home = account.filter(|_| item.of_account);
@@ -65,6 +64,7 @@ impl ChargeCall {
             limits.extend_from_slice(&item.rule.limit.to_be_bytes());
             limits.extend_from_slice(&item.rule.shape.buckets().to_be_bytes());
             limits.push(u8::from(item.rule.shadow));
+            limits.extend_from_slice(&item.cost.to_be_bytes());
         }
         match fence {
             Some(fence) => command.arg(&fence.stamp.to_be_bytes()[..]),

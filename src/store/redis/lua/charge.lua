@@ -2,8 +2,8 @@
 --
 -- KEYS  with a fence: the account's record; then one counter for each limit
 -- ARGV  1: the account's version that the caller read, 8 bytes; empty: no fence
---       2: charging (1 byte) | cost (4 bytes), then for each limit
---          bucket_us (8) | limit (4) | buckets (4) | shadow (1); numbers are big-endian
+--       2: charging (1 byte), then for each limit
+--          bucket_us (8) | limit (4) | buckets (4) | shadow (1) | cost (4); numbers are big-endian
 -- reply {server time in microseconds, 0}: the account changed, nothing was charged
 --       {server time in microseconds, 1, then for each limit: admits, used, reset_us, retry_us or -1}
 --
@@ -93,18 +93,18 @@ local function retry_us(window, cost)
 end
 
 -- First look at every counter and change nothing.
-local charging, cost, offset = unpack('>BI4', plan)
+local charging, offset = unpack('>B', plan)
 local windows, count, passes = {}, #KEYS - fences, true
 for n = 1, count do
-    local key, bucket_us, limit, buckets, shadow = KEYS[n + fences]
-    bucket_us, limit, buckets, shadow, offset = unpack('>I8I4I4B', plan, offset)
+    local key, bucket_us, limit, buckets, shadow, cost = KEYS[n + fences]
+    bucket_us, limit, buckets, shadow, cost, offset = unpack('>I8I4I4BI4', plan, offset)
     local head = call('GETRANGE', key, 0, HEAD - 1)
     local index, sum, current = -1, 0, 0
     if #head == HEAD then index, sum, current = unpack('>I8I4I4', head) end
     -- Time may go back when a replica takes over; a counter never does: then its bucket is still the current one.
     local stored = index >= floor(now / bucket_us)
     local window = {
-        key = key, bucket_us = bucket_us, limit = limit, length = buckets + 1, stored = stored,
+        key = key, bucket_us = bucket_us, limit = limit, length = buckets + 1, stored = stored, cost = cost,
         index = index, sum = stored and sum or 0, current = stored and current or 0, ring = false, admits = false,
     }
     if not stored and not advance(window, head) then return {err = BROKEN} end
@@ -117,7 +117,7 @@ end
 local charges = passes and charging == 1
 for n = 1, count do
     local window = windows[n]
-    local charged = charges and window.admits
+    local charged = charges and window.admits and window.cost > 0
     local needs_ring = not window.admits or (not charged and window.sum > 0 and window.current == 0)
     if needs_ring and not window.ring then
         window.ring = read_ring(window)
@@ -128,8 +128,10 @@ end
 local reply = {now, 1}
 for n = 1, count do
     local window, retry, last = windows[n], -1, 4 * n - 2
-    if charges and window.admits then
-        window.sum, window.current = window.sum + cost, window.current + cost
+    if not window.admits then
+        retry = retry_us(window, window.cost)
+    elseif charges and window.cost > 0 then
+        window.sum, window.current = window.sum + window.cost, window.current + window.cost
         local head = pack('>I8I4I4', window.index, window.sum, window.current)
         if window.stored then
             call('SETRANGE', window.key, 0, head)
@@ -138,8 +140,6 @@ for n = 1, count do
             local life_ms = math.ceil(window.bucket_us * (window.length + 1) / 1000)
             call('SET', window.key, head .. window.ring, 'PX', life_ms)
         end
-    elseif not window.admits then
-        retry = retry_us(window, cost)
     end
     reply[last + 1], reply[last + 2] = window.admits and 1 or 0, window.sum
     reply[last + 3], reply[last + 4] = reset_us(window), retry

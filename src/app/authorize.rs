@@ -1,0 +1,59 @@
+//! What a proxy wants: one call that makes the request canonical, finds out who is calling, and charges every limit, all or none.
+
+use super::{
+    authenticate::{AuthenticateRequest, Decision, Presented},
+    error::AppError,
+    house::{App, Guarded},
+    ports::Store,
+};
+use crate::domain::request::{CanonicalRequest, ProxiedRequest};
+use std::net::IpAddr;
+
+/// A request that a proxy wants to let through.
+#[derive(Debug)]
+pub struct AuthorizeRequest<'a, H> {
+    /// The request as the proxy tells it.
+    pub request: ProxiedRequest<'a, H>,
+    /// The client's address.
+    pub source_address: Option<IpAddr>,
+    /// The operation that the proxy names, in place of the one that the request matches; by index.
+    pub operation: Option<usize>,
+    /// What the request costs.
+    pub cost: u32,
+}
+
+impl<S: Store> App<S> {
+    /// Decides on a request and charges its limits. What is wrong with the request itself is a denial.
+    ///
+    /// # Errors
+    /// When the realm's limits do not fit such requests, or the store cannot answer.
+    pub async fn authorize<'g, 'a, 'v: 'a>(
+        &self,
+        guard: &'g Guarded,
+        request: AuthorizeRequest<'a, impl IntoIterator<Item = (&'a str, &'v [u8])>>,
+    ) -> Result<Decision<'g>, AppError> {
+        let canonical = match CanonicalRequest::proxied(request.request, &guard.realm) {
+            Ok(canonical) => canonical,
+            Err(problem) => return Ok(Decision::malformed(&problem, self.house.clock.now())),
+        };
+        let request = AuthenticateRequest {
+            presented: Presented::InHeaders,
+            request: canonical,
+            operation: request.operation,
+            source_address: request.source_address,
+            account: None,
+            organization: None,
+            environment: None,
+            required_scopes: Vec::new(),
+            cost: request.cost,
+            check_rate_limit: true,
+            explain: false,
+        };
+        match self.authenticate(guard, &request).await {
+            Err(AppError::Target(violation)) => {
+                Ok(Decision::malformed(&AppError::Target(violation), self.house.clock.now()))
+            }
+            decided => decided,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! `envoy.service.ratelimit.v3.RateLimitService`: does this come too often. Every descriptor is answered for, in order; the
+//! limits of all of them are charged, or those of none.
+
+use super::throttle::Throttle;
+use crate::{
+    app::{
+        check_descriptors::{Described, DescriptorDecision, Override},
+        error::AppError,
+        house::{App, Guarded},
+        ports::Store,
+    },
+    domain::{
+        deny::DenyReason,
+        limit::{LimitOutcome, MAX_COST},
+        realm::{Realm, Routing, ceil_seconds},
+    },
+    grpc::{fields::Fields, render, status},
+};
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::HeaderValue,
+        extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor::RateLimitOverride},
+        service::ratelimit::v3::{
+            RateLimitRequest, RateLimitResponse,
+            rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit::Unit},
+            rate_limit_service_server::RateLimitService as Service,
+        },
+    },
+    google::protobuf::Duration as Span,
+};
+use std::{sync::Arc, time::Duration};
+use tonic::{Request, Response, Status};
+
+/// Descriptors in one request, at most.
+const DESCRIPTORS: usize = 64;
+/// Entries of one descriptor, at most.
+const ENTRIES: usize = 32;
+
+const DAY: u64 = 86_400;
+/// Seconds of each unit. A month has 30 days and a year 365, wherever they begin.
+const UNITS: [(Unit, u64); 7] = [
+    (Unit::Second, 1),
+    (Unit::Minute, 60),
+    (Unit::Hour, 3_600),
+    (Unit::Day, DAY),
+    (Unit::Week, 7 * DAY),
+    (Unit::Month, 30 * DAY),
+    (Unit::Year, 365 * DAY),
+];
+
+/// The service.
+pub struct RateLimitService<S> {
+    app: App<S>,
+    routing: Arc<Routing>,
+    throttle: Throttle,
+}
+
+impl<S: Store> RateLimitService<S> {
+    /// The service over the use cases.
+    #[must_use]
+    pub fn new(app: App<S>, routing: Arc<Routing>) -> Self {
+        Self { app, routing, throttle: Throttle::default() }
+    }
+
+    /// Answers one question.
+    ///
+    /// # Errors
+    /// When the request is wrong, or the store cannot answer.
+    pub async fn answer(&self, message: &RateLimitRequest) -> Result<RateLimitResponse, AppError> {
+        if message.domain.is_empty() {
+            return Err(AppError::invalid("domain", "must be a realm, or a domain of `[envoy.domains]`"));
+        }
+        let Some(guard) = self.realm(&message.domain) else {
+            return Ok(unlimited(message.descriptors.len()));
+        };
+        let described = read(&guard.realm, message)?;
+        let decision = self.app.check_descriptors(guard, &described).await?;
+        Ok(write(&guard.realm, &decision, message.descriptors.len()))
+    }
+
+    fn realm(&self, domain: &str) -> Option<&Guarded> {
+        let house = &self.app.house;
+        let name = self.routing.by_domain(domain).map_or(domain, |realm| realm.as_str());
+        let found = house.realm(name).ok();
+        if found.is_none() && self.throttle.may_speak(&*house.clock) {
+            tracing::warn!(domain, "nothing is limited in a domain that is neither a realm nor in `[envoy.domains]`");
+        }
+        found
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Store> Service for RateLimitService<S> {
+    async fn should_rate_limit(
+        &self,
+        request: Request<RateLimitRequest>,
+    ) -> Result<Response<RateLimitResponse>, Status> {
+        self.answer(request.get_ref()).await.map(Response::new).map_err(|error| status(&error))
+    }
+}
+
+fn read<'g>(realm: &'g Realm, message: &RateLimitRequest) -> Result<Vec<Described<'g>>, AppError> {
+    let mut fields = Fields::default();
+    let cost = fields.cost("hits_addend", Some(i64::from(message.hits_addend.max(1))));
+    if message.descriptors.len() > DESCRIPTORS {
+        fields.wrong("descriptors", format_args!("must be at most {DESCRIPTORS}"));
+    }
+    let mut described = Vec::with_capacity(message.descriptors.len());
+    for (at, descriptor) in message.descriptors.iter().take(DESCRIPTORS).enumerate() {
+        let asked = read_descriptor(&mut fields, at, descriptor, cost);
+        let entries: Vec<(&str, &str)> =
+            descriptor.entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+        if let Some((cost, instead)) = asked {
+            described.push(Described::new(realm, &entries, cost, instead)?);
+        }
+    }
+    fields.finish(Some(described))
+}
+
+fn read_descriptor(
+    fields: &mut Fields,
+    at: usize,
+    descriptor: &RateLimitDescriptor,
+    cost: u32,
+) -> Option<(u32, Option<Override>)> {
+    let entries = &descriptor.entries;
+    if !(1..=ENTRIES).contains(&entries.len()) || entries.iter().any(|entry| entry.key.is_empty()) {
+        let problem = format_args!("must be 1 to {ENTRIES}, each with a key");
+        fields.wrong(&format!("descriptors[{at}].entries"), problem);
+        return None;
+    }
+    if descriptor.is_negative_hits {
+        fields
+            .wrong(&format!("descriptors[{at}].is_negative_hits"), "must be false: what was charged is not given back");
+        return None;
+    }
+    let cost = match &descriptor.hits_addend {
+        None => cost,
+        Some(hits) => {
+            let hits = u32::try_from(hits.value).ok().filter(|hits| *hits <= MAX_COST);
+            fields.check(&format!("descriptors[{at}].hits_addend"), hits.ok_or("must be 0 to 1,000,000,000"))?
+        }
+    };
+    let instead = match &descriptor.limit {
+        None => None,
+        Some(RateLimitOverride { requests_per_unit, unit }) => {
+            let window = UNITS.into_iter().find(|(known, _)| i32::from(*known) == *unit);
+            let window = window.map(|(_, seconds)| Duration::from_secs(seconds));
+            let window =
+                fields.check(&format!("descriptors[{at}].limit.unit"), window.ok_or("must be second to year"))?;
+            Some(Override { limit: *requests_per_unit, window })
+        }
+    };
+    Some((cost, instead))
+}
+
+/// The answer where nothing is limited.
+fn unlimited(descriptors: usize) -> RateLimitResponse {
+    let ok = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
+    RateLimitResponse { overall_code: Code::Ok.into(), statuses: vec![ok; descriptors], ..RateLimitResponse::default() }
+}
+
+fn write(realm: &Realm, decision: &DescriptorDecision<'_>, descriptors: usize) -> RateLimitResponse {
+    let denying = decision.spokesman().filter(|outcome| outcome.denies());
+    let mut answer = RateLimitResponse {
+        overall_code: if denying.is_some() { Code::OverLimit.into() } else { Code::Ok.into() },
+        statuses: (0..descriptors).map(|index| one_status(decision.of(index))).collect(),
+        ..RateLimitResponse::default()
+    };
+    let header =
+        |key: &str, value: &str| HeaderValue { key: key.to_owned(), value: value.to_owned(), ..HeaderValue::default() };
+    let headers = &mut answer.response_headers_to_add;
+    let put = |name: &str, value: &str| headers.push(header(name, value));
+    render::each_rate_header(&realm.rate_headers, decision.outcomes(), decision.now, put);
+    if let Some(outcome) = denying {
+        if let Some(wait) = outcome.retry_after {
+            let seconds = ceil_seconds(wait).max(1).to_string();
+            answer.response_headers_to_add.push(header("retry-after", &seconds));
+        }
+        // Envoy answers with 429 by itself; the words are the realm's.
+        if let Some(rendered) = realm.envelope.answer(DenyReason::RateLimited) {
+            let told = rendered.headers.iter().map(|(name, value)| header(name, value));
+            answer.response_headers_to_add.extend(told);
+            answer.raw_body = rendered.body.clone().into_bytes();
+        }
+    }
+    answer
+}
+
+fn one_status(outcome: Option<&LimitOutcome<'_>>) -> DescriptorStatus {
+    let Some(outcome) = outcome.filter(|outcome| !outcome.degraded) else {
+        return DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
+    };
+    let code = if outcome.denies() { Code::OverLimit } else { Code::Ok };
+    // A window that is no unit is told as none: any number for another window would be a lie.
+    let window = outcome.rule.window;
+    let unit = UNITS.into_iter().find(|(_, seconds)| window == Duration::from_secs(*seconds));
+    DescriptorStatus {
+        code: code.into(),
+        current_limit: Some(RateLimit {
+            name: outcome.rule.name.to_string(),
+            requests_per_unit: outcome.rule.limit,
+            unit: unit.map_or(Unit::Unknown, |(unit, _)| unit).into(),
+        }),
+        limit_remaining: outcome.remaining,
+        duration_until_reset: Some(Span {
+            seconds: i64::try_from(outcome.reset_after.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(outcome.reset_after.subsec_nanos()).unwrap_or_default(),
+        }),
+        quota: None,
+    }
+}

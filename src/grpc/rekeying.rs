@@ -1,0 +1,41 @@
+//! Work that a decision leaves for after its answer.
+
+use crate::app::{house::App, ports::Store, rekey::Rekey};
+use std::sync::Arc;
+use tokio::{runtime::Handle, sync::Semaphore};
+
+/// Re-keys in the background, on the runtime of management.
+pub struct Rekeying<S> {
+    management: App<S>,
+    runtime: Handle,
+    turns: Arc<Semaphore>,
+}
+
+impl<S: Clone> Clone for Rekeying<S> {
+    fn clone(&self) -> Self {
+        let Self { management, runtime, turns } = self;
+        Self { management: management.clone(), runtime: runtime.clone(), turns: Arc::clone(turns) }
+    }
+}
+
+impl<S: Store> Rekeying<S> {
+    /// Keys that are re-keyed at the same time, at most; the others wait for their next use.
+    const TURNS: usize = 16;
+
+    /// Over the use cases of management.
+    #[must_use]
+    pub fn new(management: App<S>, runtime: Handle) -> Self {
+        Self { management, runtime, turns: Arc::new(Semaphore::new(Self::TURNS)) }
+    }
+
+    pub(super) fn later(&self, work: Rekey) {
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
+        let app = self.management.clone();
+        self.runtime.spawn(async move {
+            if let Err(error) = app.rekey(&work).await {
+                tracing::warn!(key_id = %work.key(), %error, "re-keying failed; the next use tries again");
+            }
+            drop(turn);
+        });
+    }
+}

@@ -1,0 +1,97 @@
+//! The Unix socket: bound where nobody else listens, open to whom the settings say, and removed at the end.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+};
+
+/// A socket's file, removed with this value unless somebody put another one in its place.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and number of the file that was made.
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+            // A file that stays is found to be stale by the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Binds a socket at `path` with that mode. A socket that nobody listens on any more is replaced; nothing else is.
+pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    remove_stale(path)?;
+    // Under a name that nobody knows until its mode is right; and a link never takes another file's place.
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    let draft = Path::new(&draft);
+    let listener = UnixListener::bind(draft)?;
+    let placed = fs::set_permissions(draft, fs::Permissions::from_mode(mode)).and_then(|()| fs::hard_link(draft, path));
+    let removed = fs::remove_file(draft);
+    placed.and(removed)?;
+    let made = fs::symlink_metadata(path)?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, SocketFile { path: path.to_owned(), identity: (made.dev(), made.ino()) }))
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no socket lies there"));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_on_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let (listener, file) = bind(&path, 0o600).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(bind(&path, 0o600).err().unwrap().kind(), io::ErrorKind::AddrInUse);
+        UnixStream::connect(&path).unwrap();
+
+        // A server that was killed leaves its file.
+        std::mem::forget(file);
+        drop(listener);
+        let (_listener, file) = bind(&path, 0o660).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        drop(file);
+        assert!(!path.exists());
+
+        fs::write(&path, "a file").unwrap();
+        assert_eq!(bind(&path, 0o660).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a file");
+    }
+
+    #[test]
+    fn a_socket_that_took_the_place_of_ours_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let (_first, file) = bind(&path, 0o600).unwrap();
+        fs::rename(&path, directory.path().join("aside")).unwrap();
+        let (_second, _kept) = bind(&path, 0o600).unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
+}
