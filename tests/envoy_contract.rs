@@ -125,6 +125,19 @@ behind_envoy! {
         }
     }
 
+    async fn p8_whoever_has_no_key_yet_passes_where_that_is_public_and_is_counted_by_address(front) {
+        for left in (0..20).rev() {
+            let answer = front.passes("recoup", "POST /api/agents/signup", &[("x-api-key", "whatever")]).await;
+            assert_eq!(answer.header("x-ratelimit-remaining"), Some(left.to_string().as_str()));
+            assert_eq!(front.upstream.last().header("x-api-key"), None);
+        }
+        // Nobody gets more by pretending to come from elsewhere.
+        for forged in ["x-forwarded-for", "x-envoy-external-address", "x-real-ip"] {
+            front.stops("recoup", "POST /api/agents/signup", &[(forged, "192.0.2.77")], 429).await;
+        }
+        front.stops("recoup", "GET /api/keys", &[], 401).await;
+    }
+
     async fn t1_t3_t5_one_key_for_each_user_and_a_new_one_replaces_it_at_once(front) {
         says(&front.stops("recotap", "GET /x", &[], 401).await, r#"{"status":401,"message":"X-Api-Key header is required"}"#);
         let (_, other) = front.stack.new_key("recotap", "user-2", "live").await;

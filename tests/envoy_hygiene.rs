@@ -4,7 +4,11 @@
 
 mod support;
 
-use support::{front::Front, http};
+use support::{
+    front::{Front, SETTINGS},
+    http,
+    stack::Stack,
+};
 
 /// Every header that tells the service who is calling.
 const IDENTITY: [&str; 6] = [
@@ -124,4 +128,28 @@ behind_envoy! {
         }
         assert_eq!(front.upstream.calls(), before);
     }
+}
+
+/// Without the belt that Envoy's file wears.
+#[tokio::test]
+async fn keygate_alone_lets_no_forged_identity_header_arrive() {
+    let stack = Stack::embedded(&SETTINGS).await;
+    let front = Front::before(stack, &[("prefix: x-auth- ", "prefix: x-nothing- ")]).await;
+    let key = key(&front).await;
+    for name in IDENTITY {
+        for times in [1, 2] {
+            let forged = vec![(name, "forged"); times];
+            front.passes("recurr", "GET /v1/x", &[&[("authorization", key.as_str())], &forged[..]].concat()).await;
+            let received = front.upstream.last();
+            assert_eq!(received.all(name).len(), 1, "`{name}`: {received:?}");
+            assert!(!format!("{received:?}").contains("forged"), "`{name}`: {received:?}");
+        }
+    }
+    // Where nobody is known, as on a public route, nothing is told at all.
+    let public = "POST /api/agents/signup";
+    let forged: Vec<(&str, &str)> = IDENTITY.into_iter().map(|name| (name, "forged")).collect();
+    front.passes("recoup", public, &forged).await;
+    let received = front.upstream.last();
+    assert!(!format!("{received:?}").contains("forged"), "{received:?}");
+    assert_eq!(received.header("x-auth-account"), None);
 }
