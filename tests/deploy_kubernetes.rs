@@ -129,6 +129,9 @@ fn a_pod_gets_the_time_that_its_end_takes() {
     let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/mod.rs")).unwrap();
     let drain = source.split_once("const DRAIN: Duration = Duration::from_secs(").expect("the drain").1;
     let drain: u64 = drain.split_once(')').unwrap().0.parse().unwrap();
+    let settings =
+        Settings::load(&deploy("kubernetes/base/keygate.toml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let drain = drain + settings.drain_delay.as_secs();
     for overlay in ["base", "sidecar"] {
         let objects = render(overlay);
         let grace =

@@ -6,7 +6,7 @@ mod support;
 
 use keygate::config::{self, Settings};
 use std::{fs, path::Path, process::Command};
-use support::proxy::{KEYGATE, SERVICE, SOCKET, binary, file};
+use support::proxy::{KEYGATE, PART_TWO, SERVICE, SOCKET, binary, file};
 
 const FILES: [&str; 2] = ["central.yaml", "sidecar.yaml"];
 
@@ -18,9 +18,11 @@ fn envoy_takes_every_file_as_it_stands() {
     let mut listed: Vec<String> = listed.filter(ours).collect();
     listed.sort();
     assert_eq!(listed, FILES, "a file is not tested");
-    for name in FILES {
-        let mut command = Command::new(binary());
-        let output = command.args(["--mode", "validate", "-c"]).arg(folder.join(name)).output().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, changes) in FILES.iter().flat_map(|name| [(name, &[][..]), (name, &[(PART_TWO, "")])]) {
+        let path = scratch.path().join(name);
+        fs::write(&path, file(name, changes)).unwrap();
+        let output = Command::new(binary()).args(["--mode", "validate", "-c"]).arg(path).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{name}: {told}");
         // What is deprecated today is gone tomorrow.

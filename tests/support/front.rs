@@ -9,6 +9,9 @@ use super::{
 use std::path::Path;
 use tempfile::TempDir;
 
+/// The settings of keygate behind Envoy, as they are shipped.
+pub const SETTINGS: [&str; 2] = ["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/envoy/keygate.toml")];
+
 /// Envoy, the service behind it, and keygate beside it.
 pub struct Front {
     // The order matters: Envoy ends before what it talks to.
@@ -21,14 +24,14 @@ pub struct Front {
 impl Front {
     /// With `central.yaml`, over TCP, on Redis.
     pub async fn central() -> Self {
-        Self::before(Stack::redis(&[]).await, &[]).await
+        Self::before(Stack::redis(&SETTINGS).await, &[]).await
     }
 
     /// With `sidecar.yaml`, over a Unix socket, on the embedded store.
     pub async fn sidecar() -> Self {
         let folder = TempDir::with_prefix("keygate-socket-").expect("a temporary directory can be made");
         let socket = folder.path().join("keygate.sock");
-        let stack = Stack::embedded(&["--listen-unix", text(&socket)]).await;
+        let stack = Stack::embedded(&[&SETTINGS[..], &["--listen-unix", text(&socket)]].concat()).await;
         let upstream = Upstream::start();
         let path = format!("path: {}", socket.display());
         let envoy = Envoy::start("sidecar.yaml", &[(SERVICE, &local(upstream.port())), (SOCKET, &path)]).await;
