@@ -47,15 +47,17 @@ impl Front {
         Self { envoy, upstream, stack, _socket: None }
     }
 
-    /// With `central.yaml`, before this keygate and another one.
-    pub async fn before_two(stack: Stack, other: u16) -> Self {
+    /// With `central.yaml` and more changes, before this keygate and another one.
+    pub async fn before_two(stack: Stack, other: u16, changes: &[Change<'_>]) -> Self {
         let upstream = Upstream::start();
         let both = format!(
             "{} }} }} }}\n              - endpoint: {{ address: {{ socket_address: {{ {}",
             local(stack.port()),
             local(other)
         );
-        let envoy = Envoy::start("central.yaml", &[(SERVICE, &local(upstream.port())), (KEYGATE, &both)]).await;
+        let service = local(upstream.port());
+        let own = [(SERVICE, service.as_str()), (KEYGATE, both.as_str())];
+        let envoy = Envoy::start("central.yaml", &[&own, changes].concat()).await;
         Self { envoy, upstream, stack, _socket: None }
     }
 
