@@ -222,8 +222,8 @@ fn the_redis_user_may_run_every_command_that_is_sent_and_no_other() {
             sent.extend(found.map(|(name, _)| name.to_lowercase()));
         }
     }
-    let page = read("docs/operations.md");
-    let rule = page.lines().find(|line| line.starts_with("ACL SETUSER ")).expect("the rule of the user");
+    let users = read("deploy/redis/users.acl");
+    let rule = users.lines().find(|line| line.starts_with("user keygate ")).expect("the user");
     let allowed: BTreeSet<String> =
         rule.split(' ').filter_map(|word| word.strip_prefix('+')).map(ToOwned::to_owned).collect();
     assert_eq!(allowed, sent);

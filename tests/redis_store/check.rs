@@ -1,7 +1,7 @@
 //! What keygate says of a server that it must not rest on.
 
 use crate::{
-    support::redis::RedisServer,
+    support::redis::{RedisServer, binary},
     world::{made, open, open_with, owner},
 };
 use keygate::{
@@ -105,4 +105,43 @@ async fn addresses_are_judged_and_passwords_never_told() {
         matches!(&refused, Err(OpenError::Unreachable(StoreError::Unavailable(text))) if text.contains("127.0.0.1")),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn the_shipped_user_may_do_what_keygate_does_and_nothing_else() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut run = async |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async::<redis::Value>(&mut connection).await.map_err(|error| error.to_string())
+    };
+    for allowed in [&["SET", "kg1:x", "1"][..], &["GET", "kg1:x"], &["INFO"], &["TIME"], &["DEL", "kg1:x"]] {
+        assert!(run(allowed).await.is_ok(), "{allowed:?}");
+    }
+    for refused in [
+        &["FLUSHALL"][..],
+        &["KEYS", "*"],
+        &["CONFIG", "GET", "maxmemory"],
+        &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"],
+        &["ACL", "LIST"],
+        &["EVAL", "return 1", "0"],
+        &["SCRIPT", "FLUSH"],
+        &["SHUTDOWN", "NOSAVE"],
+        &["PUBLISH", "kg1:x", "1"],
+        &["GET", "another"],
+        &["SET", "another", "1"],
+    ] {
+        let error = run(refused).await.unwrap_err();
+        assert!(error.contains("NoPerm") || error.contains("NOPERM"), "{refused:?}: {error}");
+    }
+}
+
+/// The file as it is shipped opens to nobody: Redis does not start with it.
+#[test]
+fn the_shipped_users_are_refused_until_a_password_is_made_up() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/users.acl");
+    let Err(reason) = RedisServer::start_binary(&binary(), &["--aclfile", file]) else { panic!("it started") };
+    assert!(reason.contains("ACL"), "{reason}");
 }

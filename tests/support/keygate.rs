@@ -20,6 +20,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_keygate");
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+const ANY_PORT: &str = "127.0.0.1:0";
 /// Less than the server waits for connections to drain: none may keep it from ending.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the server prints before the address where it listens.
@@ -68,7 +69,7 @@ impl Keygate {
     pub async fn try_start(data: DataDir, arguments: &[&str]) -> Result<Self, Ended> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let printed = Arc::default();
-        let (process, address) = launch(&data, &arguments, &printed).await?;
+        let (process, address) = launch(&data, ANY_PORT, &arguments, &printed).await?;
         let channel = connect(&address).await;
         let operator = fs::read_to_string(data.path().join("operator.key")).unwrap_or_default().trim().to_owned();
         let secrets = Mutex::new(Vec::new());
@@ -79,8 +80,18 @@ impl Keygate {
 
     /// Starts it again, with the same data and arguments, on another port.
     pub async fn restart(&mut self) {
+        self.restart_at(ANY_PORT).await;
+    }
+
+    /// The same on the port that it had.
+    pub async fn restart_in_place(&mut self) {
+        let address = self.address.clone();
+        self.restart_at(&address).await;
+    }
+
+    async fn restart_at(&mut self, listen: &str) {
         self.kill();
-        let (process, address) = launch(&self.data, &self.arguments, &self.printed)
+        let (process, address) = launch(&self.data, listen, &self.arguments, &self.printed)
             .await
             .unwrap_or_else(|ended| panic!("keygate did not start again: {ended:#?}"));
         self.process = Some(process);
@@ -119,6 +130,11 @@ impl Keygate {
     /// `host:port`
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The port where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("an address has a port")
     }
 
     /// `http://host:port`
@@ -251,13 +267,14 @@ impl Process {
 /// Starts the process and waits until it serves.
 async fn launch(
     data: &DataDir,
+    listen: &str,
     arguments: &[String],
     printed: &Arc<Mutex<Vec<u8>>>,
 ) -> Result<(Process, String), Ended> {
     let began = Instant::now();
     let before = printed.lock().expect("nobody panics with it").len();
     let mut command = Command::new(BINARY);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data.path()).args(arguments);
+    command.args(["serve", "--listen", listen, "--data-dir"]).arg(data.path()).args(arguments);
     for (name, _) in env::vars().filter(|(name, _)| name.starts_with("KEYGATE_")) {
         command.env_remove(name);
     }

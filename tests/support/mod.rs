@@ -1,4 +1,5 @@
-//! What tests need around keygate: keygate itself, a real Redis and a foreign gRPC client. Each test crate uses its own part.
+//! What tests need around keygate: keygate itself, a real Redis, a foreign gRPC client, and a real Envoy with a service
+//! behind it. Each test crate uses its own part.
 
 #![allow(dead_code, reason = "every test crate compiles the whole of this and uses a part")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "what is missing here fails the test")]
@@ -6,9 +7,13 @@
 
 pub mod calls;
 pub mod envoy;
+pub mod front;
+pub mod http;
 pub mod keygate;
+pub mod proxy;
 pub mod python;
 pub mod raw;
 pub mod redis;
 pub mod stack;
 pub mod stored;
+pub mod upstream;

@@ -1,18 +1,19 @@
 //! A gRPC client that shares no code with keygate: Python, over server reflection. See `tests/clients/python`.
 //!
-//! What it needs is installed once into a virtual environment below the build directory, keyed by the list of
-//! requirements and the interpreter.
+//! What it needs, and what else comes from PyPI, is installed once into a virtual environment below the build directory,
+//! keyed by the list of requirements and the interpreter.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
 };
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/python");
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 /// The client's exit code for a gRPC error, which is a JSON object on its standard output.
 const GRPC_ERROR: i32 = 1;
 
@@ -47,7 +48,7 @@ impl PythonClient {
     }
 
     fn run(&self, arguments: &[String]) -> Result<serde_json::Value, serde_json::Value> {
-        let mut command = python("client.py");
+        let mut command = python("python", "client.py");
         let output = command.arg(&self.address).args(arguments).output().expect("the virtual environment has a Python");
         let json = || serde_json::from_slice(&output.stdout).expect("the client prints JSON");
         match output.status.code() {
@@ -58,18 +59,24 @@ impl PythonClient {
     }
 }
 
-/// Runs one of the scripts in `tests/clients/python`, without standard input.
-pub fn python(script: &str) -> Command {
-    static ENVIRONMENT: OnceLock<PathBuf> = OnceLock::new();
-    let mut command = Command::new(ENVIRONMENT.get_or_init(environment).join("bin/python"));
+/// Runs a script of that folder in `tests/clients`, without standard input.
+pub fn python(folder: &str, script: &str) -> Command {
+    let mut command = Command::new(environment(folder).join("bin/python"));
     // `-B`: no compiled files beside the sources.
-    command.arg("-B").arg(Path::new(FOLDER).join(script)).stdin(Stdio::null());
+    command.arg("-B").arg(Path::new(CLIENTS).join(folder).join(script)).stdin(Stdio::null());
     command
 }
 
-/// The virtual environment, made if it is not there yet. Other test processes wait for the one that makes it.
-fn environment() -> PathBuf {
-    let requirements = Path::new(FOLDER).join("requirements.txt");
+/// The virtual environment with what `requirements.txt` of that folder in `tests/clients` lists, made if it is not there
+/// yet. Other test processes wait for the one that makes it.
+pub fn environment(folder: &str) -> PathBuf {
+    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(folder.to_owned()).or_insert_with(|| make(folder)).clone()
+}
+
+fn make(folder: &str) -> PathBuf {
+    let requirements = Path::new(CLIENTS).join(folder).join("requirements.txt");
     let wanted = fs::read(&requirements).expect("`requirements.txt` can be read");
     let interpreter = run(
         Command::new("python3").args(["-c", "import sys; print(sys.executable, sys.version)"]),
@@ -93,7 +100,7 @@ fn environment() -> PathBuf {
             Command::new(venv.join("bin/python"))
                 .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
                 .arg(&requirements),
-            "`tests/clients/python/requirements.txt` could not be installed from PyPI",
+            &format!("`tests/clients/{folder}/requirements.txt` could not be installed from PyPI"),
         );
         File::create(&complete).expect("the build directory can be written");
     }

@@ -1,7 +1,13 @@
 //! A real `redis-server` for one test: on a port and in a directory of its own, to be killed, paused and restarted.
 //!
+//! It runs with `deploy/redis/redis.conf`, as durable as keygate wants it. keygate comes to it as the user of
+//! `deploy/redis/users.acl`, who may do nothing else; the harness comes as the default user, who may do everything here and
+//! nothing there.
+//!
 //! Keep it in a local variable, never in a `static`: the server is stopped when the value is dropped.
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
@@ -24,6 +30,13 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one command of the harness may take, a paused server included.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The settings and users that keygate's operators are given, and what stands there for the hash of a password that each
+/// makes up.
+const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/redis.conf");
+const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/users.acl");
+const HASH: &str = "PASSWORD_SHA256";
+const PASSWORD: &str = "password-of-the-tests";
+
 /// The server binary to test with.
 pub fn binary() -> String {
     env::var(BINARY_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned())
@@ -39,7 +52,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server that is as durable as keygate wants it: append-only file, no eviction, no snapshots.
+    /// Starts a server with the shipped settings.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -69,9 +82,9 @@ impl RedisServer {
         self.port
     }
 
-    /// `redis://127.0.0.1:PORT`
+    /// The address for keygate, with its user and password.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://keygate:{PASSWORD}@127.0.0.1:{}", self.port)
     }
 
     /// Where it keeps its data and its log.
@@ -177,16 +190,34 @@ impl RedisServer {
 
     fn write_config(&self, log: &Path) -> io::Result<PathBuf> {
         let path = self.dir.path().join("redis.conf");
-        let text = format!(
-            "port {}\nbind 127.0.0.1\ndir \"{}\"\nlogfile \"{}\"\ndaemonize no\nsave \"\"\nappendonly yes\n\
-             appendfsync everysec\nmaxmemory-policy noeviction\n",
+        let users = self.dir.path().join("users.acl");
+        fs::write(&users, test_users())?;
+        let shipped = read(SETTINGS);
+        // Of a setting that stands twice the second holds.
+        let own = format!(
+            "port {}\nbind 127.0.0.1\ndir \"{}\"\nlogfile \"{}\"\ndaemonize no\naclfile \"{}\"\n",
             self.port,
             self.dir.path().display(),
-            log.display()
+            log.display(),
+            users.display()
         );
+        let text = shipped + &own;
         fs::write(&path, text)?;
         Ok(path)
     }
+}
+
+/// The shipped users, with a password, and with a default user for the harness.
+fn test_users() -> String {
+    let shipped = read(USERS);
+    assert_eq!(shipped.matches(HASH).count(), 1, "`{USERS}` names one password");
+    assert!(shipped.starts_with("user default off\n"), "`{USERS}` lets the default user in");
+    let users = shipped.replace(HASH, &HEXLOWER.encode(&Sha256::digest(PASSWORD)));
+    users.replace("user default off\n", "user default on nopass ~* &* +@all\n")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("`{path}`: {error}"))
 }
 
 impl Drop for RedisServer {
