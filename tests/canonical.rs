@@ -66,8 +66,13 @@ proptest! {
         let Ok(request) = proxied(&path, &[]) else { return Ok(()) };
         let taken = request.line().unwrap().path().as_str().to_owned();
         let raw = path.split('?').next().unwrap();
-        // Whoever decodes reads what we read, and whoever decodes once more reads it again.
-        prop_assert_eq!(decoded(raw), taken.as_bytes());
+        // Whoever decodes reads what we read, but for a slash at the end, and whoever decodes once more reads it again.
+        let mut read = decoded(raw);
+        if read.len() > 1 && read.last() == Some(&b'/') {
+            read.pop();
+        }
+        prop_assert_eq!(&read, taken.as_bytes());
+        prop_assert!(taken == "/" || !taken.ends_with('/'));
         prop_assert_eq!(decoded(&taken), taken.as_bytes());
         // Resolving, merging or cutting changes nothing, before and after decoding.
         for form in [raw, taken.as_str()] {

@@ -139,6 +139,26 @@ on_both_stores! {
         stack.authenticate(charged(by_key("recover", &key), "", "", 1)).await.denied_for(DenyReason::RateLimited);
     }
 
+    async fn r6_no_other_way_to_write_a_path_leads_around_a_limit(stack) {
+        let (_, key) = stack.new_key("recover", "p1", "live").await;
+        for (plain, path) in [
+            ("accounts.create", "/v1/accounts/"),
+            ("leads.import-bulk", "/v1/accounts/p1/leads/bulk/"),
+            ("leads.import-bulk", "/v1/accounts/p1/leads/bulk?sort=/"),
+        ] {
+            let allowed = stack.authenticate(charged(by_key("recover", &key), "POST", path, 1)).await.allowed();
+            assert_eq!(allowed.operation, plain, "{path}");
+        }
+        for path in ["/v1/accounts/p2", "/v1/accounts/p2/", "/v1/accounts/p2/leads/bulk/"] {
+            let request = charged(by_key("recover", &key), "POST", path, 1);
+            stack.authenticate(request).await.denied_for(DenyReason::ForbiddenAccount);
+        }
+        for path in ["/v1/%61ccounts", "/v1/accounts/p1/leads/%62ulk", "/v1//accounts", "/v1/accounts/p1/../p2"] {
+            let refused = stack.try_authenticate(charged(by_key("recover", &key), "POST", path, 1)).await;
+            assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "{path}");
+        }
+    }
+
     async fn r6_message_sends_are_counted_for_each_account(stack) {
         let send = |account: &str, cost| CheckRateLimitRequest {
             realm: "recover".to_owned(),

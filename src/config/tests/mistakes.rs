@@ -86,7 +86,7 @@ for = ["missing_credentials"]
         "f:15:12: scopes[0].implies[0]: `raed` is no scope of this realm; did you mean `read`? allowed are `admin` and `read`",
         "f:18:1: scopes[1].defualt: is not a known key; did you mean `default`? allowed are `name`, `implies` and `default`",
         "f:21:28: operations[0].routes[1]: `GET /v1/{b}/x` is not legal; clashes with the route `/v1/{a}/x`: one request must never match two routes alike",
-        "f:21:45: operations[0].routes[2]: `get /y` is not legal; must be `METHOD /path`, with `*` for any method, `{name}` for one segment and `{*name}` for the rest",
+        "f:21:45: operations[0].routes[2]: `get /y` is not legal; must be `METHOD /path` without a slash at the end, with `*` for any method, `{name}` for one segment and `{*name}` for the rest",
         "f:22:11: operations[0].scopes[0]: `write` is no scope of this realm; allowed are `admin` and `read`",
         "f:23:11: operations[0].account: `id` is not captured by every route of the operation; must be what stands in braces in each of its routes",
         "f:26:9: limits[0].limit: `0` is out of range; must be a whole number, 1 to 1,000,000,000",

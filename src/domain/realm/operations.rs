@@ -51,7 +51,9 @@ impl fmt::Debug for Operations {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
     /// Not of the form `METHOD /path`.
-    #[error("must be `METHOD /path`, with `*` for any method, `{{name}}` for one segment and `{{*name}}` for the rest")]
+    #[error(
+        "must be `METHOD /path` without a slash at the end, with `*` for any method, `{{name}}` for one segment and `{{*name}}` for the rest"
+    )]
     Form,
     /// The path is not a legal template.
     #[error("must hold at most one `{{name}}` in a segment, and `{{*name}}` only at the end")]
@@ -100,7 +102,7 @@ impl Operations {
         let (method, path) = route.split_once(' ').ok_or(RouteError::Form)?;
         let legal_method = method == "*" || (!method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase()));
         let legal_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
-        if !legal_method || !legal_path {
+        if !legal_method || !legal_path || (path.len() > 1 && path.ends_with('/')) {
             return Err(RouteError::Form);
         }
         let router = match method {

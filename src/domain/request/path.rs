@@ -68,13 +68,25 @@ impl<'p> CanonicalPath<'p> {
                 return Err(PathError::Ambiguous);
             }
         }
-        Ok((Self(path), CanonicalQuery::new(query)))
+        Ok((Self(without_last_slash(path)), CanonicalQuery::new(query)))
     }
 
-    /// The path without its query, decoded.
+    /// The path without its query, decoded, and without a slash at its end: for most servers the two are one resource, and a
+    /// slash must not lead around a route.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+fn without_last_slash(path: Cow<'_, str>) -> Cow<'_, str> {
+    let cut = |path: &str| path.strip_suffix('/').filter(|rest| !rest.is_empty()).map_or(path.len(), str::len);
+    match path {
+        Cow::Borrowed(path) => Cow::Borrowed(path.get(..cut(path)).unwrap_or(path)),
+        Cow::Owned(mut path) => {
+            path.truncate(cut(&path));
+            Cow::Owned(path)
+        }
     }
 }
 
@@ -103,6 +115,16 @@ fn decoded(path: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_leads_to_the_same_path() {
+        let read = |path| CanonicalPath::new(path).unwrap().as_str().to_owned();
+        assert_eq!(
+            (read("/v1/leads/"), read("/v1/a%20b/"), read("/v1/?a=/")),
+            (read("/v1/leads"), read("/v1/a%20b"), read("/v1"))
+        );
+        assert_eq!(read("/"), "/");
+    }
 
     #[test]
     fn paths_that_two_readers_could_understand_differently_are_refused() {
