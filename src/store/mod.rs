@@ -40,7 +40,8 @@ macro_rules! delegate {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
             Self::Embedded($store) => $call.await,
-            Self::Redis($store) => $call.await,
+            // Apart, since what waits for a network is larger than all else of a decision, and every decision carries room for it.
+            Self::Redis($store) => Box::pin($call).await,
         }
     };
 }

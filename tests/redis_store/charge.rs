@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn decided(charged: Charged) -> Vec<Reading> {
     match charged {
-        Charged::Decided(readings) => readings,
+        Charged::Decided(readings) => readings.into_vec(),
         Charged::Stale => panic!("a charge without a fence is never stale"),
     }
 }
@@ -138,7 +138,7 @@ async fn a_charge_is_stale_once_the_account_changed() {
     let charging = plan(&realm, &owner.account, 1, true);
 
     assert_eq!(decided(store.charge(Some(fence), &charging).await.unwrap())[0].used, 1);
-    assert_eq!(store.charge(Some(fence), &bare).await.unwrap(), Charged::Decided(Vec::new()));
+    assert_eq!(store.charge(Some(fence), &bare).await.unwrap(), Charged::Decided(Default::default()));
     store.commit(&revocation(&owner, &key.account, &key.key)).await.unwrap();
     assert_eq!(store.charge(Some(fence), &charging).await.unwrap(), Charged::Stale);
     assert_eq!(store.charge(Some(fence), &bare).await.unwrap(), Charged::Stale);

@@ -53,7 +53,7 @@ pub trait World: Sized {
 
     async fn charge(&self, plan: &Plan<'_>) -> Vec<Reading> {
         match self.store().charge(None, plan).await.unwrap() {
-            Charged::Decided(readings) => readings,
+            Charged::Decided(readings) => readings.into_vec(),
             Charged::Stale => panic!("stale without a fence"),
         }
     }

@@ -83,7 +83,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             && self.asks()
             && !self.demands_a_caller()
         {
-            return self.let_pass(matched).await;
+            return Box::pin(self.let_pass(matched)).await;
         }
         let text = match self.take_credential() {
             Ok(text) => text,
@@ -222,7 +222,9 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             ways.push((scheme, secret_version));
             digests.push(digest);
         }
-        match self.app.store.find_key(&Sought { realm, digests: &digests, freshness, due: self.due }).await? {
+        let sought = Sought { realm, digests: &digests, freshness, due: self.due };
+        // Apart, so that a decision on what is remembered does not carry room for it.
+        match Box::pin(self.app.store.find_key(&sought)).await? {
             Found::Nothing(at) => Ok(Lookup::Nothing(at)),
             Found::Key(key) => {
                 let mut carried = ways.into_iter().zip(digests);

@@ -9,7 +9,7 @@ mod window;
 
 pub use descriptor::{DescriptorPattern, EntryPattern, ValuePattern, encode as encode_descriptor, selected};
 pub use model::WindowModel;
-pub use outcome::{Charged, LimitOutcome};
+pub use outcome::{Charged, LimitOutcome, Readings};
 pub use plan::{MissingPart, Plan, PlanItem, Subject};
 pub use rule::{LimitRule, OnStoreFailure, Part, RuleError, Shape};
 pub use window::{Reading, Window};

@@ -1,13 +1,17 @@
 //! What charging a plan came to.
 
 use super::{LimitRule, Plan, Reading};
+use smallvec::SmallVec;
 use std::time::Duration;
+
+/// One for each item of a plan; most plans have one.
+pub type Readings = SmallVec<[Reading; 1]>;
 
 /// A store's answer to a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Charged {
     /// One reading for each item of the plan, in its order. Everything was charged, or nothing.
-    Decided(Vec<Reading>),
+    Decided(Readings),
     /// The account changed since it was read: nothing was charged; read it again.
     Stale,
 }

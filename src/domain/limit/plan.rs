@@ -7,6 +7,7 @@ use crate::domain::{
     time::Ticks,
 };
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use std::{net::IpAddr, ops::Range};
 
 /// Whom a request is charged to. A part that a limit needs and that is missing is an error, never a silent bypass.
@@ -43,9 +44,12 @@ pub struct Plan<'a> {
     cost: u32,
     charging: bool,
     due: Option<Ticks>,
-    items: Vec<PlanItem<'a>>,
-    names: Vec<u8>,
+    // Most requests meet one limit: then a plan takes no memory of its own.
+    items: SmallVec<[PlanItem<'a>; 1]>,
+    names: Names,
 }
+
+type Names = SmallVec<[u8; 128]>;
 
 /// One limit of a plan.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn new(realm: &'a Realm, account: Option<&AccountId>, cost: u32, charging: bool) -> Self {
         let (realm, account) = (&realm.name, account.cloned());
-        Self { realm, account, cost, charging, due: None, items: Vec::new(), names: Vec::new() }
+        Self { realm, account, cost, charging, due: None, items: SmallVec::new(), names: Names::new() }
     }
 
     /// The same plan, to be decided by then.
@@ -97,7 +101,6 @@ impl<'a> Plan<'a> {
         };
         let names = &mut self.names;
         let start = names.len();
-        names.reserve(96);
         put(names, self.realm.as_str().as_bytes());
         put(names, home.as_bytes());
         put(names, environment.map_or("", Environment::as_str).as_bytes());
@@ -171,14 +174,14 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn put(names: &mut Vec<u8>, field: &[u8]) {
+fn put(names: &mut Names, field: &[u8]) {
     // Every field is bounded far below 64 KiB where it is made.
     let length = u16::try_from(field.len()).unwrap_or(u16::MAX);
     names.extend_from_slice(&length.to_be_bytes());
     names.extend_from_slice(field);
 }
 
-fn put_part(names: &mut Vec<u8>, part: Part, subject: &Subject<'_>) -> Option<()> {
+fn put_part(names: &mut Names, part: Part, subject: &Subject<'_>) -> Option<()> {
     names.push(match part {
         Part::Account => b'a',
         Part::TargetAccount => b't',
@@ -199,7 +202,7 @@ fn put_part(names: &mut Vec<u8>, part: Part, subject: &Subject<'_>) -> Option<()
 }
 
 /// A long descriptor stands there as its hash, so that no name grows with what a client sends.
-fn put_descriptor(names: &mut Vec<u8>, descriptor: &[u8]) {
+fn put_descriptor(names: &mut Names, descriptor: &[u8]) {
     const LONGEST: usize = 256;
     if descriptor.len() <= LONGEST {
         names.push(0);
@@ -211,7 +214,7 @@ fn put_descriptor(names: &mut Vec<u8>, descriptor: &[u8]) {
 }
 
 /// An IPv6 client is its /64: whoever has one has them all.
-fn put_address(names: &mut Vec<u8>, address: IpAddr) {
+fn put_address(names: &mut Names, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => put(names, &v4.octets()),
         IpAddr::V6(v6) => {

@@ -115,6 +115,7 @@ async fn asked<G>(service: &G, request: Request<Body>) -> Answer
 where
     G: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
 {
-    let Ok(answer) = service.clone().call(request).await;
+    // Apart from the call, so that one that goes straight does not carry room for it.
+    let Ok(answer) = Box::pin(service.clone().call(request)).await;
     answer.map(Either::Right)
 }

@@ -8,12 +8,13 @@
 use crate::{
     app::ports::Clock,
     domain::{
-        limit::{Plan, PlanItem, Reading, Shape, Window},
+        limit::{Plan, PlanItem, Reading, Readings, Shape, Window},
         time::Ticks,
     },
 };
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::smallvec;
 use std::{hash::BuildHasher, sync::Arc};
 
 const SHARDS: usize = 256;
@@ -66,10 +67,10 @@ impl Counters {
     }
 
     /// Checks a plan and charges all of it or nothing; one reading for each item, in order.
-    pub(super) fn charge(&self, plan: &Plan<'_>) -> Vec<Reading> {
+    pub(super) fn charge(&self, plan: &Plan<'_>) -> Readings {
         match plan.items() {
-            [] => Vec::new(),
-            [item] => vec![self.charge_one(self.target(plan, item), plan)],
+            [] => Readings::new(),
+            [item] => smallvec![self.charge_one(self.target(plan, item), plan)],
             _ => self.charge_many(plan),
         }
     }
@@ -99,7 +100,7 @@ impl Counters {
         }
     }
 
-    fn charge_many(&self, plan: &Plan<'_>) -> Vec<Reading> {
+    fn charge_many(&self, plan: &Plan<'_>) -> Readings {
         let targets: Vec<Target<'_>> = plan.items().iter().map(|item| self.target(plan, item)).collect();
         let mut shards: Vec<usize> = targets.iter().map(|target| target.shard).collect();
         shards.sort_unstable();
@@ -108,7 +109,7 @@ impl Counters {
             shards.into_iter().filter_map(|shard| Some((shard, self.lock(shard)?))).collect();
         let now = self.clock.ticks();
 
-        let mut readings: Vec<Reading> = Vec::with_capacity(targets.len());
+        let mut readings = Readings::with_capacity(targets.len());
         for target in &targets {
             let rule = target.item.rule;
             let counter = table(&mut locked, target).and_then(|table| table.find(target));

@@ -101,7 +101,7 @@ impl ChargeCall {
                 retry_us: u64::try_from(field(3)?).ok(),
             })
         };
-        let readings = self.counters.iter().map(reading).collect::<Option<Vec<_>>>()?;
+        let readings = self.counters.iter().map(reading).collect::<Option<_>>()?;
         Some((Charged::Decided(readings), now))
     }
 }
