@@ -72,18 +72,58 @@ pub struct HalfCall {
     _body: h2::SendStream<Bytes>,
 }
 
-/// Begins a call on a connection of its own, and sends a part of its message.
-pub async fn half_a_call(keygate: &Keygate, path: &str) -> HalfCall {
+/// A call of which only the head was sent, on a connection of its own.
+async fn begun(
+    keygate: &Keygate,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
     let stream = tokio::net::TcpStream::connect(keygate.address()).await.expect("the server listens");
     let (client, connection) = h2::client::handshake(stream).await.expect("the server speaks HTTP/2");
     tokio::spawn(connection);
     let mut client = client.ready().await.expect("a stream is free");
-    let request = http::Request::post(format!("{}{path}", keygate.endpoint()))
+    let mut request = http::Request::post(format!("{}{path}", keygate.endpoint()))
         .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .expect("the request is one");
-    let (response, mut body) = client.send_request(request, false).expect("a request can be sent");
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(()).expect("the request is one");
+    client.send_request(request, false).expect("a request can be sent")
+}
+
+/// Sends a request's body in just these DATA frames, the last of which ends it, and gives the code and the answer's bytes.
+pub async fn call_in_frames(
+    keygate: &Keygate,
+    path: &str,
+    headers: &[(&str, &str)],
+    frames: &[&[u8]],
+) -> (Code, Vec<u8>) {
+    let (response, mut body) = begun(keygate, path, headers).await;
+    for (at, frame) in frames.iter().enumerate() {
+        // Frames that are sent at once may be read as one.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if body.send_data(Bytes::copy_from_slice(frame), at + 1 == frames.len()).is_err() {
+            // The server has seen enough, and its answer says why.
+            break;
+        }
+    }
+    let answered = async {
+        let (head, mut body) = response.await.expect("every call is answered").into_parts();
+        let mut bytes = Vec::new();
+        while let Some(data) = body.data().await {
+            bytes.extend_from_slice(&data.expect("an answer arrives whole"));
+        }
+        let trailers = body.trailers().await.expect("an answer arrives whole").unwrap_or(head.headers);
+        let code = trailers.get("grpc-status").and_then(|code| code.to_str().ok()).and_then(|code| code.parse().ok());
+        (Code::from_i32(code.expect("an answer has a code")), bytes)
+    };
+    tokio::time::timeout(Duration::from_secs(10), answered).await.expect("every call is answered")
+}
+
+/// Begins a call on a connection of its own, and sends a part of its message.
+pub async fn half_a_call(keygate: &Keygate, path: &str) -> HalfCall {
+    let (response, mut body) = begun(keygate, path, &[]).await;
     // Not compressed, 100 bytes long; and the first three of them.
     let part = [0, 0, 0, 0, 100, 0x0a, 6, b'r'];
     body.send_data(Bytes::copy_from_slice(&part), false).expect("a part of it can be sent");
