@@ -25,7 +25,7 @@ use crate::{
     },
 };
 use quick_cache::{
-    UnitWeighter,
+    UnitWeighter, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
 use std::{
@@ -40,7 +40,7 @@ use std::{
 /// How much is remembered, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Keys at most, about 1 KiB each.
+    /// Keys at most, about 1 KiB each: one that carries more than that counts as several.
     pub keys: usize,
     /// Digests that lead nowhere, at most, about 100 bytes each.
     pub misses: usize,
@@ -62,8 +62,8 @@ pub struct Cached<S> {
 }
 
 struct Memory {
-    keys: ByDigest<Arc<KeySnapshot>>,
-    misses: ByDigest<Miss>,
+    keys: ByDigest<Arc<KeySnapshot>, ByText>,
+    misses: ByDigest<Miss, UnitWeighter>,
     miss_lifetime: Duration,
     /// Raised when digests were added.
     generation: AtomicU64,
@@ -77,7 +77,22 @@ struct Miss {
     generation: u64,
 }
 
-type ByDigest<V> = Cache<Digest, V, UnitWeighter, BuildHasherDefault<DigestHasher>>;
+type ByDigest<V, W> = Cache<Digest, V, W, BuildHasherDefault<DigestHasher>>;
+
+/// Weighs a key by the texts that its managers gave it: it is bounded by bytes, not by their good will.
+#[derive(Clone, Copy)]
+struct ByText;
+
+impl Weighter<Digest, Arc<KeySnapshot>> for ByText {
+    fn weight(&self, _: &Digest, snapshot: &Arc<KeySnapshot>) -> u64 {
+        let key = &snapshot.key;
+        let entries: usize = key.metadata.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
+        let scopes: usize = key.scopes.iter().map(|scope| scope.as_str().len()).sum();
+        // Once in the record, and once in what answers tell of it.
+        let bytes = key.name.len().saturating_add(entries).saturating_add(scopes).saturating_mul(2);
+        1_u64.saturating_add(bytes as u64 / 1_024)
+    }
+}
 
 /// Takes eight bytes of a digest as its hash. A digest is even by itself, and nobody without the server secret can choose
 /// where theirs falls.
@@ -99,9 +114,9 @@ impl Hasher for DigestHasher {
     }
 }
 
-fn by_digest<V: Clone>(capacity: usize) -> ByDigest<V> {
+fn by_digest<V: Clone, W: Weighter<Digest, V> + Clone>(capacity: usize, weighter: W) -> ByDigest<V, W> {
     let hasher = BuildHasherDefault::default();
-    Cache::with(capacity, capacity as u64, UnitWeighter, hasher, DefaultLifecycle::default())
+    Cache::with(capacity, capacity as u64, weighter, hasher, DefaultLifecycle::default())
 }
 
 impl<S: Store> Cached<S> {
@@ -109,8 +124,8 @@ impl<S: Store> Cached<S> {
     #[must_use]
     pub fn new(store: S, settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
         let memory = Memory {
-            keys: by_digest(settings.keys),
-            misses: by_digest(settings.misses),
+            keys: by_digest(settings.keys, ByText),
+            misses: by_digest(settings.misses, UnitWeighter),
             miss_lifetime: settings.miss_lifetime,
             generation: AtomicU64::new(0),
             clock,

@@ -161,3 +161,25 @@ fn memory_for_keys_and_misses_is_bounded_and_a_miss_is_forgotten_in_time() {
     }
     assert!(mine.remembered() <= 64, "{}", mine.remembered());
 }
+
+#[test]
+fn a_key_with_much_text_takes_the_place_of_several() {
+    use crate::{clock::ManualClock, embedded::open};
+    use keygate::store::{CacheSettings, Cached};
+    use std::{sync::Arc, time::Duration};
+    let directory = tempfile::TempDir::new().unwrap();
+    let clock = Arc::new(ManualClock::new());
+    let store = open(directory.path(), &ring(&[(1, 1)]), clock.clone()).unwrap();
+    let settings = CacheSettings { keys: 64, misses: 64, miss_lifetime: Duration::from_secs(5) };
+    let memory = Cached::new(store, settings, clock);
+    for number in 1..=40 {
+        let (mut change, _) = creating(&owner(&format!("a{number}")), None, number, Default::default());
+        let entries = (0..16).map(|entry| (format!("entry-{entry}"), "x".repeat(512)));
+        change.put[0].metadata = entries.collect();
+        block(memory.commit(&change)).unwrap();
+        let found = block(sought(&memory, &[digest(number)], Freshness::Remembered)).unwrap();
+        assert!(matches!(found, Found::Key(_)));
+    }
+    // 8 KiB each, kept twice: 17 of the 64 places.
+    assert!(memory.remembered() <= 4, "{}", memory.remembered());
+}
