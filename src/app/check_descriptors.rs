@@ -2,15 +2,13 @@
 //! not at all.
 
 use super::{
-    check_rate_limit::{missing, pass_over},
+    check_rate_limit::missing,
     error::AppError,
     house::{App, Guarded},
     ports::Store,
 };
 use crate::domain::{
-    limit::{
-        Charged, LimitOutcome, LimitRule, MAX_COST, OnStoreFailure, Part, Plan, Shape, encode_descriptor, selected,
-    },
+    limit::{LimitOutcome, LimitRule, MAX_COST, OnStoreFailure, Part, Plan, Shape, encode_descriptor, selected},
     realm::{OperationSet, Realm},
     time::Timestamp,
 };
@@ -124,11 +122,7 @@ impl<S: Store> App<S> {
             let added = one.limits().map(|limit| plan.add_descriptor(limit, &one.name, one.cost));
             own.push(added.collect::<Result<Vec<_>, _>>().map_err(|part| missing("", &part))?);
         }
-        let outcomes = match self.store.charge(None, &plan).await {
-            Ok(Charged::Decided(readings)) => LimitOutcome::for_plan(&plan, &readings),
-            Ok(Charged::Stale) => return Err(AppError::Bug("a charge without a fence cannot be stale")),
-            Err(error) => pass_over(&plan, error)?,
-        };
+        let (outcomes, _) = self.charge_unfenced(&plan).await?;
         Ok(DescriptorDecision { outcomes, own, now: self.house.clock.now() })
     }
 }

@@ -71,14 +71,19 @@ impl<S: Store> App<S> {
                     .map_err(|part| missing("subject.", &part))?;
             }
         }
-        let (limits, degraded) = match self.store.charge(None, &plan).await {
-            Ok(Charged::Decided(readings)) => (LimitOutcome::for_plan(&plan, &readings), false),
-            Ok(Charged::Stale) => return Err(AppError::Bug("a charge without a fence cannot be stale")),
-            Err(error) => (pass_over(&plan, error)?, true),
-        };
+        let (limits, degraded) = self.charge_unfenced(&plan).await?;
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
         let denial = denying.map(|outcome| Denial::by_limit(outcome, request.cost, None));
         Ok(LimitDecision { denial, limits, degraded, now: self.house.clock.now() })
+    }
+
+    /// Charges a plan that rests on nothing that was read, and tells whether the store could not be asked.
+    pub(super) async fn charge_unfenced<'g>(&self, plan: &Plan<'g>) -> Result<(Vec<LimitOutcome<'g>>, bool), AppError> {
+        match self.store.charge(None, plan).await {
+            Ok(Charged::Decided(readings)) => Ok((LimitOutcome::for_plan(plan, &readings), false)),
+            Ok(Charged::Stale) => Err(AppError::Bug("a charge without a fence cannot be stale")),
+            Err(error) => Ok((pass_over(plan, error)?, true)),
+        }
     }
 }
 

@@ -147,18 +147,12 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let mut plan = Plan::new(&guard.realm, None, request.cost, true);
         if request.check_rate_limit {
             let subject = Subject { address: request.source_address, ..Subject::default() };
-            let mut limits = guard.realm.limits.iter().filter(|limit| limit.operations.contains(Some(matched.index)));
-            limits
-                .by_ref()
-                .filter(|limit| !limit.knows_caller())
-                .try_for_each(|limit| plan.add(None, limit, &subject))
-                .map_err(|part| missing("", &part))?;
+            let applying = guard.realm.limits.iter().filter(|limit| limit.operations.contains(Some(matched.index)));
+            for limit in applying.filter(|limit| !limit.knows_caller()) {
+                plan.add(None, limit, &subject).map_err(|part| missing("", &part))?;
+            }
         }
-        let (limits, degraded) = match self.app.store.charge(None, &plan).await {
-            Ok(Charged::Decided(readings)) => (LimitOutcome::for_plan(&plan, &readings), false),
-            Ok(Charged::Stale) => return Err(AppError::Bug("a charge without a fence cannot be stale")),
-            Err(error) => (pass_over(&plan, error)?, true),
-        };
+        let (limits, degraded) = self.app.charge_unfenced(&plan).await?;
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
         let verdict = match denying {
             Some(outcome) => Verdict::Denied(Denial::by_limit(outcome, request.cost, None)),

@@ -151,30 +151,25 @@ fn write(realm: &Realm, decision: &Decision<'_>) -> v1::AuthenticateResponse {
     let steps = decision.steps.iter();
     let explanation =
         steps.map(|step| v1::ExplainStep { stage: step.stage.to_owned(), finding: step.finding.clone() }).collect();
-    match &decision.verdict {
+    let outcome = match &decision.verdict {
         Verdict::Allowed { key, target, operation } => {
             let answer = allowed(realm, decision, key, target, *operation);
-            v1::AuthenticateResponse { explanation, ..answer.message() }
+            return v1::AuthenticateResponse { explanation, ..answer.message() };
         }
         Verdict::Public { operation } => {
             let mut headers = Vec::new();
             render::rate_headers(&realm.rate_headers, &decision.limits, decision.now, &mut headers);
             let operation = operation.name.to_string();
-            v1::AuthenticateResponse {
-                outcome: Some(Outcome::Allowed(v1::Allowed { operation, headers, ..v1::Allowed::default() })),
-                limits: render::limit_states(&decision.limits),
-                data_age: Some(render::span(decision.data_age)),
-                degraded: decision.degraded,
-                explanation,
-            }
+            Outcome::Allowed(v1::Allowed { operation, headers, ..v1::Allowed::default() })
         }
-        Verdict::Denied(denial) => v1::AuthenticateResponse {
-            outcome: Some(Outcome::Denied(render::denied(realm, denial, &decision.limits, decision.now))),
-            limits: render::limit_states(&decision.limits),
-            data_age: Some(render::span(decision.data_age)),
-            degraded: decision.degraded,
-            explanation,
-        },
+        Verdict::Denied(denial) => Outcome::Denied(render::denied(realm, denial, &decision.limits, decision.now)),
+    };
+    v1::AuthenticateResponse {
+        outcome: Some(outcome),
+        limits: render::limit_states(&decision.limits),
+        data_age: Some(render::span(decision.data_age)),
+        degraded: decision.degraded,
+        explanation,
     }
 }
 
