@@ -1,7 +1,8 @@
 //! Readers race with writers: after a commit was acknowledged, nothing rests on what was before.
 
 use crate::{
-    embedded::CachedWorld,
+    clock::ManualClock,
+    embedded::{CachedWorld, open},
     fixtures::*,
     world::{World, sought},
 };
@@ -11,11 +12,15 @@ use keygate::{
         key::{KeyPatch, revoke, update},
         limit::{Charged, Plan},
     },
-    store::Backend,
+    store::{Backend, CacheSettings, Cached, embedded::Embedded},
 };
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
 fn block<T>(future: impl Future<Output = T>) -> T {
@@ -127,15 +132,17 @@ fn no_remembered_miss_hides_an_acknowledged_key() {
     });
 }
 
-#[test]
-fn memory_for_keys_and_misses_is_bounded_and_a_miss_is_forgotten_in_time() {
-    use crate::{clock::ManualClock, embedded::open};
-    use keygate::store::{CacheSettings, Cached};
-    use std::{sync::Arc, time::Duration};
-    let directory = tempfile::TempDir::new().unwrap();
+/// A store, its clock, and how little shall be remembered of it.
+fn little_memory(directory: &tempfile::TempDir) -> (Embedded, Arc<ManualClock>, CacheSettings) {
     let clock = Arc::new(ManualClock::new());
     let store = open(directory.path(), &ring(&[(1, 1)]), clock.clone()).unwrap();
-    let settings = CacheSettings { keys: 64, misses: 64, miss_lifetime: Duration::from_secs(5) };
+    (store, clock, CacheSettings { keys: 64, misses: 64, miss_lifetime: Duration::from_secs(5) })
+}
+
+#[test]
+fn memory_for_keys_and_misses_is_bounded_and_a_miss_is_forgotten_in_time() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let (store, clock, settings) = little_memory(&directory);
     // Two nodes over one store: neither hears of the other's commits.
     let (mine, yours) =
         (Cached::new(store.clone(), settings, clock.clone()), Cached::new(store.clone(), settings, clock.clone()));
@@ -164,13 +171,8 @@ fn memory_for_keys_and_misses_is_bounded_and_a_miss_is_forgotten_in_time() {
 
 #[test]
 fn a_key_with_much_text_takes_the_place_of_several() {
-    use crate::{clock::ManualClock, embedded::open};
-    use keygate::store::{CacheSettings, Cached};
-    use std::{sync::Arc, time::Duration};
     let directory = tempfile::TempDir::new().unwrap();
-    let clock = Arc::new(ManualClock::new());
-    let store = open(directory.path(), &ring(&[(1, 1)]), clock.clone()).unwrap();
-    let settings = CacheSettings { keys: 64, misses: 64, miss_lifetime: Duration::from_secs(5) };
+    let (store, clock, settings) = little_memory(&directory);
     let memory = Cached::new(store, settings, clock);
     for number in 1..=40 {
         let (mut change, _) = creating(&owner(&format!("a{number}")), None, number, Default::default());
