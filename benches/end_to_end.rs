@@ -73,11 +73,15 @@ fn embedded(plan: &Plan) -> Vec<Line> {
 
     let many = compete(plan, &contestants, Crowd::MANY, "Authenticate, embedded store");
     compete(plan, &contestants, Crowd::ONE, "Authenticate, embedded store");
-    let [reference, keygate, multi_thread] = [many[0], many[1], many[2]];
+    let [reference, keygate, together, multi_thread] = [many[0], many[1], many[2], many[3]];
     let mut lines: Vec<Line> = vec![
         Box::new(move || {
             let ratio = keygate.per_second / reference.per_second;
             report::verdict("authenticate embedded, throughput", ratio, "bare on the same runtime", 0.80);
+        }),
+        Box::new(move || {
+            let ratio = keygate.per_second / together.per_second;
+            println!("authenticate embedded, throughput: {ratio:.2} of bare that also writes answers together");
         }),
         Box::new(move || {
             let ratio = keygate.per_second / multi_thread.per_second;
@@ -162,6 +166,7 @@ fn prepare(plan: &Plan, redis: Option<String>) -> (Keygate, Rc<Requests>, usize)
 /// The bare servers.
 struct References {
     current_thread: Bare,
+    writes_together: Bare,
     multi_thread: Bare,
 }
 
@@ -170,6 +175,7 @@ fn references(plan: &Plan, answer: usize) -> (References, Rc<Requests>) {
     println!("  a request takes {request} bytes, an answer {answer}; the bare servers' take as many");
     let servers = References {
         current_thread: Bare::start(plan.cores, Runtime::CurrentThread, answer),
+        writes_together: Bare::start(plan.cores, Runtime::WritesTogether, answer),
         multi_thread: Bare::start(plan.cores, Runtime::MultiThread, answer),
     };
     let requests = Requests::new((0..plan.keys.len()).map(|_| bare::request(request)));
@@ -184,6 +190,7 @@ impl References {
         };
         vec![
             contestant("bare tonic, current_thread runtime", &self.current_thread),
+            contestant("bare tonic, the same, answers written together", &self.writes_together),
             contestant("bare tonic, multi_thread runtime, 1 worker", &self.multi_thread),
         ]
     }

@@ -8,19 +8,27 @@ use std::{
     convert::Infallible,
     env,
     future::{Future, Ready, ready},
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     process::{self, Child, Stdio},
     task::{Context, Poll},
     thread,
 };
-use tokio::runtime;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    runtime,
+};
+use tokio_stream::StreamExt;
 use tonic::{
     Status,
     body::Body,
     server::{Grpc, NamedService, UnaryService},
-    transport::{Server, server::TcpIncoming},
+    transport::{
+        Server,
+        server::{Connected, TcpIncoming},
+    },
 };
 use tonic_prost::ProstCodec;
 use tower::Service;
@@ -29,11 +37,13 @@ const VARIABLE: &str = "KEYGATE_BENCH_BARE_SERVER";
 /// As long as the path of `Authenticate`.
 pub const PATH: &str = "/keygate.v1.Bare_Reference/Authenticate";
 
-/// The runtime that the server runs on.
+/// How the server is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
     /// One thread that does everything: what keygate uses for each core.
     CurrentThread,
+    /// The same, and small answers leave in one write, as keygate's do.
+    WritesTogether,
     /// Tokio's default with one worker thread.
     MultiThread,
 }
@@ -73,27 +83,61 @@ pub fn serve_if_asked() {
     let Ok(wanted) = env::var(VARIABLE) else { return };
     let (kind, answer) = wanted.split_once(' ').expect("we wrote it");
     let runtime = match kind {
-        "CurrentThread" => runtime::Builder::new_current_thread().enable_all().build(),
-        _ => runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build(),
+        "MultiThread" => runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build(),
+        _ => runtime::Builder::new_current_thread().enable_all().build(),
     };
+    let together = kind == "WritesTogether";
     thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         process::exit(0)
     });
     let answer = answer_of(answer.parse().expect("we wrote it"));
     runtime.expect("a runtime can be made").block_on(async move {
-        let served = serve(answer);
+        let served = serve(answer, together);
         // A task of its own, so that the worker of the multi-thread runtime accepts as well.
         tokio::spawn(served).await.expect("the server does not panic").expect("the server serves");
     });
     process::exit(0);
 }
 
-async fn serve(answer: Message) -> Result<(), tonic::transport::Error> {
+async fn serve(answer: Message, together: bool) -> Result<(), tonic::transport::Error> {
     let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port").with_nodelay(Some(true));
     println!("{}", incoming.local_addr().expect("it is bound"));
     std::io::stdout().flush().expect("the bench reads");
-    Server::builder().add_service(Reference { answer }).serve_with_incoming(incoming).await
+    let server = Server::builder().add_service(Reference { answer });
+    if together {
+        return server.serve_with_incoming(incoming.map(|stream| stream.map(Together))).await;
+    }
+    server.serve_with_incoming(incoming).await
+}
+
+/// A connection that takes no slices, upon which HTTP/2 copies small answers together.
+struct Together(TcpStream);
+
+impl Connected for Together {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Together {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Together {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
 }
 
 /// A message that takes `size` bytes, its tag and length included; one more where no message takes exactly that.
