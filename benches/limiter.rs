@@ -146,7 +146,7 @@ fn charges(realm: &Realm, order: &[usize], ring: &SecretRing, clock: &Arc<dyn Cl
     line(&format!("plan of {count}: put together"), measure(order, |at| discard(plan(at))));
     let charge = measure(order, |at| {
         let plan = plan(at);
-        let mut charging = pin!(store.charge(None, &plan));
+        let mut charging = pin!(store.charge(&[], &plan));
         match charging.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(Charged::Decided(readings))) => assert!(readings.iter().all(|reading| reading.admits)),
             _ => panic!("the embedded store decides at once"),

@@ -5,7 +5,7 @@
 mod support;
 
 use keygate::proto::v1::{
-    CheckRateLimitRequest, DenyReason, ListKeys, RenderErrorRequest, RevokeKey, RotateKey, Subject,
+    AccountStatus, CheckRateLimitRequest, DenyReason, ListKeys, RenderErrorRequest, RevokeKey, RotateKey, Subject,
     check_rate_limit_request::Selection, manage_keys_request::Operation, realms_client::RealmsClient,
 };
 use std::time::Duration;
@@ -91,6 +91,45 @@ on_both_stores! {
         let page = stack.list("recover", ListKeys::default()).await;
         assert_eq!(page.keys.iter().map(|key| (key.id.as_str(), key.version)).collect::<Vec<_>>(), [(id.as_str(), 1)]);
         stack.authenticate(by_key("recover", &partner)).await.allowed();
+    }
+
+    async fn r4_a_key_reaches_the_sub_accounts_of_its_partner_and_no_others(stack) {
+        let (_, key) = stack.new_key("recover", "partner-1", "live").await;
+        let (_, other) = stack.new_key("recover", "partner-2", "live").await;
+        stack.new_account("recover", "client-a", "partner-1").await;
+        stack.new_account("recover", "client-a-1", "client-a").await;
+        let (_, below) = stack.new_key("recover", "client-a", "live").await;
+        let reach = async |key: &str, account: &str| {
+            let path = format!("/v1/accounts/{account}/leads");
+            stack.authenticate(charged(by_key("recover", key), "POST", &path, 1)).await
+        };
+        for account in ["partner-1", "client-a", "client-a-1"] {
+            let allowed = reach(&key, account).await.allowed();
+            assert_eq!((allowed.account_id.as_str(), allowed.target_account_id.as_str()), ("partner-1", account));
+        }
+        // From below upwards there is no way, nor from one partner to another's.
+        reach(&below, "client-a-1").await.allowed();
+        for (key, account) in [(&below, "partner-1"), (&other, "partner-1"), (&other, "client-a"), (&other, "client-a-1")] {
+            let denied = reach(key, account).await.denied_for(DenyReason::ForbiddenAccount);
+            let body = r#"{"error":{"code":"forbidden","message":"Key does not have access to this resource","status":403}}"#;
+            assert_eq!((denied.http_status, denied.body.as_str()), (403, body));
+        }
+        let denied = reach(&key, "nobody").await.denied_for(DenyReason::UnknownAccount);
+        let body = r#"{"error":{"code":"not_found","message":"Account, lead, or resource not found","status":404}}"#;
+        assert_eq!((denied.http_status, denied.body.as_str()), (404, body));
+        // What was not there is there as soon as it was made.
+        stack.new_account("recover", "nobody", "partner-1").await;
+        reach(&key, "nobody").await.allowed();
+
+        stack.set_status("recover", "client-a", AccountStatus::Deactivated).await;
+        let denied = reach(&key, "client-a").await.denied_for(DenyReason::DeactivatedAccount);
+        let body = r#"{"error":{"code":"account_deactivated","message":"Account has been deactivated","status":403}}"#;
+        assert_eq!((denied.http_status, denied.body.as_str()), (403, body));
+        // Only whoever reaches an account learns that it is deactivated.
+        reach(&other, "client-a").await.denied_for(DenyReason::ForbiddenAccount);
+        reach(&below, "client-a").await.denied_for(DenyReason::DeactivatedAccount);
+        stack.set_status("recover", "client-a", AccountStatus::Active).await;
+        reach(&key, "client-a").await.allowed();
     }
 
     async fn r5_the_old_key_stays_valid_for_24_hours_and_ends_by_itself(stack) {

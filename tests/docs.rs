@@ -182,6 +182,7 @@ fn limits_are_those_of_the_code() {
         ("`limits.act_timeout`", seconds(defaults.limits.act_timeout)),
         ("`cache.keys`", defaults.cache.keys),
         ("`cache.unknown_keys`", defaults.cache.unknown_keys),
+        ("`cache.accounts`", defaults.cache.accounts),
         ("`store.redis.deadline`", usize::try_from(defaults.store.redis.deadline.as_millis()).unwrap()),
         ("`store.redis.connect_timeout`", seconds(defaults.store.redis.connect_timeout)),
     ];

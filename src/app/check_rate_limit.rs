@@ -79,7 +79,7 @@ impl<S: Store> App<S> {
 
     /// Charges a plan that rests on nothing that was read, and tells whether the store could not be asked.
     pub(super) async fn charge_unfenced<'g>(&self, plan: &Plan<'g>) -> Result<(Vec<LimitOutcome<'g>>, bool), AppError> {
-        match self.store.charge(None, plan).await {
+        match self.store.charge(&[], plan).await {
             Ok(Charged::Decided(readings)) => Ok((LimitOutcome::for_plan(plan, &readings), false)),
             Ok(Charged::Stale) => Err(AppError::Bug("a charge without a fence cannot be stale")),
             Err(error) => Ok((pass_over(plan, error)?, true)),

@@ -2,6 +2,7 @@
 
 use super::ports::{CommitError, EntropyError, StoreError};
 use crate::domain::{
+    directory::DirectoryError,
     id::{KeyId, RealmName},
     key::LifecycleError,
 };
@@ -46,6 +47,9 @@ pub enum AppError {
     /// The key's state or the realm's policy does not allow it.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
+    /// The account's state does not allow it.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// Others kept changing the account at the same time.
     #[error("the account is being changed by others at the same time: try again")]
     Contended,

@@ -71,6 +71,11 @@ impl<'g, R> ManagePermit<'g, R> {
         self.guard
     }
 
+    /// Who acts.
+    pub(super) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// An act of this manager on an account.
     pub(super) fn acting<'a>(
         &'a self,

@@ -4,6 +4,7 @@ pub mod authenticate;
 pub mod authorize;
 pub mod check_descriptors;
 pub mod check_rate_limit;
+pub mod directory;
 pub mod error;
 pub mod explain;
 pub mod house;

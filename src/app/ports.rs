@@ -1,7 +1,7 @@
 //! What the use cases need from outside.
 
 use crate::domain::{
-    account::Account,
+    account::{Account, AccountSnapshot},
     audit::AuditEvent,
     commit::Change,
     id::{AccountId, AccountRef, KeyId, RealmName},
@@ -28,14 +28,19 @@ pub trait Store: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Checks a plan and charges all of it or nothing. With a fence, nothing is charged and the answer is
-    /// [`Charged::Stale`] when the account changed since the key was read: an answer that is not `Stale` confirms that what
-    /// was read still holds. A plan without limits only confirms.
-    fn charge(
+    /// An account as it is, there or not, with the mark that [`Store::charge`] confirms.
+    fn find_account(
         &self,
-        fence: Option<Fence<'_>>,
-        plan: &Plan<'_>,
-    ) -> impl Future<Output = Result<Charged, StoreError>> + Send;
+        owner: &AccountRef,
+        freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> impl Future<Output = Result<Arc<AccountSnapshot>, StoreError>> + Send;
+
+    /// Checks a plan and charges all of it or nothing. Nothing is charged and the answer is [`Charged::Stale`] when the account
+    /// of any fence changed since it was read: an answer that is not `Stale` confirms that what was read still holds. A plan
+    /// without limits only confirms.
+    fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>)
+    -> impl Future<Output = Result<Charged, StoreError>> + Send;
 
     /// Applies a change as a whole or not at all. Once it returns, no decision on this or any other node rests on what was
     /// before, except where a realm allows old data while the store is silent.
@@ -127,7 +132,7 @@ pub enum Found {
 pub struct Fence<'a> {
     /// The account that was read.
     pub owner: &'a AccountRef,
-    /// [`KeySnapshot::stamp`] of what was read.
+    /// The stamp of what was read: [`KeySnapshot::stamp`] or [`AccountSnapshot::stamp`].
     pub stamp: u128,
 }
 

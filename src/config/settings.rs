@@ -98,6 +98,8 @@ pub struct CacheSettings {
     pub keys: usize,
     /// Digests that lead nowhere, 1,000 to 10,000,000.
     pub unknown_keys: usize,
+    /// Accounts that are acted on by keys of others.
+    pub accounts: usize,
 }
 
 /// What is logged, and how.
@@ -176,7 +178,7 @@ impl Default for Settings {
             },
             secrets_file: PathBuf::from("secrets"),
             operator_key_file: PathBuf::from("operator.key"),
-            cache: CacheSettings { keys: 200_000, unknown_keys: 100_000 },
+            cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text },
             limits: LoadSettings {
                 connections: 10_000,

@@ -2,7 +2,7 @@
 //! unauthorized can be charged or let through by mistake.
 
 use super::{
-    account::AccountStatus,
+    account::{Account, AccountSnapshot, AccountStatus},
     deny::DenyReason,
     id::{AccountId, Environment, Scope},
     key::{Digest, KeySnapshot, KeyState},
@@ -15,6 +15,8 @@ use super::{
 pub struct Wanted<'a> {
     /// The account acted on; absent: the key's own.
     pub account: Option<&'a AccountId>,
+    /// What is known of that account, where it is not the key's own.
+    pub reached: Option<&'a AccountSnapshot>,
     /// The organization acted within.
     pub organization: Option<&'a AccountId>,
     /// The pinned environment.
@@ -61,12 +63,8 @@ pub fn judge<'a>(
     if wanted.environment.is_some_and(|pinned| *pinned != key.key.environment) {
         return Err(DenyReason::WrongEnvironment);
     }
-    match key.account.status {
-        AccountStatus::Active => {}
-        AccountStatus::Suspended => return Err(DenyReason::SuspendedAccount),
-        AccountStatus::Deactivated | AccountStatus::Offboarded => return Err(DenyReason::DeactivatedAccount),
-    }
-    let target = reach(key, wanted)?;
+    works(key.account.status)?;
+    let target = reach(&realm.access, &key.owner.account, &key.account, wanted)?;
     let mut needed = wanted.operation_scopes.iter().chain(wanted.required_scopes);
     if !needed.all(|scope| realm.scopes.grant(&key.key.scopes, scope)) {
         return Err(DenyReason::InsufficientScope);
@@ -88,12 +86,62 @@ fn usable(key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<(), Deny
     if key.key.suspended { Err(DenyReason::SuspendedKey) } else { Ok(()) }
 }
 
-/// The account that the request acts on, if the key reaches it: its own, and no other.
-fn reach<'a>(key: &'a KeySnapshot, wanted: &Wanted<'a>) -> Result<&'a AccountId, DenyReason> {
-    let own = &key.owner.account;
-    let elsewhere = |wanted: Option<&'a AccountId>| wanted.is_some_and(|account| account != own);
-    if elsewhere(wanted.account) || elsewhere(wanted.organization) {
+/// Which accounts a key reaches beside its own. An account may always act within the organizations that it is a member of,
+/// and within itself, where it is one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessRules {
+    /// Those below its own, however deep.
+    pub sub_accounts: bool,
+    /// Those that are members of an organization that its own is a member of.
+    pub shared_organizations: bool,
+    /// The organization whose members reach every account, and act within every organization.
+    pub admin_organization: Option<AccountId>,
+}
+
+impl AccessRules {
+    /// Whether any key may reach an account that is not its own.
+    #[must_use]
+    pub fn reach_beyond(&self) -> bool {
+        self.sub_accounts || self.shared_organizations || self.admin_organization.is_some()
+    }
+
+    fn reaches(&self, own: &AccountId, caller: &Account, target: &Account) -> bool {
+        let below = self.sub_accounts && target.above.contains(own);
+        let shares = || caller.organizations.iter().any(|organization| target.is_member_of(organization));
+        below || (self.shared_organizations && shares())
+    }
+}
+
+/// The account that the request acts on, if the key reaches it. Whether another account exists is told only where the realm
+/// lets keys reach beyond their own.
+fn reach<'a>(
+    rules: &AccessRules,
+    own: &'a AccountId,
+    caller: &Account,
+    wanted: &Wanted<'a>,
+) -> Result<&'a AccountId, DenyReason> {
+    let admin = rules.admin_organization.as_ref().is_some_and(|organization| caller.is_member_of(organization));
+    let within = |organization: &AccountId| admin || organization == own || caller.is_member_of(organization);
+    if !wanted.organization.is_none_or(within) {
         return Err(DenyReason::ForbiddenAccount);
     }
-    Ok(own)
+    let Some(id) = wanted.account.filter(|id| *id != own) else { return Ok(own) };
+    let reached = wanted.reached.filter(|reached| rules.reach_beyond() && reached.owner.account == *id);
+    let reached = reached.ok_or(DenyReason::ForbiddenAccount)?;
+    let target = reached.account.as_ref().ok_or(DenyReason::UnknownAccount)?;
+    if !admin && !rules.reaches(own, caller, target) {
+        return Err(DenyReason::ForbiddenAccount);
+    }
+    works(target.status).map(|()| id)
 }
+
+fn works(status: AccountStatus) -> Result<(), DenyReason> {
+    match status {
+        AccountStatus::Active => Ok(()),
+        AccountStatus::Suspended => Err(DenyReason::SuspendedAccount),
+        AccountStatus::Deactivated | AccountStatus::Offboarded => Err(DenyReason::DeactivatedAccount),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,18 @@
 //! The account: the aggregate that everything of one tenant hangs on.
 
 use super::{
-    audit::{Act, Actor, AuditEvent, Chain},
-    id::{AccountId, Environment, KeyId},
-    time::Timestamp,
+    audit::{About, Act, Actor, AuditEvent, Chain},
+    id::{AccountId, AccountRef},
+    time::{LatestTicks, Ticks, Timestamp},
 };
 
 /// An account's own record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The account above this one, whose keys reach it too.
-    pub parent: Option<AccountId>,
+    /// The accounts above this one, the nearest first. Given when the account is made, and never changed.
+    pub above: Vec<AccountId>,
+    /// The organizations that it is a member of, in their order.
+    pub organizations: Vec<AccountId>,
     /// Whether its keys work.
     pub status: AccountStatus,
     /// Increases with every commit to anything of the account.
@@ -60,7 +62,26 @@ impl Account {
     /// An account that does not exist yet: version 0.
     #[must_use]
     pub fn unborn(now: Timestamp) -> Self {
-        Self { parent: None, status: AccountStatus::Active, version: 0, created_at: now, audit: Chain::default() }
+        Self {
+            above: Vec::new(),
+            organizations: Vec::new(),
+            status: AccountStatus::Active,
+            version: 0,
+            created_at: now,
+            audit: Chain::default(),
+        }
+    }
+
+    /// The account right above this one.
+    #[must_use]
+    pub fn parent(&self) -> Option<&AccountId> {
+        self.above.first()
+    }
+
+    /// Whether it is a member of the organization.
+    #[must_use]
+    pub fn is_member_of(&self, organization: &AccountId) -> bool {
+        self.organizations.binary_search(organization).is_ok()
     }
 
     /// Tells this state of the account from every other: the version, and the first 8 bytes of the end of the audit chain.
@@ -73,14 +94,28 @@ impl Account {
     }
 
     /// Extends the audit chain by one event.
-    pub fn record(
-        &mut self,
-        now: Timestamp,
-        actor: &Actor,
-        act: Act,
-        key: Option<(KeyId, &Environment)>,
-        fields: &[&'static str],
-    ) -> AuditEvent {
-        self.audit.append(now, actor, act, key, fields)
+    pub fn record(&mut self, now: Timestamp, actor: &Actor, act: Act, about: About<'_>) -> AuditEvent {
+        self.audit.append(now, actor, act, about)
+    }
+}
+
+/// An account as it was read, there or not: what the charge confirms when a request acts on an account that is not its key's.
+#[derive(Debug)]
+pub struct AccountSnapshot {
+    /// The account.
+    pub owner: AccountRef,
+    /// Its record, if it exists.
+    pub account: Option<Account>,
+    /// The store's own mark of the state that was read; see the port's `charge`.
+    pub stamp: u128,
+    /// When the store last confirmed that this still holds.
+    pub confirmed: LatestTicks,
+}
+
+impl AccountSnapshot {
+    /// An account as it was read at that moment, under that mark.
+    #[must_use]
+    pub fn new(owner: AccountRef, account: Option<Account>, read_at: Ticks, stamp: u128) -> Self {
+        Self { owner, account, stamp, confirmed: LatestTicks::new(read_at) }
     }
 }

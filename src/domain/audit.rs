@@ -5,7 +5,7 @@
 //! big-endian; numbers are 8 bytes, big-endian. The first event follows a hash of 32 zero bytes.
 
 use super::{
-    id::{Environment, KeyId},
+    id::{AccountId, Environment, KeyId},
     time::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
@@ -51,11 +51,23 @@ pub enum Act {
     KeyRevoked,
     /// An imported hash gave way to keygate's own digest, at first use.
     KeyRekeyed,
+    /// The account works again.
+    AccountActivated,
+    /// The account's keys stopped to work until it is activated.
+    AccountSuspended,
+    /// The account's keys stopped to work.
+    AccountDeactivated,
+    /// The account was ended for ever.
+    AccountOffboarded,
+    /// The account became a member of an organization.
+    OrganizationJoined,
+    /// The account is no longer a member of an organization.
+    OrganizationLeft,
 }
 
 impl Act {
     /// Every act.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::AccountCreated,
         Self::KeyCreated,
         Self::KeyImported,
@@ -65,6 +77,12 @@ impl Act {
         Self::KeyRotated,
         Self::KeyRevoked,
         Self::KeyRekeyed,
+        Self::AccountActivated,
+        Self::AccountSuspended,
+        Self::AccountDeactivated,
+        Self::AccountOffboarded,
+        Self::OrganizationJoined,
+        Self::OrganizationLeft,
     ];
 
     /// The act as stored and hashed.
@@ -80,6 +98,12 @@ impl Act {
             Self::KeyRotated => 7,
             Self::KeyRevoked => 8,
             Self::KeyRekeyed => 9,
+            Self::AccountActivated => 10,
+            Self::AccountSuspended => 11,
+            Self::AccountDeactivated => 12,
+            Self::AccountOffboarded => 13,
+            Self::OrganizationJoined => 14,
+            Self::OrganizationLeft => 15,
         }
     }
 
@@ -102,6 +126,12 @@ impl Act {
             Self::KeyRotated => "key_rotated",
             Self::KeyRevoked => "key_revoked",
             Self::KeyRekeyed => "key_rekeyed",
+            Self::AccountActivated => "account_activated",
+            Self::AccountSuspended => "account_suspended",
+            Self::AccountDeactivated => "account_deactivated",
+            Self::AccountOffboarded => "account_offboarded",
+            Self::OrganizationJoined => "organization_joined",
+            Self::OrganizationLeft => "organization_left",
         }
     }
 }
@@ -121,6 +151,8 @@ pub struct AuditEvent {
     pub environment: Option<Environment>,
     /// The key.
     pub key: Option<KeyId>,
+    /// The other account that it is about, such as the organization that was joined.
+    pub other: Option<AccountId>,
     /// The names of the fields that changed, never their values.
     pub fields: Vec<String>,
     /// The hash of the event before.
@@ -144,6 +176,7 @@ impl AuditEvent {
         put(&u64::from(self.act.code()).to_be_bytes());
         put(self.environment.as_ref().map_or("", Environment::as_str).as_bytes());
         put(self.key.as_ref().map_or(&[][..], |key| &key.as_bytes()[..]));
+        put(self.other.as_ref().map_or("", AccountId::as_str).as_bytes());
         put(&(self.fields.len() as u64).to_be_bytes());
         for field in &self.fields {
             put(field.as_bytes());
@@ -151,6 +184,17 @@ impl AuditEvent {
         put(&self.previous);
         hasher.finalize().into()
     }
+}
+
+/// What an event is about, beside its account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// A key and its environment.
+    pub key: Option<(KeyId, &'a Environment)>,
+    /// Another account.
+    pub other: Option<&'a AccountId>,
+    /// The names of the fields that changed.
+    pub fields: &'a [&'static str],
 }
 
 /// Where a chain ends.
@@ -169,8 +213,7 @@ impl Chain {
         at: Timestamp,
         actor: &Actor,
         act: Act,
-        key: Option<(KeyId, &Environment)>,
-        fields: &[&'static str],
+        About { key, other, fields }: About<'_>,
     ) -> AuditEvent {
         let mut event = AuditEvent {
             sequence: self.length.saturating_add(1),
@@ -179,6 +222,7 @@ impl Chain {
             act,
             environment: key.map(|(_, environment)| environment.clone()),
             key: key.map(|(id, _)| id),
+            other: other.cloned(),
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
             previous: self.head,
             hash: [0; 32],
@@ -209,7 +253,14 @@ mod tests {
     fn a_chain_verifies_until_any_event_is_changed_cut_or_moved() {
         let mut chain = Chain::default();
         let events: Vec<AuditEvent> = (1..=5)
-            .map(|at| chain.append(Timestamp::from_micros(at), &Actor::System, Act::KeyUpdated, None, &["name"]))
+            .map(|at| {
+                chain.append(
+                    Timestamp::from_micros(at),
+                    &Actor::System,
+                    Act::KeyUpdated,
+                    About { fields: &["name"], ..About::default() },
+                )
+            })
             .collect();
         assert_eq!(Chain::verify(&events), Ok(chain));
 

@@ -3,8 +3,8 @@
 
 use super::{
     account::Account,
-    audit::{Act, Actor, AuditEvent},
-    id::{AccountRef, Environment, KeyId},
+    audit::{About, Act, Actor, AuditEvent},
+    id::{AccountId, AccountRef, Environment, KeyId},
     key::{Digest, IdempotencyRecord, KeyRecord},
     time::Timestamp,
 };
@@ -62,15 +62,22 @@ impl Change {
             idempotency: None,
         };
         if current.is_none() {
-            let born = change.account.record(now, actor, Act::AccountCreated, None, &[]);
+            let born = change.account.record(now, actor, Act::AccountCreated, About::default());
             change.events.push(born);
         }
         change
     }
 
+    /// Adds an event about the account itself, and the other account that it is about.
+    pub fn record_account(&mut self, now: Timestamp, actor: &Actor, act: Act, other: Option<&AccountId>) {
+        let event = self.account.record(now, actor, act, About { other, ..About::default() });
+        self.events.push(event);
+    }
+
     /// Adds an event about a key.
     pub fn record(&mut self, now: Timestamp, actor: &Actor, act: Act, key: &KeyRecord, fields: &[&'static str]) {
-        let event = self.account.record(now, actor, act, Some((key.id, &key.environment)), fields);
+        let about = About { key: Some((key.id, &key.environment)), fields, ..About::default() };
+        let event = self.account.record(now, actor, act, about);
         self.events.push(event);
     }
 }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod commit;
 pub mod credential;
 pub mod deny;
+pub mod directory;
 pub mod envelope;
 pub mod id;
 pub mod key;

@@ -35,6 +35,7 @@ impl Fault {
             | AppError::NotAllowed { .. }
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
+            | AppError::Directory(_)
             | AppError::Lifecycle(_) => Self::Callers,
             AppError::Contended => Self::Passing(&CONTENDED),
             AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),

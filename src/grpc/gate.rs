@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 const MANAGE_KEYS: &str = "/keygate.v1.Authorization/ManageKeys";
+const DIRECTORY: &str = "/keygate.v1.Directory/";
 /// Whoever asks for health is always let in: a server that is busy is not one that is ill.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// What a caller is told to wait that was not let in.
@@ -67,7 +68,7 @@ impl Gate {
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
     pub(super) fn enter(&self, path: &str) -> Result<Option<Ticket>, Status> {
-        let acts = path == MANAGE_KEYS;
+        let acts = path == MANAGE_KEYS || path.starts_with(DIRECTORY);
         let turnstile = if acts { &self.acts } else { &self.decisions };
         let ticket = turnstile.enter();
         if ticket.is_none() && !path.starts_with(HEALTH) {

@@ -1,7 +1,9 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
+mod act;
 pub mod authorization;
 mod decision_log;
+pub mod directory;
 pub mod envoy;
 mod failure;
 mod fields;
@@ -12,6 +14,7 @@ mod rekeying;
 mod render;
 mod status;
 
+pub use act::Desk;
 pub use gate::{Gate, Turnstile};
 pub use rekeying::Rekeying;
 pub use status::status;

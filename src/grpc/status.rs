@@ -5,7 +5,7 @@ use crate::{
         error::{AppError, Violation},
         ports::StoreError,
     },
-    domain::key::LifecycleError,
+    domain::{directory::DirectoryError, key::LifecycleError},
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -31,6 +31,13 @@ pub fn status(error: &AppError) -> Status {
             LifecycleError::Grace(_) => one_field("grace", message),
             LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_) => one_field("expires_at", message),
             LifecycleError::TooMuchMetadata => one_field("metadata", message),
+        },
+        AppError::Directory(error) => match error {
+            DirectoryError::Exists => Status::already_exists(message),
+            DirectoryError::Version { .. } => Status::aborted(message),
+            DirectoryError::TooDeep | DirectoryError::TooManyOrganizations | DirectoryError::Offboarded => {
+                Status::failed_precondition(message)
+            }
         },
         AppError::Store(error) => match error {
             StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),

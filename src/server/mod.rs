@@ -207,7 +207,12 @@ fn store_options(settings: &Settings) -> StoreOptions {
         }),
     };
     let cache = &settings.cache;
-    let cache = CacheSettings { keys: cache.keys, misses: cache.unknown_keys, miss_lifetime: FLAW_REMEMBERED };
+    let cache = CacheSettings {
+        keys: cache.keys,
+        accounts: cache.accounts,
+        misses: cache.unknown_keys,
+        miss_lifetime: FLAW_REMEMBERED,
+    };
     StoreOptions { place, cache }
 }
 

@@ -10,12 +10,13 @@ use crate::{
     config::LoadSettings,
     domain::realm::Routing,
     grpc::{
-        Gate, Rekeying, Turnstile,
+        Desk, Gate, Rekeying, Turnstile,
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
+        directory::DirectoryService,
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
     },
-    proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
+    proto::v1::{DESCRIPTORS, directory_server::DirectoryServer, realms_server::RealmsServer},
 };
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::{
@@ -153,13 +154,16 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     };
     let realms = RealmsService::new(decisions.clone());
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
+    let desk = Desk::new(management, management_runtime, load.act_timeout);
+    let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
     let deciding = Deciding {
         rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
         check: CheckService::new(decisions.clone(), rekeying.clone(), routing),
-        authorization: AuthorizationService::new(decisions, management, management_runtime, load.act_timeout, rekeying),
+        authorization: AuthorizationService::new(decisions, desk, rekeying),
     };
     let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
+        .add_service(directory.max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));

@@ -15,7 +15,7 @@
 use crate::{
     app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
-        account::Account,
+        account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
@@ -42,6 +42,8 @@ use std::{
 pub struct CacheSettings {
     /// Keys at most, about 1 KiB each: one that carries more than that counts as several.
     pub keys: usize,
+    /// Accounts that are acted on by keys of others, at most, about 300 bytes each.
+    pub accounts: usize,
     /// Digests that lead nowhere, at most, about 100 bytes each.
     pub misses: usize,
     /// How long a digest is taken to lead nowhere.
@@ -50,7 +52,7 @@ pub struct CacheSettings {
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { keys: 200_000, misses: 100_000, miss_lifetime: Duration::from_secs(1) }
+        Self { keys: 200_000, accounts: 100_000, misses: 100_000, miss_lifetime: Duration::from_secs(1) }
     }
 }
 
@@ -63,6 +65,7 @@ pub struct Cached<S> {
 
 struct Memory {
     keys: ByDigest<Arc<KeySnapshot>, ByText>,
+    accounts: Cache<AccountRef, Arc<AccountSnapshot>>,
     misses: ByDigest<Miss, UnitWeighter>,
     miss_lifetime: Duration,
     /// Raised when digests were added.
@@ -125,6 +128,7 @@ impl<S: Store> Cached<S> {
     pub fn new(store: S, settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
         let memory = Memory {
             keys: by_digest(settings.keys, ByText),
+            accounts: Cache::new(settings.accounts),
             misses: by_digest(settings.misses, UnitWeighter),
             miss_lifetime: settings.miss_lifetime,
             generation: AtomicU64::new(0),
@@ -210,6 +214,7 @@ impl Drop for Forget<'_> {
         if !self.change.lookups.is_empty() {
             self.memory.generation.fetch_add(1, Ordering::SeqCst);
         }
+        self.memory.accounts.remove(&self.change.owner);
         let written = self.change.put.iter().chain(&self.change.end);
         let digests = written.flat_map(|key| key.secrets.iter().map(|secret| &secret.digest));
         digests.chain(&self.change.forgotten).for_each(|digest| drop(self.memory.keys.remove(digest)));
@@ -237,8 +242,24 @@ impl<S: Store> Store for Cached<S> {
         self.memory.key(realm, digest)
     }
 
-    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
-        self.store.charge(fence, plan).await
+    async fn find_account(
+        &self,
+        owner: &AccountRef,
+        freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> Result<Arc<AccountSnapshot>, StoreError> {
+        if freshness == Freshness::Remembered
+            && let Some(account) = self.memory.accounts.get(owner)
+        {
+            return Ok(account);
+        }
+        let found = self.store.find_account(owner, freshness, due).await?;
+        self.memory.accounts.insert(owner.clone(), Arc::clone(&found));
+        Ok(found)
+    }
+
+    async fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        self.store.charge(fences, plan).await
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

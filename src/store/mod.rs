@@ -12,14 +12,15 @@ pub use cached::{CacheSettings, Cached};
 pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
-    app::ports::{CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
-        account::Account,
+        account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
         limit::{Charged, Plan},
+        time::Ticks,
     },
 };
 use embedded::Embedded;
@@ -65,8 +66,17 @@ impl Store for Backend {
         }
     }
 
-    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
-        delegate!(self, store => store.charge(fence, plan))
+    async fn find_account(
+        &self,
+        owner: &AccountRef,
+        freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> Result<Arc<AccountSnapshot>, StoreError> {
+        delegate!(self, store => store.find_account(owner, freshness, due))
+    }
+
+    async fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        delegate!(self, store => store.charge(fences, plan))
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

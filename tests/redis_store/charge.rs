@@ -55,7 +55,7 @@ async fn decides_exactly_as_the_model() {
         let busy = usize::try_from(dice.roll(8).min(dice.roll(8))).unwrap();
         let cost = u32::try_from([0, 1, 1, 2, 3, 5, 8, 13, 30, 200, 301][dice.roll(11) as usize]).unwrap();
         let charging = dice.roll(5) > 0;
-        let charged = store.charge(None, &plan(&realm, &accounts[busy], cost, charging)).await.unwrap();
+        let charged = store.charge(&[], &plan(&realm, &accounts[busy], cost, charging)).await.unwrap();
         let now = clock.told();
         let readings = decided(charged);
         assert_eq!(readings, expected(&realm.limits, &mut models[busy], cost, charging, now), "decision {decisions}");
@@ -97,7 +97,7 @@ async fn many_clients_together_are_never_admitted_more_than_the_limit_in_any_win
                 let mut dice = Dice(connection * 2 + task);
                 while Instant::now() < stop {
                     let cost = u32::try_from(1 + dice.roll(9)).unwrap();
-                    let readings = decided(store.charge(None, &plan(&realm, &account, cost, true)).await.unwrap());
+                    let readings = decided(store.charge(&[], &plan(&realm, &account, cost, true)).await.unwrap());
                     if readings[0].admits {
                         admitted.borrow_mut().push((clock.told().as_micros(), cost));
                     } else if dice.roll(3) == 0 {
@@ -137,12 +137,12 @@ async fn a_charge_is_stale_once_the_account_changed() {
     let bare = Plan::new(&realm, Some(&owner.account), 1, true);
     let charging = plan(&realm, &owner.account, 1, true);
 
-    assert_eq!(decided(store.charge(Some(fence), &charging).await.unwrap())[0].used, 1);
-    assert_eq!(store.charge(Some(fence), &bare).await.unwrap(), Charged::Decided(Default::default()));
+    assert_eq!(decided(store.charge(&[fence], &charging).await.unwrap())[0].used, 1);
+    assert_eq!(store.charge(&[fence], &bare).await.unwrap(), Charged::Decided(Default::default()));
     store.commit(&revocation(&owner, &key.account, &key.key)).await.unwrap();
-    assert_eq!(store.charge(Some(fence), &charging).await.unwrap(), Charged::Stale);
-    assert_eq!(store.charge(Some(fence), &bare).await.unwrap(), Charged::Stale);
-    assert_eq!(decided(store.charge(None, &plan(&realm, &owner.account, 0, false)).await.unwrap())[0].used, 1);
+    assert_eq!(store.charge(&[fence], &charging).await.unwrap(), Charged::Stale);
+    assert_eq!(store.charge(&[fence], &bare).await.unwrap(), Charged::Stale);
+    assert_eq!(decided(store.charge(&[], &plan(&realm, &owner.account, 0, false)).await.unwrap())[0].used, 1);
 }
 
 #[tokio::test]
@@ -158,15 +158,15 @@ async fn nothing_is_charged_when_one_limit_denies() {
         |charged: Charged| decided(charged).iter().map(|reading| (reading.admits, reading.used)).collect::<Vec<_>>();
 
     let two = plan(&realm, &account, 2, true);
-    assert_eq!(used(store.charge(None, &two).await.unwrap()), [(true, 2), (true, 2), (true, 2)]);
-    assert_eq!(used(store.charge(None, &two).await.unwrap()), [(true, 2), (false, 2), (false, 2)]);
+    assert_eq!(used(store.charge(&[], &two).await.unwrap()), [(true, 2), (true, 2), (true, 2)]);
+    assert_eq!(used(store.charge(&[], &two).await.unwrap()), [(true, 2), (false, 2), (false, 2)]);
     let one = plan(&realm, &account, 1, true);
     assert_eq!(
-        used(store.charge(None, &one).await.unwrap()),
+        used(store.charge(&[], &one).await.unwrap()),
         [(true, 3), (true, 3), (false, 2)],
         "a shadow denies nobody"
     );
-    let never = decided(store.charge(None, &plan(&realm, &account, 101, true)).await.unwrap());
+    let never = decided(store.charge(&[], &plan(&realm, &account, 101, true)).await.unwrap());
     assert!(never.iter().all(|reading| !reading.admits && reading.retry_us.is_none()));
 }
 
@@ -177,10 +177,10 @@ async fn a_counter_that_a_plan_names_twice_is_charged_once() {
     let account = owner("acme").account;
     let realm = realm(vec![limit("all", 3, Duration::from_secs(60), 10), limit("all", 3, Duration::from_secs(60), 10)]);
     for used in 1..=3 {
-        let readings = decided(store.charge(None, &plan(&realm, &account, 1, true)).await.unwrap());
+        let readings = decided(store.charge(&[], &plan(&realm, &account, 1, true)).await.unwrap());
         assert_eq!(readings.iter().map(|reading| reading.used).collect::<Vec<_>>(), [used, used]);
     }
-    assert!(!decided(store.charge(None, &plan(&realm, &account, 1, true)).await.unwrap())[0].admits);
+    assert!(!decided(store.charge(&[], &plan(&realm, &account, 1, true)).await.unwrap())[0].admits);
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn counters_expire_and_spoilt_ones_are_told() {
     let realm = realm(vec![limit("all", 10, SECOND, 10)]);
     let charging = plan(&realm, &account, 1, true);
     for _ in 0..3 {
-        store.charge(None, &charging).await.unwrap();
+        store.charge(&[], &charging).await.unwrap();
     }
     // Reach the binary name through the server itself.
     let eval = |script: &str| server.cli(&["EVAL", script, "0"]);
@@ -201,9 +201,9 @@ async fn counters_expire_and_spoilt_ones_are_told() {
     eval("return redis.call('SETRANGE', redis.call('KEYS', 'kg1:*:c:*')[1], 60, 'x')");
     eval("return redis.call('PERSIST', redis.call('KEYS', 'kg1:*:c:*')[1])");
     tokio::time::sleep(Duration::from_millis(150)).await;
-    let spoilt = store.charge(None, &charging).await;
+    let spoilt = store.charge(&[], &charging).await;
     assert!(matches!(spoilt, Err(StoreError::Corrupt(_))), "{spoilt:?}");
     eval("local k = redis.call('KEYS', 'kg1:*:c:*')[1] redis.call('DEL', k) return redis.call('HSET', k, 'a', 'b')");
-    let spoilt = store.charge(None, &charging).await;
+    let spoilt = store.charge(&[], &charging).await;
     assert!(matches!(spoilt, Err(StoreError::Corrupt(_))), "{spoilt:?}");
 }

@@ -35,7 +35,7 @@ async fn a_decision_is_one_script_and_a_few_reads_of_16_bytes() {
     ]);
     let charge = async || {
         let fence = Fence { owner: &owner, stamp: key.stamp };
-        store.charge(Some(fence), &plan(&realm, &owner.account, 1, true)).await.unwrap()
+        store.charge(&[fence], &plan(&realm, &owner.account, 1, true)).await.unwrap()
     };
     charge().await;
     server.cli(&["CONFIG", "RESETSTAT"]);
@@ -100,7 +100,7 @@ async fn a_counter_takes_the_bytes_that_are_promised() {
         let server = RedisServer::start();
         let (store, _) = open(&server).await;
         let realm = realm(vec![limit("requests", 100, Duration::from_secs(60), precision)]);
-        store.charge(None, &plan(&realm, &owner("acme").account, 1, true)).await.unwrap();
+        store.charge(&[], &plan(&realm, &owner("acme").account, 1, true)).await.unwrap();
         let bytes =
             server.cli(&["EVAL", "return redis.call('MEMORY', 'USAGE', redis.call('KEYS', 'kg1:*:c:*')[1])", "0"]);
         println!("precision {precision}: {bytes} bytes a counter, its name included");
@@ -128,8 +128,9 @@ async fn throughput_of_charges_with_64_in_flight() {
                 tokio::spawn(async move {
                     let (mut done, mut next) = (0_u64, task);
                     while Instant::now() < stop {
-                        let fence = fenced.then_some(Fence { owner: &fence_owner, stamp });
-                        store.charge(fence, &plan(&realm, &accounts[next % accounts.len()], 1, true)).await.unwrap();
+                        let fence = [Fence { owner: &fence_owner, stamp }];
+                        let fences = if fenced { &fence[..] } else { &[] };
+                        store.charge(fences, &plan(&realm, &accounts[next % accounts.len()], 1, true)).await.unwrap();
                         (done, next) = (done + 1, next + 64);
                     }
                     done

@@ -30,7 +30,7 @@ async fn a_killed_server_is_unavailable_at_once_and_found_again() {
     made(&store, &owner("acme"), 1).await;
     let realm = realm(vec![limit("all", 1_000, Duration::from_secs(60), 10)]);
     let account = owner("acme").account;
-    let charge = async || store.charge(None, &plan(&realm, &account, 1, true)).await;
+    let charge = async || store.charge(&[], &plan(&realm, &account, 1, true)).await;
     charge().await.unwrap();
 
     server.kill();
@@ -68,7 +68,7 @@ async fn a_paused_server_misses_the_deadline_and_nothing_else() {
     server.pause();
     for _ in 0..10 {
         let start = Instant::now();
-        let silent = store.charge(None, &plan(&realm, &account, 1, true)).await;
+        let silent = store.charge(&[], &plan(&realm, &account, 1, true)).await;
         assert!(start.elapsed() < FOR_EVER, "{:?}", start.elapsed());
         assert_eq!(silent, Err(StoreError::Deadline(Duration::from_millis(50))));
     }
@@ -114,14 +114,14 @@ async fn scripts_that_are_flushed_are_given_again() {
     for round in 1..=5_u32 {
         let charges = (0..20).map(|_| {
             let (store, realm, account) = (&store, &realm, &account);
-            async move { store.charge(None, &plan(realm, account, 1, true)).await.map(|_| ()) }
+            async move { store.charge(&[], &plan(realm, account, 1, true)).await.map(|_| ()) }
         });
         let charges: Vec<_> = charges.collect();
         assert_eq!(server.cli(&["SCRIPT", "FLUSH"]), "OK");
         for charge in join_all(charges).await {
             charge.unwrap();
         }
-        let look = store.charge(None, &plan(&realm, &account, 0, false)).await.unwrap();
+        let look = store.charge(&[], &plan(&realm, &account, 0, false)).await.unwrap();
         assert!(format!("{look:?}").contains(&format!("used: {}", round * 20)), "each was charged once: {look:?}");
     }
     server.cli(&["SCRIPT", "FLUSH"]);

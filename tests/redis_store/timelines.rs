@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 async fn confirms(store: &Redis, owner: &AccountRef, stamp: u128) -> bool {
     let realm = realm(Vec::new());
     let plan = Plan::new(&realm, Some(&owner.account), 1, true);
-    store.charge(Some(Fence { owner, stamp }), &plan).await.unwrap() != Charged::Stale
+    store.charge(&[Fence { owner, stamp }], &plan).await.unwrap() != Charged::Stale
 }
 
 async fn ready(store: &Redis) {

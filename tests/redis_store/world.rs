@@ -105,6 +105,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         environments: Vec::new(),
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
+        access: keygate::domain::access::AccessRules::default(),
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits,

@@ -63,6 +63,7 @@ pub fn realm_named(name: &str) -> Realm {
         environments: vec![EnvironmentRules { name: live(), format }],
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
+        access: keygate::domain::access::AccessRules::default(),
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),

@@ -46,7 +46,7 @@ async fn confirmed(store: &Backend, number: u64) -> (u64, bool) {
         };
         let plan = Plan::new(&realm, Some(&key.owner.account), 1, true);
         let fence = Fence { owner: &key.owner, stamp: key.stamp };
-        if store.charge(Some(fence), &plan).await.unwrap() != Charged::Stale {
+        if store.charge(&[fence], &plan).await.unwrap() != Charged::Stale {
             return (key.account.version, key.key.revoked.is_some());
         }
         freshness = Freshness::Fresh;

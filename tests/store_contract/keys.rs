@@ -39,14 +39,14 @@ pub async fn a_stale_reading_is_never_confirmed_and_charges_nothing<W: World>(wo
     let (realm, limit) = (realm(), rule("requests", 5));
     let plan_of = |charging| plan(&realm, &[&limit], "s", 3, charging);
     let fence = Fence { owner: &owner, stamp: before.stamp };
-    assert_eq!(world.store().charge(Some(fence), &plan_of(true)).await, Ok(Charged::Stale));
+    assert_eq!(world.store().charge(&[fence], &plan_of(true)).await, Ok(Charged::Stale));
     assert_eq!(world.charge(&plan_of(false)).await[0].used, 0);
 
     let again = world.find(&digest(1), Freshness::Fresh).await.unwrap();
     assert_eq!(again.key, key);
     assert_eq!(again.account.version, account.version + 1);
     let fence = Fence { owner: &owner, stamp: again.stamp };
-    assert!(matches!(world.store().charge(Some(fence), &plan_of(true)).await, Ok(Charged::Decided(_))));
+    assert!(matches!(world.store().charge(&[fence], &plan_of(true)).await, Ok(Charged::Decided(_))));
     assert_eq!(world.charge(&plan_of(false)).await[0].used, 3);
     let remembered = world.find(&digest(1), Freshness::Remembered).await.unwrap();
     assert!(world.confirms(&remembered).await, "a fresh reading replaces the remembered one");

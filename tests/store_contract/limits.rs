@@ -141,7 +141,7 @@ pub async fn a_counter_named_twice_in_a_plan_is_charged_once<W: World>(world: &W
 pub async fn an_empty_plan_decides_nothing_and_ping_answers<W: World>(world: &W) {
     let realm = realm();
     assert_eq!(
-        world.store().charge(None, &Plan::new(&realm, None, 1, true)).await,
+        world.store().charge(&[], &Plan::new(&realm, None, 1, true)).await,
         Ok(Charged::Decided(Default::default()))
     );
     assert_eq!(world.store().ping().await, Ok(()));

@@ -1,5 +1,6 @@
 //! One contract, one list of cases, every store; then what only the embedded store can show.
 
+mod accounts;
 mod clock;
 mod embedded;
 mod fixtures;

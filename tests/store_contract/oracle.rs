@@ -27,7 +27,7 @@ static REALM: LazyLock<Realm> = LazyLock::new(realm);
 
 /// The embedded store decides without ever waiting.
 fn charge(store: &Embedded, plan: &Plan<'_>) -> Vec<Reading> {
-    match pin!(store.charge(None, plan)).poll(&mut Context::from_waker(Waker::noop())) {
+    match pin!(store.charge(&[], plan)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(Charged::Decided(readings))) => readings.into_vec(),
         other => panic!("{other:?}"),
     }

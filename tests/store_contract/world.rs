@@ -52,7 +52,7 @@ pub trait World: Sized {
     }
 
     async fn charge(&self, plan: &Plan<'_>) -> Vec<Reading> {
-        match self.store().charge(None, plan).await.unwrap() {
+        match self.store().charge(&[], plan).await.unwrap() {
             Charged::Decided(readings) => readings.into_vec(),
             Charged::Stale => panic!("stale without a fence"),
         }
@@ -63,7 +63,7 @@ pub trait World: Sized {
         let realm = crate::fixtures::realm();
         let plan = Plan::new(&realm, Some(&read.owner.account), 1, true);
         let fence = Fence { owner: &read.owner, stamp: read.stamp };
-        self.store().charge(Some(fence), &plan).await.unwrap() != Charged::Stale
+        self.store().charge(&[fence], &plan).await.unwrap() != Charged::Stale
     }
 }
 
@@ -94,6 +94,9 @@ macro_rules! contract {
                 records: ten_thousand_keys_are_listed_page_by_page,
                 records: an_idempotency_record_is_remembered_until_its_time_is_over,
                 records: the_audit_chain_is_kept_whole_and_verifies,
+                accounts: an_account_is_confirmed_until_it_changes,
+                accounts: an_account_that_is_not_there_is_confirmed_until_it_is,
+                accounts: a_charge_rests_on_every_fence_or_charges_nothing,
                 limits: the_limit_is_admitted_exactly_and_a_denial_costs_nothing,
                 limits: all_limits_are_charged_or_none,
                 limits: a_shadow_limit_counts_and_never_denies,

@@ -2,10 +2,12 @@
 
 use super::keygate::Keygate;
 use keygate::proto::v1::{
-    Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, CreateKey,
-    Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage, KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest,
-    RevokeKey, RotateKey, UpdateKey, authenticate_request::Credential, authenticate_response::Outcome,
-    manage_keys_request::Operation, manage_keys_response::Result as Done,
+    Account, AccountStatus, Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest,
+    CheckRateLimitResponse, CreateAccountRequest, CreateKey, Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage,
+    KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest, MembershipRequest, RevokeKey, RotateKey,
+    SetAccountStatusRequest, SetAccountStatusResponse, UpdateKey, authenticate_request::Credential,
+    authenticate_response::Outcome, directory_client::DirectoryClient, manage_keys_request::Operation,
+    manage_keys_response::Result as Done,
 };
 use prost_types::{Duration, Timestamp};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -156,11 +158,7 @@ impl Keygate {
 
     /// Does one act with that management key, or with none.
     pub async fn try_manage_as(&self, key: Option<&str>, realm: &str, operation: Operation) -> Result<Done, Status> {
-        let mut request = Request::new(ManageKeysRequest { realm: realm.to_owned(), operation: Some(operation) });
-        if let Some(key) = key {
-            let value = format!("Bearer {key}").parse().expect("a management key is ASCII");
-            request.metadata_mut().insert("authorization", value);
-        }
+        let request = signed(key, ManageKeysRequest { realm: realm.to_owned(), operation: Some(operation) });
         let answer = self.client().manage_keys(request).await.map_err(|status| self.checked(status))?;
         let done = answer.into_inner().result.expect("every answer holds a result");
         if let Done::Created(made) | Done::Rotated(made) = &done {
@@ -220,6 +218,54 @@ impl Keygate {
             other => panic!("not revoked: {other:?}"),
         }
     }
+}
+
+/// A request of management, with a management key or with none.
+pub fn signed<M>(key: Option<&str>, message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    if let Some(key) = key {
+        let value = format!("Bearer {key}").parse().expect("a management key is ASCII");
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+/// Acts on accounts, as the operator.
+impl Keygate {
+    pub fn directory(&self) -> DirectoryClient<tonic::transport::Channel> {
+        DirectoryClient::new(self.channel())
+    }
+
+    pub async fn new_account(&self, realm: &str, account: &str, parent: &str) -> Account {
+        let (realm, account_id, parent_account_id) = (realm.to_owned(), account.to_owned(), parent.to_owned());
+        let request = CreateAccountRequest { realm, account_id, parent_account_id };
+        let made = self.directory().create_account(signed(Some(self.operator()), request)).await;
+        made.expect("the account can be made").into_inner().account.expect("the answer holds it")
+    }
+
+    pub async fn set_status(&self, realm: &str, account: &str, status: AccountStatus) -> SetAccountStatusResponse {
+        let (realm, account_id) = (realm.to_owned(), account.to_owned());
+        let request = SetAccountStatusRequest { realm, account_id, status: status.into(), ..Default::default() };
+        let set = self.directory().set_account_status(signed(Some(self.operator()), request)).await;
+        set.expect("the status can be set").into_inner()
+    }
+
+    pub async fn join(&self, realm: &str, account: &str, organization: &str) -> Account {
+        let request = signed(Some(self.operator()), member(realm, account, organization));
+        let joined = self.directory().join_organization(request).await;
+        joined.expect("the account can join").into_inner()
+    }
+
+    pub async fn leave(&self, realm: &str, account: &str, organization: &str) -> Account {
+        let request = signed(Some(self.operator()), member(realm, account, organization));
+        let left = self.directory().leave_organization(request).await;
+        left.expect("the account can leave").into_inner()
+    }
+}
+
+pub fn member(realm: &str, account: &str, organization: &str) -> MembershipRequest {
+    let (account_id, organization_id) = (account.to_owned(), organization.to_owned());
+    MembershipRequest { realm: realm.to_owned(), account_id, organization_id }
 }
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

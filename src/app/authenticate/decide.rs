@@ -12,9 +12,10 @@ use crate::{
     },
     domain::{
         access::{self, Wanted},
+        account::AccountSnapshot,
         credential,
         deny::{Answer, DenyReason},
-        id::{AccountId, Environment},
+        id::{AccountId, AccountRef, Environment},
         key::{Digest, DigestScheme, KeySnapshot, LastUse, TextForm},
         limit::{Charged, LimitOutcome, Plan, Subject},
         realm::{Matched, ParameterSource},
@@ -23,6 +24,7 @@ use crate::{
         time::{Ticks, Timestamp},
     },
 };
+use smallvec::{SmallVec, smallvec};
 use std::{sync::Arc, time::Duration};
 
 /// How often a key is read again when its account changes between reading and charging.
@@ -231,6 +233,17 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
     }
 
+    /// The account that the request acts on and that is not its key's.
+    async fn reached(&mut self, account: &AccountId, freshness: Freshness) -> Result<Arc<AccountSnapshot>, AppError> {
+        let owner = AccountRef { realm: self.guard.realm.name.clone(), account: account.clone() };
+        let reached = self.app.store.find_account(&owner, freshness, self.due).await?;
+        self.steps.note("account", || {
+            let known = if reached.account.is_some() { "is known" } else { "does not exist" };
+            format!("`{account}`, which the request acts on, {known}")
+        });
+        Ok(reached)
+    }
+
     /// Judges what was read and has the store confirm it, charging every limit in the same step.
     /// Nothing when what was read does not hold, or not surely.
     async fn judge_and_charge(
@@ -243,8 +256,16 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let matched = claim.operation.ok().flatten();
         // Where no request was named, the fallback's limits hold, but nobody asked to do anything that needs its scopes.
         let asked = matched.map(|m| m.operation).filter(|_| self.asks());
+        let account = request.account.as_ref().or(claim.target.account.as_ref());
+        let elsewhere = account.filter(|account| **account != key.owner.account && guard.realm.access.reach_beyond());
+        let reached = match elsewhere {
+            // Apart, since few requests act on another account than their key's.
+            Some(account) => Some(Box::pin(self.reached(account, freshness)).await?),
+            None => None,
+        };
         let wanted = Wanted {
-            account: request.account.as_ref().or(claim.target.account.as_ref()),
+            account,
+            reached: reached.as_deref(),
             organization: request.organization.as_ref().or(claim.target.organization.as_ref()),
             environment: request.environment.as_ref(),
             operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
@@ -278,18 +299,22 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             fill(&mut plan, guard, &key.key.environment, matched.map(|m| m.index), &subject)
                 .map_err(|part| missing("", &part))?;
         }
-        let fence = Fence { owner: &key.owner, stamp: key.stamp };
-        let (limits, data_age, degraded) = match self.app.store.charge(Some(fence), &plan).await {
+        let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![Fence { owner: &key.owner, stamp: key.stamp }];
+        fences.extend(reached.iter().map(|reached| Fence { owner: &reached.owner, stamp: reached.stamp }));
+        let (limits, data_age, degraded) = match self.app.store.charge(&fences, &plan).await {
             Ok(Charged::Stale) => {
                 self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
                 return Ok(None);
             }
             Ok(Charged::Decided(readings)) => {
                 key.confirmed.advance(self.begun);
+                reached.iter().for_each(|reached| reached.confirmed.advance(self.begun));
                 (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
             }
             Err(error) => {
-                let age = clock.ticks().since(key.confirmed.get());
+                let oldest =
+                    reached.iter().map(|reached| reached.confirmed.get()).fold(key.confirmed.get(), Ticks::min);
+                let age = clock.ticks().since(oldest);
                 if age > guard.realm.max_staleness {
                     return Err(error.into());
                 }

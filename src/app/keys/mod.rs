@@ -43,7 +43,7 @@ pub struct OwnedKey {
 }
 
 impl OwnedKey {
-    fn new(account: AccountId, key: KeyRecord) -> Self {
+    pub(super) fn new(account: AccountId, key: KeyRecord) -> Self {
         Self { account, key, last_use: None }
     }
 }
@@ -102,7 +102,7 @@ impl<S: Store> App<S> {
     }
 
     /// Keys of an account that were not ended, `most` of them at most; and whether there are more.
-    async fn live_keys(
+    pub(super) async fn live_keys(
         &self,
         owner: &AccountRef,
         environment: Option<&Environment>,

@@ -1,5 +1,6 @@
 //! One realm file: what its text says, checked, or everything that is wrong with it. `docs/realms.md` is its reference.
 
+mod access;
 mod answers;
 mod keys;
 mod limits;
@@ -30,6 +31,7 @@ const KEYS: &[&str] = &[
     "environments",
     "legacy_formats",
     "credentials",
+    "access",
     "scopes",
     "operations",
     "limits",
@@ -80,6 +82,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let environments = keys::environments(root);
     let legacy_formats = keys::legacy_formats(root, &environments);
     let credentials = requests::credentials(root);
+    let access = access::access(root);
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
     let limits = limits::limits(root, &operations);
@@ -96,6 +99,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             environments: environments.iter().map(|found| found.rules.clone()).collect::<Option<_>>()?,
             legacy_formats,
             credentials,
+            access,
             scopes: Scopes::new(&scopes, default_scopes),
             operations,
             limits,

@@ -156,9 +156,10 @@ fn files(root: &Table<'_>, settings: &mut Settings) {
 
 fn running(root: &Table<'_>, settings: &mut Settings) {
     let count = |value: Value<'_>, range| usize::try_from(value.number(range)?).ok();
-    if let Some(table) = root.table("cache", &["keys", "unknown_keys"]) {
+    if let Some(table) = root.table("cache", &["keys", "accounts", "unknown_keys"]) {
         let cache = &mut settings.cache;
         set(&mut cache.keys, table.get("keys").and_then(|value| count(value, CACHED)));
+        set(&mut cache.accounts, table.get("accounts").and_then(|value| count(value, CACHED)));
         set(&mut cache.unknown_keys, table.get("unknown_keys").and_then(|value| count(value, CACHED)));
     }
     if let Some(table) = root.table("log", &["level", "format"]) {

@@ -15,6 +15,7 @@ pub use set::Realms;
 pub use upstream::{Identity, Upstream};
 
 use super::{
+    access::AccessRules,
     credential::CredentialSource,
     envelope::Envelope,
     id::{Environment, RealmName},
@@ -39,6 +40,8 @@ pub struct Realm {
     pub credentials: Vec<CredentialSource>,
     /// What keys may be allowed.
     pub scopes: Scopes,
+    /// Which accounts keys reach beside their own.
+    pub access: AccessRules,
     /// The named classes of requests.
     pub operations: Operations,
     /// The limits, in the order of the configuration.

@@ -15,88 +15,30 @@ use crate::{
         realm::Realm,
     },
     grpc::{
+        act::{self, Act, Desk},
         authorization::import,
-        failure::{self, Call, Fault},
         fields::Fields,
-        status,
     },
     proto::v1::{self, manage_keys_request::Operation, manage_keys_response::Result as Reply},
 };
 use prost::Message;
-use std::time::Duration;
-use tokio::time::error::Elapsed;
-use tonic::{Request, Response, Status, metadata::KeyAndValueRef};
-use tracing::{Instrument, Span, field::Empty};
+use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 /// Keys on one page, unless the request says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
 
-/// Reads, permits and does one act, which may take `most`, and logs it with its request id.
+/// Reads, permits and does one act.
 pub(super) async fn handle<S: Store>(
-    app: &App<S>,
+    desk: &Desk<S>,
     request: Request<v1::ManageKeysRequest>,
-    most: Duration,
 ) -> Result<Response<v1::ManageKeysResponse>, Status> {
     let (metadata, _, message) = request.into_parts();
-    let request_id = Call { house: &app.house, name: "ManageKeys", metadata: &metadata }.request_id();
-    let headers: Vec<(&str, &str)> = metadata
-        .iter()
-        .filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
-            KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),
-        })
-        .collect();
-    let act = act_name(message.operation.as_ref());
-    // What is no realm's name may be anything, a key that was put in the wrong place too.
-    let realm = app.house.realm(&message.realm).map_or("", |guard| guard.realm.name.as_str());
-    // Of the highest level, so that a line of any level carries what it says.
-    let span = tracing::error_span!("manage_keys", request_id, realm, act, actor = Empty, key_id = Empty);
-    if let Some(key) = message.operation.as_ref().and_then(named_key) {
-        span.record("key_id", key.to_string());
-    }
-    let done = async {
-        let manager = app.manager(headers).await?;
-        Span::current().record("actor", manager.actor().text());
-        manage(app, &manager, message).await
-    };
-    let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
-    let mut reply = span.in_scope(|| told(done, most)).map(Response::new);
-    let echoed = match &mut reply {
-        Ok(reply) => reply.metadata_mut(),
-        Err(status) => status.metadata_mut(),
-    };
-    failure::echo(&request_id, echoed);
-    reply
-}
-
-/// Logs what came of an act, one line for each.
-fn told(
-    done: Result<Result<v1::ManageKeysResponse, AppError>, Elapsed>,
-    most: Duration,
-) -> Result<v1::ManageKeysResponse, Status> {
-    match done {
-        Ok(Ok(reply)) => {
-            if let Some(Reply::Created(v1::KeyWithSecret { key: Some(key), .. })) = &reply.result {
-                Span::current().record("key_id", &key.id);
-            }
-            tracing::info!("done");
-            Ok(reply)
-        }
-        Ok(Err(error)) => {
-            match Fault::of(&error) {
-                Fault::Callers => tracing::info!(%error, "not done"),
-                Fault::Passing(_) => tracing::warn!(%error, "not done"),
-                Fault::Grave(_) => tracing::error!(%error, "not done"),
-            }
-            Err(status(&error))
-        }
-        Err(_) => {
-            let most = most.as_millis();
-            tracing::warn!("not done within {most} ms; whether it is done later is not known");
-            Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
-        }
-    }
+    let operation = message.operation.as_ref();
+    let (name, key) = (act_name(operation), operation.and_then(named_key));
+    let act = Act { call: "ManageKeys", name, realm: message.realm.clone(), key, account: None };
+    let work = |app, manager| async move { manage(&app, &manager, message).await };
+    desk.run(metadata, act, work).await
 }
 
 async fn manage<S: Store>(
@@ -163,6 +105,9 @@ async fn manage<S: Store>(
             Reply::Imported(import_report(&verdicts, dry_run))
         }
     };
+    if let Reply::Created(v1::KeyWithSecret { key: Some(key), .. }) = &reply {
+        act::made(&key.id);
+    }
     Ok(v1::ManageKeysResponse { result: Some(reply) })
 }
 

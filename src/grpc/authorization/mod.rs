@@ -10,7 +10,7 @@ mod manage;
 
 pub use direct::{Deciding, Entrance, LargestRequests};
 
-use super::rekeying::Rekeying;
+use super::{act::Desk, rekeying::Rekeying};
 use crate::{
     app::{house::App, ports::Store},
     proto::v1::{
@@ -18,31 +18,21 @@ use crate::{
         ManageKeysResponse, authorization_server::Authorization,
     },
 };
-use std::time::Duration;
-use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// The service. Decisions are made where the connection lives; management has a runtime of its own, so that a burst of
 /// acts never delays a decision.
 pub struct AuthorizationService<S> {
     decisions: App<S>,
-    management: App<S>,
-    management_runtime: Handle,
-    act_timeout: Duration,
+    acts: Desk<S>,
     rekeying: Rekeying<S>,
 }
 
 impl<S: Store> AuthorizationService<S> {
-    /// The service over the use cases; `management` runs on `management_runtime`, each act for `act_timeout` at most.
+    /// The service over the use cases.
     #[must_use]
-    pub fn new(
-        decisions: App<S>,
-        management: App<S>,
-        management_runtime: Handle,
-        act_timeout: Duration,
-        rekeying: Rekeying<S>,
-    ) -> Self {
-        Self { decisions, management, management_runtime, act_timeout, rekeying }
+    pub fn new(decisions: App<S>, acts: Desk<S>, rekeying: Rekeying<S>) -> Self {
+        Self { decisions, acts, rekeying }
     }
 }
 
@@ -63,9 +53,6 @@ impl<S: Store> Authorization for AuthorizationService<S> {
     }
 
     async fn manage_keys(&self, request: Request<ManageKeysRequest>) -> Result<Response<ManageKeysResponse>, Status> {
-        let app = self.management.clone();
-        let most = self.act_timeout;
-        let act = self.management_runtime.spawn(async move { manage::handle(&app, request, most).await });
-        act.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
+        manage::handle(&self.acts, request).await
     }
 }

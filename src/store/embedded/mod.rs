@@ -15,14 +15,15 @@ pub use write::QUEUE;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
-        account::Account,
+        account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
         limit::{Charged, Plan},
+        time::Ticks,
     },
 };
 use counters::Counters;
@@ -82,8 +83,17 @@ impl Store for Embedded {
         self.core.find_key(sought)
     }
 
-    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
-        if fence.is_some_and(|fence| self.core.stamps.current(fence.owner) != fence.stamp) {
+    async fn find_account(
+        &self,
+        owner: &AccountRef,
+        _freshness: Freshness,
+        _due: Option<Ticks>,
+    ) -> Result<Arc<AccountSnapshot>, StoreError> {
+        self.core.find_account(owner).map(Arc::new)
+    }
+
+    async fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        if fences.iter().any(|fence| self.core.stamps.current(fence.owner) != fence.stamp) {
             return Ok(Charged::Stale);
         }
         Ok(Charged::Decided(self.core.counters.charge(plan)))

@@ -4,7 +4,7 @@ use super::{Core, tables, write::Trouble};
 use crate::{
     app::ports::{Found, KeyListing, KeyQuery, Sought, StoreError},
     domain::{
-        account::Account,
+        account::{Account, AccountSnapshot},
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
@@ -57,6 +57,12 @@ impl Core {
             }
         }
         Ok(ways)
+    }
+
+    pub(super) fn find_account(&self, owner: &AccountRef) -> Result<AccountSnapshot, StoreError> {
+        // Both older than what is read under them.
+        let (read_at, stamp) = (self.clock.ticks(), self.stamps.current(owner));
+        Ok(AccountSnapshot::new(owner.clone(), self.read_account(owner)?, read_at, stamp))
     }
 
     pub(super) fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {

@@ -15,19 +15,21 @@ use std::net::IpAddr;
 
 pub(super) fn account_to(account: &Account) -> stored::Account {
     stored::Account {
-        parent: account.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        above: account.above.iter().map(ToString::to_string).collect(),
         status: account.status.code(),
         version: account.version,
         created_at_us: account.created_at.as_micros(),
         audit_length: account.audit.length,
         audit_head: if account.audit.length == 0 { Vec::new() } else { account.audit.head.to_vec() },
+        organizations: account.organizations.iter().map(ToString::to_string).collect(),
     }
 }
 
 pub(super) fn account_from(message: stored::Account) -> Option<Account> {
     let head = if message.audit_length == 0 { [0; 32] } else { message.audit_head.try_into().ok()? };
     Some(Account {
-        parent: unless_empty(&message.parent, AccountId::new)?,
+        above: account_ids(&message.above)?,
+        organizations: account_ids(&message.organizations)?,
         status: AccountStatus::from_code(message.status)?,
         version: message.version,
         created_at: Timestamp::from_micros(message.created_at_us),
@@ -137,6 +139,7 @@ pub(super) fn event_to(event: &AuditEvent) -> stored::AuditEvent {
         act: event.act.code(),
         environment: event.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
         key_id: event.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
+        other: event.other.as_ref().map(ToString::to_string).unwrap_or_default(),
         fields: event.fields.clone(),
         previous_hash: event.previous.to_vec(),
     }
@@ -150,6 +153,7 @@ pub(super) fn event_from(sequence: u64, message: stored::AuditEvent) -> Option<A
         act: Act::from_code(message.act)?,
         environment: unless_empty(&message.environment, Environment::new)?,
         key: if message.key_id.is_empty() { None } else { Some(key_id(&message.key_id)?) },
+        other: unless_empty(&message.other, AccountId::new)?,
         fields: message.fields,
         previous: message.previous_hash.try_into().ok()?,
         hash: [0; 32],
@@ -217,6 +221,10 @@ fn actor_from(message: Option<stored::Actor>) -> Option<String> {
         Who::KeyId(bytes) => key_id(&bytes).map(|key| key.to_string()),
         Who::Text(text) => Some(text),
     }
+}
+
+fn account_ids(ids: &[String]) -> Option<Vec<AccountId>> {
+    ids.iter().map(|id| AccountId::new(id).ok()).collect()
 }
 
 fn key_id(bytes: &[u8]) -> Option<KeyId> {

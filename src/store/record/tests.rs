@@ -58,10 +58,11 @@ fn every_record_survives_its_stored_form() {
         KeyRecord { expires_at: None, revoked: None, metadata: Default::default(), scopes: smallvec![], ..key.clone() };
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &bare)), Ok(bare));
 
-    for (parent, length) in [(None, 0), (Some(AccountId::new("above").unwrap()), 5)] {
+    let ids = |ids: &[&str]| -> Vec<AccountId> { ids.iter().map(|id| AccountId::new(id).unwrap()).collect() };
+    for (above, organizations, length) in [(ids(&[]), ids(&[]), 0), (ids(&["near", "far"]), ids(&["a", "b"]), 5)] {
         let head = if length == 0 { [0; 32] } else { [8; 32] };
-        let status = AccountStatus::Offboarded;
-        let account = Account { parent, status, version: 4, created_at: at(3), audit: Chain { length, head } };
+        let (status, audit) = (AccountStatus::Offboarded, Chain { length, head });
+        let account = Account { above, organizations, status, version: 4, created_at: at(3), audit };
         assert_eq!(codec.decode_account(&owner, &codec.encode_account(&owner, &account)), Ok(account));
     }
 
@@ -79,12 +80,14 @@ fn every_record_survives_its_stored_form() {
         act: Act::KeyRotated,
         environment: Some(key.environment.clone()),
         key: Some(key.id),
+        other: None,
         fields: vec!["secrets".to_owned()],
         previous: [6; 32],
         hash: [0; 32],
     };
-    for (environment, id) in [(None, None), (Some(key.environment.clone()), Some(key.id))] {
-        event = AuditEvent { environment, key: id, ..event };
+    let other = AccountId::new("organization").unwrap();
+    for (environment, id, other) in [(None, None, Some(other)), (Some(key.environment.clone()), Some(key.id), None)] {
+        event = AuditEvent { environment, key: id, other, ..event };
         event.hash = event.expected_hash();
         let sealed = codec.encode_event(&owner, 12, &event);
         assert_eq!(codec.decode_event(&owner, 12, &sealed), Ok(event.clone()));

@@ -17,9 +17,9 @@ mod write;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
-        account::Account,
+        account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
@@ -205,8 +205,20 @@ impl Store for Redis {
         self.by(sought.due, self.find(sought)).await
     }
 
-    async fn charge(&self, fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Result<Charged, StoreError> {
-        let call = scripts::ChargeCall::new(fence, plan);
+    async fn find_account(
+        &self,
+        owner: &AccountRef,
+        _freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> Result<Arc<AccountSnapshot>, StoreError> {
+        let read_at = self.clock.ticks();
+        let account = self.by(due, self.account_record(owner)).await?;
+        let stamp = account.as_ref().map_or(0, Account::mark);
+        Ok(Arc::new(AccountSnapshot::new(owner.clone(), account, read_at, stamp)))
+    }
+
+    async fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>) -> Result<Charged, StoreError> {
+        let call = scripts::ChargeCall::new(fences, plan);
         let (charged, now) = self.by(plan.due(), call.run(&self.connection)).await?;
         self.clock.observe(now);
         Ok(charged)

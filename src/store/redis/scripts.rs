@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use redis::{Cmd, Script, Value, cmd};
+use smallvec::SmallVec;
 use std::sync::LazyLock;
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
@@ -36,7 +37,7 @@ pub(super) struct ChargeCall {
 }
 
 impl ChargeCall {
-    pub(super) fn new(fence: Option<Fence<'_>>, plan: &Plan<'_>) -> Self {
+    pub(super) fn new(fences: &[Fence<'_>], plan: &Plan<'_>) -> Self {
         let items = plan.items();
         // The same counter named twice is charged once: the script must not write it twice from one reading.
         let mut counters: Vec<usize> = Vec::with_capacity(items.len());
@@ -51,8 +52,8 @@ impl ChargeCall {
         }
 
         let mut command = cmd("EVALSHA");
-        command.arg(CHARGE.get_hash()).arg(distinct.len().saturating_add(usize::from(fence.is_some())));
-        if let Some(fence) = fence {
+        command.arg(CHARGE.get_hash()).arg(distinct.len().saturating_add(fences.len()));
+        for fence in fences {
             command.arg(keyspace::account(fence.owner));
         }
         let mut limits = Vec::with_capacity(1_usize.saturating_add(distinct.len().saturating_mul(21)));
@@ -67,10 +68,8 @@ impl ChargeCall {
             limits.push(u8::from(item.rule.shadow));
             limits.extend_from_slice(&item.cost.to_be_bytes());
         }
-        match fence {
-            Some(fence) => command.arg(&fence.stamp.to_be_bytes()[..]),
-            None => command.arg(""),
-        };
+        let stamps: SmallVec<[u8; 2 * MARK]> = fences.iter().flat_map(|fence| fence.stamp.to_be_bytes()).collect();
+        command.arg(&stamps[..]);
         command.arg(limits);
         Self { command, counters }
     }

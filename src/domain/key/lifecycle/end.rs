@@ -26,6 +26,11 @@ pub fn revoke(
     Ok((change, ended))
 }
 
+/// Adds the end of keys to a change of their account.
+pub fn end_all(acting: &Acting<'_>, change: &mut Change, keys: &[KeyRecord], reason: &str) {
+    keys.iter().filter(|key| key.revoked.is_none()).for_each(|key| end(acting, change, key, reason));
+}
+
 pub(super) fn end(acting: &Acting<'_>, change: &mut Change, key: &KeyRecord, reason: &str) {
     let mut ended = key.clone();
     touch(&mut ended, acting.now);

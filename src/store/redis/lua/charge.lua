@@ -1,10 +1,10 @@
 -- Checks one request against every limit that applies and charges all of them or none.
 --
--- KEYS  with a fence: the account's record; then one counter for each limit
--- ARGV  1: the account's mark that the caller read, 16 bytes; empty: no fence
+-- KEYS  the record of every account that the request rests on; then one counter for each limit
+-- ARGV  1: the mark of each of those accounts that the caller read, 16 bytes each; zeros: there was none
 --       2: charging (1 byte), then for each limit
 --          bucket_us (8) | limit (4) | buckets (4) | shadow (1) | cost (4); numbers are big-endian
--- reply {server time in microseconds, 0}: the account changed, nothing was charged
+-- reply {server time in microseconds, 0}: one of the accounts changed, nothing was charged
 --       {server time in microseconds, 1, then for each limit: admits, used, reset_us, retry_us or -1}
 --
 -- A counter is one string: index of the current bucket (8) | sum of what counts (4) | cost in the current bucket (4) |
@@ -12,14 +12,15 @@
 -- bucket is filled only when the window moves on, so a charge in the same bucket reads and writes 16 bytes.
 
 local call, unpack, pack, floor = redis.call, struct.unpack, struct.pack, math.floor
-local stamp, plan = ARGV[1], ARGV[2]
+local stamps, plan = ARGV[1], ARGV[2]
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
-local fences = 0
-if stamp ~= '' then
-    fences = 1
-    if call('GETRANGE', KEYS[1], 0, 15) ~= stamp then return {now, 0} end
+local fences = #stamps / 16
+for n = 1, fences do
+    local mark = call('GETRANGE', KEYS[n], 0, 15)
+    if mark == '' then mark = ('\0'):rep(16) end
+    if mark ~= stamps:sub(16 * n - 15, 16 * n) then return {now, 0} end
 end
 
 local HEAD = 16

@@ -1,0 +1,149 @@
+//! What all acts of management have in common: who acts is found out, the act gets a bounded time on a runtime of its own,
+//! and one line of the log says what came of it, under a request id that the caller hears too.
+
+use super::{
+    failure::{self, Call, Fault},
+    status,
+};
+use crate::{
+    app::{error::AppError, house::App, manager::Manager, ports::Store},
+    domain::{
+        id::{AccountId, KeyId},
+        realm::Realm,
+    },
+};
+use std::{future::Future, time::Duration};
+use tokio::{runtime::Handle, time::error::Elapsed};
+use tonic::{
+    Response, Status,
+    metadata::{KeyAndValueRef, MetadataMap},
+};
+use tracing::{Instrument, Span, field::Empty};
+
+/// Where acts are done.
+pub struct Desk<S> {
+    app: App<S>,
+    runtime: Handle,
+    most: Duration,
+}
+
+impl<S: Clone> Clone for Desk<S> {
+    fn clone(&self) -> Self {
+        Self { app: self.app.clone(), runtime: self.runtime.clone(), most: self.most }
+    }
+}
+
+/// An act as the log names it.
+pub(super) struct Act {
+    /// The method.
+    pub(super) call: &'static str,
+    /// What it does.
+    pub(super) name: &'static str,
+    /// What the request names as the realm.
+    pub(super) realm: String,
+    /// The key that it names. A text that is no key id may be anything, a key's secret too.
+    pub(super) key: Option<KeyId>,
+    /// The account that it names.
+    pub(super) account: Option<AccountId>,
+}
+
+impl<S: Store> Desk<S> {
+    /// Acts on `runtime`, so that a burst of them never delays a decision; each takes `most` at most.
+    #[must_use]
+    pub fn new(app: App<S>, runtime: Handle, most: Duration) -> Self {
+        Self { app, runtime, most }
+    }
+
+    /// Does one act, and logs it.
+    pub(super) async fn run<R, F>(
+        &self,
+        metadata: MetadataMap,
+        act: Act,
+        work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
+    ) -> Result<Response<R>, Status>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R, AppError>> + Send,
+    {
+        let (app, most) = (self.app.clone(), self.most);
+        let done = self.runtime.spawn(async move { perform(app, &metadata, act, most, work).await });
+        done.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
+    }
+}
+
+async fn perform<S, R, F>(
+    app: App<S>,
+    metadata: &MetadataMap,
+    act: Act,
+    most: Duration,
+    work: impl FnOnce(App<S>, Manager) -> F,
+) -> Result<Response<R>, Status>
+where
+    S: Store,
+    F: Future<Output = Result<R, AppError>>,
+{
+    let request_id = Call { house: &app.house, name: act.call, metadata }.request_id();
+    let headers: Vec<(&str, &str)> = metadata
+        .iter()
+        .filter_map(|entry| match entry {
+            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
+            KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),
+        })
+        .collect();
+    // What is no realm's name may be anything, a key that was put in the wrong place too.
+    let known = app.house.realm(&act.realm).ok().map(|guard| guard.realm.clone());
+    let realm = known.as_deref().map_or("", |realm: &Realm| realm.name.as_str());
+    let Act { call, name, key, account, .. } = act;
+    // Of the highest level, so that a line of any level carries what it says.
+    let span = tracing::error_span!(
+        "act",
+        call,
+        request_id,
+        realm,
+        act = name,
+        actor = Empty,
+        key_id = key.map(tracing::field::display),
+        account = account.map(tracing::field::display)
+    );
+    let done = async {
+        let manager = app.manager(headers).await?;
+        Span::current().record("actor", manager.actor().text());
+        work(app.clone(), manager).await
+    };
+    let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
+    let mut reply = span.in_scope(|| told(done, most)).map(Response::new);
+    let echoed = match &mut reply {
+        Ok(reply) => reply.metadata_mut(),
+        Err(status) => status.metadata_mut(),
+    };
+    failure::echo(&request_id, echoed);
+    reply
+}
+
+/// Notes the key that an act made.
+pub(super) fn made(key_id: &str) {
+    Span::current().record("key_id", key_id);
+}
+
+/// Logs what came of an act, one line for each.
+fn told<R>(done: Result<Result<R, AppError>, Elapsed>, most: Duration) -> Result<R, Status> {
+    match done {
+        Ok(Ok(reply)) => {
+            tracing::info!("done");
+            Ok(reply)
+        }
+        Ok(Err(error)) => {
+            match Fault::of(&error) {
+                Fault::Callers => tracing::info!(%error, "not done"),
+                Fault::Passing(_) => tracing::warn!(%error, "not done"),
+                Fault::Grave(_) => tracing::error!(%error, "not done"),
+            }
+            Err(status(&error))
+        }
+        Err(_) => {
+            let most = most.as_millis();
+            tracing::warn!("not done within {most} ms; whether it is done later is not known");
+            Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
+        }
+    }
+}
