@@ -6,8 +6,10 @@ use super::{
     values,
 };
 use crate::proto::v1::{
-    AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, ManageKeysRequest,
-    authorization_client::AuthorizationClient, manage_keys_request::Operation, manage_keys_response,
+    Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
+    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ManageKeysRequest, MembershipRequest,
+    SetAccountStatusRequest, SetAccountStatusResponse, authorization_client::AuthorizationClient,
+    directory_client::DirectoryClient, manage_keys_request::Operation, manage_keys_response,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -49,6 +51,7 @@ pub struct Management {
 
 /// A client of one server.
 pub struct Client {
+    channel: Channel,
     inner: AuthorizationClient<Channel>,
     endpoint: String,
     timeout: Duration,
@@ -67,8 +70,8 @@ impl Connection {
             Ok(opened) => opened.map_err(|error| Failure::unreachable(&endpoint, &error))?,
             Err(_) => return Err(late(&endpoint, timeout)),
         };
-        let inner = AuthorizationClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Client { inner, endpoint, timeout })
+        let inner = AuthorizationClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Ok(Client { channel, inner, endpoint, timeout })
     }
 }
 
@@ -139,9 +142,10 @@ async fn answered<T>(
     }
 }
 
-/// A client that manages the keys of one realm.
+/// A client that manages the keys and accounts of one realm.
 pub struct Manager {
     client: Client,
+    directory: DirectoryClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
 }
@@ -153,7 +157,9 @@ impl Management {
     /// When there is no key, or nobody answers.
     pub async fn open(self) -> Result<Manager, Failure> {
         let credential = credential(&secrets::management_key(self.key_file.as_deref())?)?;
-        Ok(Manager { client: self.connection.open().await?, realm: self.realm, credential })
+        let client = self.connection.open().await?;
+        let directory = DirectoryClient::new(client.channel.clone());
+        Ok(Manager { client, directory, realm: self.realm, credential })
     }
 }
 
@@ -172,13 +178,45 @@ impl Manager {
     /// When the server refuses, fails, or is out of reach.
     pub async fn manage(&mut self, operation: Operation) -> Result<manage_keys_response::Result, Failure> {
         let message = ManageKeysRequest { realm: self.realm.clone(), operation: Some(operation) };
-        let mut request = self.client.request(message);
-        request.metadata_mut().insert("authorization", self.credential.clone());
+        let request = self.signed(message);
         let Client { inner, endpoint, timeout } = &mut self.client;
         let answer = answered(endpoint, *timeout, inner.manage_keys(request)).await?;
         answer.result.ok_or_else(Failure::odd_answer)
     }
+
+    /// The realm that is managed.
+    pub fn realm(&self) -> String {
+        self.realm.clone()
+    }
+
+    fn signed<T>(&self, message: T) -> Request<T> {
+        let mut request = self.client.request(message);
+        request.metadata_mut().insert("authorization", self.credential.clone());
+        request
+    }
 }
+
+/// Acts on accounts: each fails when the server refuses, fails, or is out of reach.
+macro_rules! act_on_account {
+    ($($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
+        impl Manager {$(
+            #[doc = concat!("Asks `", stringify!($rpc), "` of the directory.")]
+            pub async fn $name(&mut self, message: $request) -> Result<$answer, Failure> {
+                let request = self.signed(message);
+                let Client { endpoint, timeout, .. } = &self.client;
+                answered(endpoint, *timeout, self.directory.$rpc(request)).await
+            }
+        )*}
+    };
+}
+
+act_on_account!(
+    create_account: create_account(CreateAccountRequest) -> CreateAccountResponse,
+    get_account: get_account(GetAccountRequest) -> Account,
+    set_account_status: set_account_status(SetAccountStatusRequest) -> SetAccountStatusResponse,
+    join: join_organization(MembershipRequest) -> Account,
+    leave: leave_organization(MembershipRequest) -> Account
+);
 
 #[cfg(test)]
 mod tests {

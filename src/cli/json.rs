@@ -6,8 +6,8 @@ use super::{names, values};
 use crate::proto::{
     google,
     v1::{
-        Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
-        KeyWithSecret, KeysRevoked, LimitState, authenticate_response::Outcome,
+        Account, Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
+        KeyWithSecret, KeysRevoked, LimitState, SetAccountStatusResponse, authenticate_response::Outcome,
     },
 };
 use serde_json::{Map, Value, json};
@@ -35,6 +35,31 @@ pub fn key(key: &Key) -> Value {
         "revoke_reason": key.revoke_reason,
         "last_used_at": instant(key.last_used_at.as_ref()),
         "last_used_address": key.last_used_address,
+    })
+}
+
+/// An account.
+#[must_use]
+pub fn account(account: &Account) -> Value {
+    json!({
+        "id": account.id,
+        "realm": account.realm,
+        "status": names::account_status(account.status),
+        "above_account_ids": account.above_account_ids,
+        "organization_ids": account.organization_ids,
+        "created_at": instant(account.created_at.as_ref()),
+        "version": account.version,
+    })
+}
+
+/// An account that was moved to another status, and the keys that ended with it.
+#[must_use]
+pub fn account_status_set(set: &SetAccountStatusResponse) -> Value {
+    json!({
+        "account": set.account.as_ref().map(account),
+        "ended_key_ids": set.ended_key_ids,
+        "more": set.more,
+        "remembered_for": set.remembered_for.as_ref().map(values::span),
     })
 }
 

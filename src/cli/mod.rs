@@ -1,6 +1,7 @@
 //! The command line: parses arguments, asks a running keygate over its gRPC API like any other client, and shows the
 //! answer. Only `serve` starts a server. Knows neither use cases nor stores.
 
+mod accounts;
 mod authenticate;
 mod client;
 mod completions;
@@ -52,6 +53,9 @@ enum Command {
     /// Create, list, change and end keys
     #[command(subcommand, after_long_help = help!("  keygate keys list --realm recurr --account acme"))]
     Keys(Box<keys::Command>),
+    /// Make accounts, end them, and say what they belong to
+    #[command(subcommand, after_long_help = help!("  keygate accounts get --realm recover --account client-a"))]
+    Accounts(Box<accounts::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Charge or look at rate limits
     #[command(subcommand, after_long_help = help!("  keygate limit check --realm recover --limit message-sends --account partner-7 --peek"))]
@@ -133,6 +137,7 @@ impl Command {
         match self {
             Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
+            Self::Accounts(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Limit(command) => wait(command.run(output)),
             Self::Realm(command) => command.run(output),

@@ -1,6 +1,6 @@
 //! Enums of the API as short lower-case names, both ways: `DENY_REASON_REVOKED_KEY` is `revoked_key`.
 
-use crate::proto::v1::{DenyReason, HashAlgorithm, HashEncoding, HashedPart, ImportOutcome, KeyState};
+use crate::proto::v1::{AccountStatus, DenyReason, HashAlgorithm, HashEncoding, HashedPart, ImportOutcome, KeyState};
 use clap::ValueEnum;
 use tonic::Code;
 
@@ -8,6 +8,12 @@ use tonic::Code;
 #[must_use]
 pub fn key_state(value: i32) -> String {
     name(KeyState::try_from(value).map(|state| state.as_str_name()).ok(), "KEY_STATE_", value)
+}
+
+/// The status of an account.
+#[must_use]
+pub fn account_status(value: i32) -> String {
+    name(AccountStatus::try_from(value).map(|status| status.as_str_name()).ok(), "ACCOUNT_STATUS_", value)
 }
 
 /// Why a request was denied.

@@ -1,0 +1,136 @@
+//! `keygate accounts suspend`, `deactivate`, `activate` and `offboard`.
+
+use super::show;
+use crate::{
+    cli::{
+        client::Management,
+        exit::{Exit, help},
+        failure::Failure,
+        json, output,
+        output::Output,
+    },
+    proto::v1::{AccountStatus, SetAccountStatusRequest},
+};
+
+#[derive(Debug, clap::Args)]
+struct Change {
+    #[command(flatten)]
+    management: Management,
+    /// The account
+    #[arg(long, value_name = "ID")]
+    account: String,
+    /// Only if the account still has this version; `accounts get` shows it
+    #[arg(long, value_name = "NUMBER", default_value = "0", hide_default_value = true)]
+    expected_version: u64,
+}
+
+impl Change {
+    async fn to(self, status: AccountStatus, output: &mut Output) -> Result<Exit, Failure> {
+        let Self { management, account: account_id, expected_version } = self;
+        let mut manager = management.open().await?;
+        let (realm, status) = (manager.realm(), status.into());
+        let request = SetAccountStatusRequest {
+            realm,
+            account_id,
+            status,
+            expected_version,
+            ..SetAccountStatusRequest::default()
+        };
+        let set = manager.set_account_status(request).await?;
+        show::one(output, &set.account.ok_or_else(Failure::odd_answer)?)?;
+        Ok(Exit::Success)
+    }
+}
+
+/// Let an account rest: its keys do not work until it is activated
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = help!("  keygate accounts suspend --realm recover --account client-a"))]
+pub struct SuspendArgs {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Deactivate an account: its keys do not work, and end clients are told that it is deactivated
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = help!("  keygate accounts deactivate --realm recover --account client-a"))]
+pub struct DeactivateArgs {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Let the keys of a suspended or deactivated account work again
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = help!("  keygate accounts activate --realm recover --account client-a"))]
+pub struct ActivateArgs {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// End an account and all its keys, at once and for ever
+///
+/// Asks until no key is left. `--preview` changes nothing and shows which keys would end.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = help!(
+    "  keygate accounts offboard --realm recurr --account acme --preview
+  keygate accounts offboard --realm recurr --account acme --reason 'contract ended'"
+))]
+pub struct OffboardArgs {
+    #[command(flatten)]
+    change: Change,
+    /// Why, for the record of each key: at most 256 bytes
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Change nothing, only show what would end; of many keys the first 1,000
+    #[arg(long)]
+    preview: bool,
+}
+
+impl SuspendArgs {
+    pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        self.change.to(AccountStatus::Suspended, output).await
+    }
+}
+
+impl DeactivateArgs {
+    pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        self.change.to(AccountStatus::Deactivated, output).await
+    }
+}
+
+impl ActivateArgs {
+    pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        self.change.to(AccountStatus::Active, output).await
+    }
+}
+
+impl OffboardArgs {
+    pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        let Self { change: Change { management, account: account_id, expected_version }, reason, preview } = self;
+        let mut manager = management.open().await?;
+        let (realm, status) = (manager.realm(), AccountStatus::Offboarded.into());
+        let mut request = SetAccountStatusRequest { realm, account_id, status, reason, expected_version, preview };
+        let mut set = manager.set_account_status(request.clone()).await?;
+        // The first call changed the version, and none of the keys works since.
+        request.expected_version = 0;
+        while set.more && !preview {
+            let next = manager.set_account_status(request.clone()).await?;
+            if next.ended_key_ids.is_empty() && next.more {
+                return Err(Failure::odd_answer());
+            }
+            set.ended_key_ids.extend(next.ended_key_ids);
+            (set.account, set.more) = (next.account, next.more);
+        }
+        if output.is_json() {
+            output.json(&json::account_status_set(&set))?;
+            return Ok(Exit::Success);
+        }
+        let (ends, count) = (if preview { "would end" } else { "ended" }, set.ended_key_ids.len());
+        let and_more = if set.more { " and more" } else { "" };
+        output::note(&format!("{count}{and_more} keys {ends}"));
+        output.table(&["KEY"], set.ended_key_ids.into_iter().map(|id| vec![id]))?;
+        if !preview {
+            show::one(output, &set.account.ok_or_else(Failure::odd_answer)?)?;
+        }
+        Ok(Exit::Success)
+    }
+}
