@@ -1,6 +1,10 @@
 //! Calls to keygate in few words. Whatever secret comes back is remembered as one that may never be printed.
 
 use super::keygate::Keygate;
+use envoy_types::pb::envoy::service::{
+    auth::v3::{CheckRequest, CheckResponse, authorization_client::AuthorizationClient},
+    ratelimit::v3::{RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient},
+};
 use keygate::proto::v1::{
     Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, CreateKey,
     Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage, KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest,
@@ -239,4 +243,25 @@ pub fn well_formed(prefix: &str, random: &str) -> String {
 /// Whether the last six characters are the checksum of those before.
 pub fn has_checksum(key: &str) -> bool {
     key == well_formed("", &key[..key.len() - 6])
+}
+
+/// Envoy's questions.
+impl Keygate {
+    pub async fn try_envoy_check(&self, request: CheckRequest) -> Result<CheckResponse, Status> {
+        let answer = AuthorizationClient::new(self.channel()).check(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
+    }
+
+    pub async fn envoy_check(&self, request: CheckRequest) -> CheckResponse {
+        self.try_envoy_check(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
+
+    pub async fn try_envoy_limit(&self, request: RateLimitRequest) -> Result<RateLimitResponse, Status> {
+        let answer = RateLimitServiceClient::new(self.channel()).should_rate_limit(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
+    }
+
+    pub async fn envoy_limit(&self, request: RateLimitRequest) -> RateLimitResponse {
+        self.try_envoy_limit(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
 }
