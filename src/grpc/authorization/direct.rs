@@ -9,7 +9,7 @@ use crate::{
     grpc::{
         Gate,
         envoy::{CheckService, RateLimitService},
-        plain::{self, PlainBody},
+        plain::{self, Answer as PlainAnswer, PlainBody},
     },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::service::{
 use http::{Request, Response};
 use http_body_util::Either;
 use std::{convert::Infallible, error::Error, sync::Arc};
-use tonic::{body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
@@ -35,8 +35,10 @@ pub struct Entrance<S> {
     authorization: Arc<AuthorizationService<S>>,
     /// The same, for decisions of any shape.
     decisions: AuthorizationServer<AuthorizationService<S>>,
-    check: CheckServer<CheckService<S>>,
-    rate_limits: RateLimitServer<RateLimitService<S>>,
+    check: Arc<CheckService<S>>,
+    checks: CheckServer<CheckService<S>>,
+    rate_limits: Arc<RateLimitService<S>>,
+    rate_limit_checks: RateLimitServer<RateLimitService<S>>,
     routes: Routes,
     largest: LargestRequests,
 }
@@ -70,10 +72,12 @@ impl<S: Store> Entrance<S> {
         let generated =
             |bytes| AuthorizationServer::from_arc(Arc::clone(&authorization)).max_decoding_message_size(bytes);
         let decisions = generated(largest.decision);
-        let check = CheckServer::new(deciding.check).max_decoding_message_size(largest.decision);
-        let rate_limits = RateLimitServer::new(deciding.rate_limits).max_decoding_message_size(largest.decision);
+        let (check, rate_limits) = (Arc::new(deciding.check), Arc::new(deciding.rate_limits));
+        let checks = CheckServer::from_arc(Arc::clone(&check)).max_decoding_message_size(largest.decision);
+        let rate_limit_checks =
+            RateLimitServer::from_arc(Arc::clone(&rate_limits)).max_decoding_message_size(largest.decision);
         let routes = others.add_service(generated(largest.management)).prepare();
-        Self { gate, authorization, decisions, check, rate_limits, routes, largest }
+        Self { gate, authorization, decisions, check, checks, rate_limits, rate_limit_checks, routes, largest }
     }
 
     /// Answers a call.
@@ -88,8 +92,14 @@ impl<S: Store> Entrance<S> {
         let request = request.map(|body| self.gate.arriving(body));
         match request.uri().path() {
             AUTHENTICATE => self.authenticate(request).await,
-            CHECK => asked(&self.check, request.map(Body::new)).await,
-            SHOULD_RATE_LIMIT => asked(&self.rate_limits, request.map(Body::new)).await,
+            CHECK => {
+                let answer = asked(&self.checks, request.map(Body::new)).await;
+                or_unreadable(answer, |problem| PlainAnswer::of(&self.check.unreadable(problem)))
+            }
+            SHOULD_RATE_LIMIT => {
+                let answer = asked(&self.rate_limit_checks, request.map(Body::new)).await;
+                or_unreadable(answer, |problem| PlainAnswer::of(&self.rate_limits.unreadable(problem)))
+            }
             CHECK_RATE_LIMIT => asked(&self.decisions, request.map(Body::new)).await,
             _ => asked(&self.routes, request.map(Body::new)).await,
         }
@@ -118,4 +128,22 @@ where
     // Apart from the call, so that one that goes straight does not carry room for it.
     let Ok(answer) = Box::pin(service.clone().call(request)).await;
     answer.map(Either::Right)
+}
+
+/// How the messages begin that prost has for bytes that are not what they should be.
+const UNDECODED: &str = "failed to decode Protobuf message";
+
+/// The answer, or another one in place of the error that says that the question could not be read: an error would leave it to
+/// Envoy's failure mode whether the request passes, and the request is what makes the question so.
+fn or_unreadable(answer: Answer, instead: impl FnOnce(&str) -> PlainAnswer) -> Answer {
+    // Only an error has its status where a message would begin.
+    if !answer.headers().contains_key(Status::GRPC_STATUS) {
+        return answer;
+    }
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let undecoded = || status.code() == Code::Internal && status.message().starts_with(UNDECODED);
+    if status.code() == Code::OutOfRange || undecoded() {
+        return instead(status.message()).into_response().map(Either::Left);
+    }
+    answer
 }

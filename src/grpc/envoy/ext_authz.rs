@@ -22,7 +22,11 @@ use crate::{
         realm::{Identity, Operation, Realm, Routing},
         request::{Host, ProxiedRequest},
     },
-    grpc::{Rekeying, decision_log, failure::Call, render},
+    grpc::{
+        Rekeying, decision_log,
+        failure::{Call, IdIn},
+        render,
+    },
 };
 use envoy_types::pb::{
     envoy::{
@@ -46,6 +50,7 @@ pub struct CheckService<S> {
     errors: OwnErrors,
     unguarded: Seldom,
     misconfigured: Seldom,
+    unreadable: Seldom,
 }
 
 /// What is answered where no realm has words for it.
@@ -74,8 +79,8 @@ impl<S: Store> CheckService<S> {
     /// The service over the use cases.
     #[must_use]
     pub fn new(app: App<S>, rekeying: Rekeying<S>, routing: Arc<Routing>) -> Self {
-        let (unguarded, misconfigured) = (Seldom::new(), Seldom::new());
-        Self { app, rekeying, routing, errors: OwnErrors::new(), unguarded, misconfigured }
+        let (unguarded, misconfigured, unreadable) = (Seldom::new(), Seldom::new(), Seldom::new());
+        Self { app, rekeying, routing, errors: OwnErrors::new(), unguarded, misconfigured, unreadable }
     }
 
     /// Answers one question.
@@ -83,14 +88,26 @@ impl<S: Store> CheckService<S> {
     /// # Errors
     /// When keygate cannot know.
     pub async fn answer(&self, request: &Request<CheckRequest>) -> Result<CheckResponse, Status> {
-        let call = Call { house: &self.app.house, name: "Check", metadata: request.metadata() };
-        match self.decide(&call, request.get_ref()).await {
+        let message = request.get_ref();
+        let id = http_of(message).map_or(IdIn::Metadata(request.metadata()), IdIn::Proxied);
+        let call = Call { house: &self.app.house, name: "Check", id };
+        match self.decide(&call, message).await {
             Ok(Ok((guard, decision))) => Ok(write(&guard.realm, &decision)),
             // A limit that these requests cannot be counted by is a mistake of the realm.
-            Ok(Err(unjudged)) => Ok(self.unjudged(&unjudged)),
-            Err(error @ AppError::Invalid(_)) => Ok(self.unjudged(&Unjudged::Misconfigured(error.to_string()))),
+            Ok(Err(unjudged)) => Ok(self.unjudged(&call, &unjudged)),
+            Err(error @ AppError::Invalid(_)) => Ok(self.unjudged(&call, &Unjudged::Misconfigured(error.to_string()))),
             Err(error) => Err(call.failed("", &error)),
         }
+    }
+
+    /// The answer to a question that is too large, or not written as such questions are. Whoever sent the request has a hand in
+    /// that, so it is a denial too.
+    #[must_use]
+    pub fn unreadable(&self, problem: &str) -> CheckResponse {
+        if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
+            tracing::warn!(problem, left_out, "a request was denied whose question could not be read");
+        }
+        self.refused(self.errors.envelope.answer(DenyReason::MalformedRequest), DenyReason::MalformedRequest.name())
     }
 
     async fn decide(
@@ -101,7 +118,7 @@ impl<S: Store> CheckService<S> {
         let Some(attributes) = &message.attributes else {
             return Ok(Err(Unjudged::Malformed("it has no attributes".to_owned())));
         };
-        let Some(http) = attributes.request.as_ref().and_then(|request| request.http.as_ref()) else {
+        let Some(http) = http_of(message) else {
             return Ok(Err(Unjudged::Malformed("it is not an HTTP request".to_owned())));
         };
         let guard = match self.realm(attributes, http) {
@@ -153,8 +170,8 @@ impl<S: Store> CheckService<S> {
         let Some(trusted) = self.routing.client_address_header() else {
             return Ok(address(attributes.source.as_ref()));
         };
-        let mut found = headers(http).filter(|(name, _)| name.eq_ignore_ascii_case(trusted));
-        let Some((_, value)) = found.next() else { return Ok(address(attributes.source.as_ref())) };
+        let mut found = headers_named(http, trusted);
+        let Some(value) = found.next() else { return Ok(address(attributes.source.as_ref())) };
         let parsed = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
         match parsed.filter(|_| found.next().is_none()) {
             Some(address) => Ok(Some(address)),
@@ -162,22 +179,28 @@ impl<S: Store> CheckService<S> {
         }
     }
 
-    fn unjudged(&self, unjudged: &Unjudged) -> CheckResponse {
+    fn unjudged(&self, call: &Call<'_>, unjudged: &Unjudged) -> CheckResponse {
         let now = self.app.house.clock.ticks();
         let (rendered, reason) = match unjudged {
             Unjudged::Malformed(problem) => {
-                tracing::debug!(problem, "a request was refused that has no canonical form");
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    let request_id = call.request_id();
+                    tracing::debug!(request_id, problem, "a request was refused that has no canonical form");
+                }
                 (self.errors.envelope.answer(DenyReason::MalformedRequest), "malformed_request")
             }
             Unjudged::NoRealm(problem) => {
                 if let Some(left_out) = self.unguarded.turn(now) {
-                    tracing::warn!(problem, left_out, "a request was denied that no realm guards");
+                    let request_id = call.request_id();
+                    tracing::warn!(request_id, problem, left_out, "a request was denied that no realm guards");
                 }
                 (self.errors.envelope.answer(DenyReason::UnknownOperation), "no_realm")
             }
             Unjudged::Misconfigured(problem) => {
                 if let Some(left_out) = self.misconfigured.turn(now) {
+                    let request_id = call.request_id();
                     tracing::error!(
+                        request_id,
                         problem,
                         left_out,
                         "a request was denied because of a mistake in the configuration"
@@ -186,6 +209,10 @@ impl<S: Store> CheckService<S> {
                 (Some(&self.errors.misconfigured), "misconfigured")
             }
         };
+        self.refused(rendered, reason)
+    }
+
+    fn refused(&self, rendered: Option<&RenderedError>, reason: &str) -> CheckResponse {
         let rendered = rendered.unwrap_or(&self.errors.misconfigured);
         let headers = rendered.headers.iter().map(|(name, value)| set(name, value)).collect();
         let mut metadata = Metadata::default();
@@ -215,6 +242,21 @@ impl OwnErrors {
         let misconfigured = template.render(&row, &row.message);
         Self { envelope: Envelope::new(template, Vec::new()), misconfigured }
     }
+}
+
+/// The request that is asked about.
+fn http_of(message: &CheckRequest) -> Option<&HttpRequest> {
+    message.attributes.as_ref()?.request.as_ref()?.http.as_ref()
+}
+
+/// The first line of that header.
+pub(in crate::grpc) fn header<'h>(http: &'h HttpRequest, name: &'h str) -> Option<&'h [u8]> {
+    headers_named(http, name).next()
+}
+
+/// Every line of that header.
+fn headers_named<'h>(http: &'h HttpRequest, wanted: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    headers(http).filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
 }
 
 /// Path and query as they arrived: in its own field for them, Envoy writes `!` for what is not UTF-8.

@@ -6,6 +6,7 @@ mod message;
 mod rls;
 
 pub use ext_authz::CheckService;
+pub(super) use ext_authz::header;
 pub use rls::RateLimitService;
 
 /// The full name of the service that `ext_authz` asks.

@@ -14,7 +14,11 @@ use crate::{
         limit::{LimitOutcome, MAX_COST},
         realm::{Realm, Routing, ceil_seconds},
     },
-    grpc::{failure::Call, fields::Fields, render},
+    grpc::{
+        failure::{Call, IdIn},
+        fields::Fields,
+        render,
+    },
 };
 use envoy_types::pb::{
     envoy::{
@@ -53,13 +57,14 @@ pub struct RateLimitService<S> {
     app: App<S>,
     routing: Arc<Routing>,
     unlimited: Seldom,
+    unreadable: Seldom,
 }
 
 impl<S: Store> RateLimitService<S> {
     /// The service over the use cases.
     #[must_use]
     pub fn new(app: App<S>, routing: Arc<Routing>) -> Self {
-        Self { app, routing, unlimited: Seldom::new() }
+        Self { app, routing, unlimited: Seldom::new(), unreadable: Seldom::new() }
     }
 
     /// Answers one question.
@@ -68,8 +73,18 @@ impl<S: Store> RateLimitService<S> {
     /// When the request is wrong, or the store cannot answer.
     pub async fn answer(&self, request: &Request<RateLimitRequest>) -> Result<RateLimitResponse, Status> {
         let message = request.get_ref();
-        let call = Call { house: &self.app.house, name: "ShouldRateLimit", metadata: request.metadata() };
+        let call = Call { house: &self.app.house, name: "ShouldRateLimit", id: IdIn::Metadata(request.metadata()) };
         self.decide(message).await.map_err(|error| call.failed(&message.domain, &error))
+    }
+
+    /// The answer to a question that is too large, or not written as such questions are. Whoever sent the request has a hand in
+    /// that, as descriptors may hold what its headers do, so it is over the limit.
+    #[must_use]
+    pub fn unreadable(&self, problem: &str) -> RateLimitResponse {
+        if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
+            tracing::warn!(problem, left_out, "a request is over the limit whose question could not be read");
+        }
+        RateLimitResponse { overall_code: Code::OverLimit.into(), ..RateLimitResponse::default() }
     }
 
     async fn decide(&self, message: &RateLimitRequest) -> Result<RateLimitResponse, AppError> {
