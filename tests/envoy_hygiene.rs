@@ -82,9 +82,9 @@ behind_envoy! {
         assert_eq!(front.upstream.last().header("x-auth-account"), Some("p1"));
     }
 
-    async fn no_header_puts_another_path_or_method_in_place_of_the_one_that_was_judged(front) {
+    async fn no_header_puts_another_host_path_or_method_in_place_of_the_one_that_was_judged(front) {
         let key = key(&front).await;
-        for name in ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"] {
+        for name in ["x-forwarded-host", "x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"] {
             front.passes("recurr", "GET /v1/x", &[("authorization", &key), (name, "DELETE")]).await;
             assert_eq!(front.upstream.last().header(name), None);
         }
