@@ -8,8 +8,9 @@ use envoy_types::pb::envoy::service::{
 use keygate::proto::v1::{
     Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse, CreateKey,
     Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage, KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest,
-    RevokeKey, RotateKey, UpdateKey, authenticate_request::Credential, authenticate_response::Outcome,
-    manage_keys_request::Operation, manage_keys_response::Result as Done,
+    RenderErrorRequest, RenderErrorResponse, RevokeKey, RotateKey, UpdateKey, authenticate_request::Credential,
+    authenticate_response::Outcome, manage_keys_request::Operation, manage_keys_response::Result as Done,
+    realms_client::RealmsClient,
 };
 use prost_types::{Duration, Timestamp};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -263,5 +264,28 @@ impl Keygate {
 
     pub async fn envoy_limit(&self, request: RateLimitRequest) -> RateLimitResponse {
         self.try_envoy_limit(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
+}
+
+/// Code, status, message: the Recover Partner API's own table.
+pub const RECOVER_CODES: [(&str, u32, &str); 10] = [
+    ("unauthorized", 401, "Invalid or missing Partner API key"),
+    ("forbidden", 403, "Key does not have access to this resource"),
+    ("not_found", 404, "Account, lead, or resource not found"),
+    ("invalid_phone", 400, "Phone number format is invalid"),
+    ("duplicate_lead", 409, "Lead with this external_id already exists"),
+    ("account_deactivated", 403, "Account has been deactivated"),
+    ("token_expired", 401, "Embed token has expired"),
+    ("rate_limited", 429, "Too many requests"),
+    ("validation_error", 422, "Request body failed validation"),
+    ("internal_error", 500, "Internal server error"),
+];
+
+impl Keygate {
+    /// An error of the realm's table, as a service behind keygate asks for it.
+    pub async fn render(&self, realm: &str, code: &str, message: &str) -> RenderErrorResponse {
+        let (realm, code, message) = (realm.to_owned(), code.to_owned(), message.to_owned());
+        let request = RenderErrorRequest { realm, code, message };
+        RealmsClient::new(self.channel()).render_error(request).await.expect("the code is known").into_inner()
     }
 }

@@ -20,6 +20,16 @@ use envoy_types::pb::{
 };
 use std::collections::HashMap;
 
+/// Every header that tells the service who is calling, where a realm says nothing of its own.
+pub const IDENTITY: [&str; 6] = [
+    "x-auth-account",
+    "x-auth-target-account",
+    "x-auth-key-id",
+    "x-auth-environment",
+    "x-auth-scopes",
+    "x-auth-operation",
+];
+
 /// What Envoy sends of a request whose route names that realm.
 pub fn check(realm: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> CheckRequest {
     let raw = |(key, value): &(&str, &str)| HeaderValue {

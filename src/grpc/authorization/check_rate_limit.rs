@@ -13,7 +13,7 @@ use crate::{
         realm::{Operation, Realm},
     },
     grpc::{
-        failure::Call,
+        failure::{Call, IdIn},
         fields::{Fields, one_of},
         render,
     },
@@ -42,7 +42,7 @@ pub(super) async fn handle<S: Store>(
     request: &Request<v1::CheckRateLimitRequest>,
 ) -> Result<v1::CheckRateLimitResponse, Status> {
     let message = request.get_ref();
-    let call = Call { house: &app.house, name: "CheckRateLimit", metadata: request.metadata() };
+    let call = Call { house: &app.house, name: "CheckRateLimit", id: IdIn::Metadata(request.metadata()) };
     let answer = decide(app, message).await.map_err(|error| call.failed(&message.realm, &error))?;
     log(&call, &message.realm, &answer);
     Ok(answer)

@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::service::{
 use http::{Request, Response};
 use http_body_util::Either;
 use std::{convert::Infallible, error::Error, sync::Arc};
-use tonic::{Status, body::Body, metadata::MetadataMap, service::Routes};
+use tonic::{Code, Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
@@ -120,16 +120,20 @@ impl<S: Store> Entrance<S> {
 
     async fn check(&self, request: Request<impl Arriving>) -> Answer {
         let Ways { straight, generated } = &self.check;
+        let unreadable = |problem: &str| plain::Answer::of(&straight.unreadable(problem));
         let call = match plain::take_frame(request, self.largest.decision).await {
             Ok(call) => call,
-            Err(request) => return asked(generated, request).await,
+            Err(request) => return or_unreadable(asked(generated, request).await, unreadable),
         };
         let (parts, frame) = call.into_parts();
         match Question::read(plain::message_of(&frame)) {
             Some(question) => {
                 sent(straight.answer_to_bytes(&MetadataMap::from_headers(parts.headers), &question).await)
             }
-            None => asked(generated, plain::whole(Request::from_parts(parts, frame))).await,
+            None => {
+                let answer = asked(generated, plain::whole(Request::from_parts(parts, frame))).await;
+                or_unreadable(answer, unreadable)
+            }
         }
     }
 
@@ -137,7 +141,10 @@ impl<S: Store> Entrance<S> {
         let Ways { straight, generated } = &self.rate_limits;
         match plain::take::<RateLimitRequest, _>(request, self.largest.decision).await {
             Ok(request) => sent(straight.answer_to_bytes(&request).await),
-            Err(request) => asked(generated, request).await,
+            Err(request) => {
+                let unreadable = |problem: &str| plain::Answer::of(&straight.unreadable(problem));
+                or_unreadable(asked(generated, request).await, unreadable)
+            }
         }
     }
 }
@@ -166,4 +173,22 @@ where
     // Apart from the call, so that one that goes straight does not carry room for it.
     let Ok(answer) = Box::pin(service.clone().call(request)).await;
     answer.map(Either::Right)
+}
+
+/// How the messages begin that prost has for bytes that are not what they should be.
+const UNDECODED: &str = "failed to decode Protobuf message";
+
+/// The answer, or another one in place of the error that says that the question could not be read: an error would leave it to
+/// Envoy's failure mode whether the request passes, and the request is what makes the question so.
+fn or_unreadable(answer: Answer, instead: impl FnOnce(&str) -> plain::Answer) -> Answer {
+    // Only an error has its status where a message would begin.
+    if !answer.headers().contains_key(Status::GRPC_STATUS) {
+        return answer;
+    }
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let undecoded = || status.code() == Code::Internal && status.message().starts_with(UNDECODED);
+    if status.code() == Code::OutOfRange || undecoded() {
+        return instead(status.message()).into_response().map(Either::Left);
+    }
+    answer
 }

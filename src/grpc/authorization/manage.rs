@@ -16,7 +16,7 @@ use crate::{
     },
     grpc::{
         authorization::import,
-        failure::{self, Call, Fault},
+        failure::{self, Call, Fault, IdIn},
         fields::Fields,
         status,
     },
@@ -39,7 +39,7 @@ pub(super) async fn handle<S: Store>(
     most: Duration,
 ) -> Result<Response<v1::ManageKeysResponse>, Status> {
     let (metadata, _, message) = request.into_parts();
-    let request_id = Call { house: &app.house, name: "ManageKeys", metadata: &metadata }.request_id();
+    let request_id = Call { house: &app.house, name: "ManageKeys", id: IdIn::Metadata(&metadata) }.request_id();
     let headers: Vec<(&str, &str)> = metadata
         .iter()
         .filter_map(|entry| match entry {

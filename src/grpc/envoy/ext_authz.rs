@@ -24,7 +24,12 @@ use crate::{
         realm::{Realm, Routing},
         request::{Host, ProxiedRequest},
     },
-    grpc::{Rekeying, decision_log, failure::Call, plain::Answer, render},
+    grpc::{
+        Rekeying, decision_log,
+        failure::{Call, IdIn},
+        plain::Answer,
+        render,
+    },
 };
 use envoy_types::pb::{
     envoy::{
@@ -49,6 +54,7 @@ pub struct CheckService<S> {
     errors: OwnErrors,
     unguarded: Seldom,
     misconfigured: Seldom,
+    unreadable: Seldom,
 }
 
 /// What is answered where no realm has words for it.
@@ -77,8 +83,8 @@ impl<S: Store> CheckService<S> {
     /// The service over the use cases.
     #[must_use]
     pub fn new(app: App<S>, rekeying: Rekeying<S>, routing: Arc<Routing>) -> Self {
-        let (unguarded, misconfigured) = (Seldom::new(), Seldom::new());
-        Self { app, rekeying, routing, errors: OwnErrors::new(), unguarded, misconfigured }
+        let (unguarded, misconfigured, unreadable) = (Seldom::new(), Seldom::new(), Seldom::new());
+        Self { app, rekeying, routing, errors: OwnErrors::new(), unguarded, misconfigured, unreadable }
     }
 
     /// Answers one question.
@@ -111,7 +117,8 @@ impl<S: Store> CheckService<S> {
         metadata: &MetadataMap,
         question: &Question<'_>,
     ) -> Result<Result<(&Guarded, Decision<'_>), CheckResponse>, Status> {
-        let call = Call { house: &self.app.house, name: "Check", metadata };
+        let id = question.http.as_ref().map_or(IdIn::Metadata(metadata), IdIn::Proxied);
+        let call = Call { house: &self.app.house, name: "Check", id };
         let unjudged = match self.decide(&call, question).await {
             Ok(Ok(decided)) => return Ok(Ok(decided)),
             Ok(Err(unjudged)) => unjudged,
@@ -119,7 +126,17 @@ impl<S: Store> CheckService<S> {
             Err(error @ AppError::Invalid(_)) => Unjudged::Misconfigured(error.to_string()),
             Err(error) => return Err(call.failed("", &error)),
         };
-        Ok(Err(self.unjudged(&unjudged)))
+        Ok(Err(self.unjudged(&call, &unjudged)))
+    }
+
+    /// The answer to a question that is too large, or not written as such questions are. Whoever sent the request has a hand in
+    /// that, so it is a denial too.
+    #[must_use]
+    pub fn unreadable(&self, problem: &str) -> CheckResponse {
+        if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
+            tracing::warn!(problem, left_out, "a request was denied whose question could not be read");
+        }
+        self.refused(self.errors.envelope.answer(DenyReason::MalformedRequest), DenyReason::MalformedRequest.name())
     }
 
     async fn decide(
@@ -178,8 +195,8 @@ impl<S: Store> CheckService<S> {
     fn client_address(&self, peer: Option<&str>, http: &HttpRequest<'_>) -> Result<Option<IpAddr>, String> {
         let of_peer = || Ok(peer.and_then(|address| address.parse().ok()));
         let Some(trusted) = self.routing.client_address_header() else { return of_peer() };
-        let mut found = http.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(trusted));
-        let Some((_, value)) = found.next() else { return of_peer() };
+        let mut found = http.headers_named(trusted);
+        let Some(value) = found.next() else { return of_peer() };
         let parsed = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
         match parsed.filter(|_| found.next().is_none()) {
             Some(address) => Ok(Some(address)),
@@ -187,22 +204,28 @@ impl<S: Store> CheckService<S> {
         }
     }
 
-    fn unjudged(&self, unjudged: &Unjudged) -> CheckResponse {
+    fn unjudged(&self, call: &Call<'_>, unjudged: &Unjudged) -> CheckResponse {
         let now = self.app.house.clock.ticks();
         let (rendered, reason) = match unjudged {
             Unjudged::Malformed(problem) => {
-                tracing::debug!(problem, "a request was refused that has no canonical form");
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    let request_id = call.request_id();
+                    tracing::debug!(request_id, problem, "a request was refused that has no canonical form");
+                }
                 (self.errors.envelope.answer(DenyReason::MalformedRequest), "malformed_request")
             }
             Unjudged::NoRealm(problem) => {
                 if let Some(left_out) = self.unguarded.turn(now) {
-                    tracing::warn!(problem, left_out, "a request was denied that no realm guards");
+                    let request_id = call.request_id();
+                    tracing::warn!(request_id, problem, left_out, "a request was denied that no realm guards");
                 }
                 (self.errors.envelope.answer(DenyReason::UnknownOperation), "no_realm")
             }
             Unjudged::Misconfigured(problem) => {
                 if let Some(left_out) = self.misconfigured.turn(now) {
+                    let request_id = call.request_id();
                     tracing::error!(
+                        request_id,
                         problem,
                         left_out,
                         "a request was denied because of a mistake in the configuration"
@@ -211,6 +234,10 @@ impl<S: Store> CheckService<S> {
                 (Some(&self.errors.misconfigured), "misconfigured")
             }
         };
+        self.refused(rendered, reason)
+    }
+
+    fn refused(&self, rendered: Option<&RenderedError>, reason: &str) -> CheckResponse {
         let rendered = rendered.unwrap_or(&self.errors.misconfigured);
         let headers = rendered.headers.iter().map(|(name, value)| set(name, value)).collect();
         let mut metadata = Metadata::default();

@@ -7,7 +7,7 @@ mod passed;
 mod question;
 mod rls;
 
-pub(super) use question::Question;
+pub(super) use question::{HttpRequest, Question};
 
 pub use ext_authz::CheckService;
 pub use rls::RateLimitService;

@@ -23,7 +23,7 @@ pub(in crate::grpc) struct Question<'m> {
 
 /// The request that shall pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct HttpRequest<'m> {
+pub(in crate::grpc) struct HttpRequest<'m> {
     pub(super) method: &'m str,
     pub(super) host: &'m str,
     /// Path and query, where no line of the headers has them as they arrived.
@@ -41,7 +41,17 @@ pub(super) struct Route<'m> {
     pub(super) cost: Option<&'m str>,
 }
 
-impl HttpRequest<'_> {
+impl<'m> HttpRequest<'m> {
+    /// The first line of that header.
+    pub(in crate::grpc) fn header(&self, name: &str) -> Option<&'m [u8]> {
+        self.headers_named(name).next()
+    }
+
+    /// Every line of that header.
+    pub(super) fn headers_named(&self, wanted: &str) -> impl Iterator<Item = &'m [u8]> {
+        self.headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
+    }
+
     /// Path and query as they arrived: in its own field for them, Envoy writes `!` for what is not UTF-8.
     pub(super) fn target(&self) -> &[u8] {
         let raw = self.headers.iter().find(|(name, _)| *name == ":path").map(|(_, value)| *value);

@@ -14,7 +14,13 @@ use crate::{
         limit::{LimitOutcome, MAX_COST},
         realm::{Realm, Routing, ceil_seconds},
     },
-    grpc::{failure::Call, fields::Fields, plain::Answer, render, writer::MessageWriter},
+    grpc::{
+        failure::{Call, IdIn},
+        fields::Fields,
+        plain::Answer,
+        render,
+        writer::MessageWriter,
+    },
 };
 use envoy_types::pb::{
     envoy::{
@@ -57,13 +63,14 @@ pub struct RateLimitService<S> {
     app: App<S>,
     routing: Arc<Routing>,
     unlimited: Seldom,
+    unreadable: Seldom,
 }
 
 impl<S: Store> RateLimitService<S> {
     /// The service over the use cases.
     #[must_use]
     pub fn new(app: App<S>, routing: Arc<Routing>) -> Self {
-        Self { app, routing, unlimited: Seldom::new() }
+        Self { app, routing, unlimited: Seldom::new(), unreadable: Seldom::new() }
     }
 
     /// Answers one question.
@@ -79,6 +86,16 @@ impl<S: Store> RateLimitService<S> {
         self.answered(request, write_answer, |message| Answer::of(&message)).await
     }
 
+    /// The answer to a question that is too large, or not written as such questions are. Whoever sent the request has a hand in
+    /// that, as descriptors may hold what its headers do, so it is over the limit.
+    #[must_use]
+    pub fn unreadable(&self, problem: &str) -> RateLimitResponse {
+        if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
+            tracing::warn!(problem, left_out, "a request is over the limit whose question could not be read");
+        }
+        RateLimitResponse { overall_code: Code::OverLimit.into(), ..RateLimitResponse::default() }
+    }
+
     /// Decides, and answers by `write`, or by `plain` where nothing is limited.
     async fn answered<A>(
         &self,
@@ -87,7 +104,7 @@ impl<S: Store> RateLimitService<S> {
         plain: impl Fn(RateLimitResponse) -> A + Send,
     ) -> Result<A, Status> {
         let message = request.get_ref();
-        let call = Call { house: &self.app.house, name: "ShouldRateLimit", metadata: request.metadata() };
+        let call = Call { house: &self.app.house, name: "ShouldRateLimit", id: IdIn::Metadata(request.metadata()) };
         let failed = |error: AppError| call.failed(&message.domain, &error);
         if message.domain.is_empty() {
             return Err(failed(AppError::invalid("domain", "must be a realm, or a domain of `[envoy.domains]`")));
