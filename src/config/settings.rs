@@ -144,6 +144,8 @@ pub struct LoadSettings {
     pub calls: usize,
     /// Acts on keys in work at a time, 1 to 100,000; more are refused.
     pub acts: usize,
+    /// Counters of the embedded store in memory, 1,000 to 100,000,000.
+    pub counters: usize,
     /// Bytes of a message that asks for a decision, 1,024 to 16 MiB.
     pub decision_bytes: usize,
     /// Bytes of a message that manages keys, 1,024 to 64 MiB.
@@ -183,6 +185,7 @@ impl Default for Settings {
                 streams_per_connection: 256,
                 calls: 8_192,
                 acts: 256,
+                counters: 1_000_000,
                 decision_bytes: 64 * 1_024,
                 management_bytes: 1_024 * 1_024,
                 arrival_timeout: Duration::from_secs(10),

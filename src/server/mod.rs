@@ -197,7 +197,7 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
 fn store_options(settings: &Settings) -> StoreOptions {
     let redis = &settings.store.redis;
     let place = match settings.store.kind {
-        StoreKind::Embedded => Where::Directory(settings.data_dir.clone()),
+        StoreKind::Embedded => Where::Directory { path: settings.data_dir.clone(), counters: settings.limits.counters },
         StoreKind::Redis => Where::Redis(RedisOptions {
             url: redis.url.expose().to_owned(),
             deadline: redis.deadline,

@@ -286,7 +286,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             }
             Ok(Charged::Decided(readings)) => {
                 key.confirmed.advance(self.begun);
-                (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
+                let (limits, degraded) = self.app.outcomes(&plan, &readings);
+                (limits, Duration::ZERO, degraded)
             }
             Err(error) => {
                 let age = clock.ticks().since(key.confirmed.get());

@@ -41,6 +41,7 @@ const LIMIT_KEYS: &[&str] = &[
     "streams_per_connection",
     "calls",
     "acts",
+    "counters",
     "decision_bytes",
     "management_bytes",
     "arrival_timeout",
@@ -173,6 +174,7 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
             ("connections", &mut limits.connections, 1..=1_000_000),
             ("calls", &mut limits.calls, 1..=1_000_000),
             ("acts", &mut limits.acts, 1..=100_000),
+            ("counters", &mut limits.counters, 1_000..=100_000_000),
             ("decision_bytes", &mut limits.decision_bytes, 1_024..=16 * 1_024 * 1_024),
             ("management_bytes", &mut limits.management_bytes, 1_024..=64 * 1_024 * 1_024),
         ];
