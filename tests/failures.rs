@@ -18,6 +18,7 @@ use std::{
 };
 use support::{
     calls::{Answered, by_key, charged, key_for, texts},
+    files::ConfigFile,
     keygate::{DataDir, Ended, Keygate},
     redis::RedisServer,
     stack::Stack,
@@ -206,10 +207,8 @@ async fn a_full_redis_refuses_new_keys_and_revokes_old_ones() {
 #[tokio::test]
 async fn where_there_is_no_room_for_a_counter_those_that_are_kept_go_on() {
     const ROOM: usize = 1_000;
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("keygate.toml");
-    fs::write(&config, format!("[limits]\ncounters = {ROOM}\n")).unwrap();
-    let keygate = Keygate::start(&["--config", config.to_str().unwrap()]).await;
+    let settings = ConfigFile::settings(&format!("[limits]\ncounters = {ROOM}\n"));
+    let keygate = Keygate::start(&["--config", &settings.path()]).await;
     let send = |account: &str| CheckRateLimitRequest {
         realm: "recover".to_owned(),
         selection: Some(Selection::Operation("messages.send".to_owned())),
