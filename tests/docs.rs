@@ -177,6 +177,7 @@ fn limits_are_those_of_the_code() {
         ("`limits.calls`", defaults.limits.calls),
         ("`limits.acts`", defaults.limits.acts),
         ("`limits.counters`", defaults.limits.counters),
+        ("`limits.misses_per_source`", defaults.limits.misses_per_source as usize),
         ("`limits.decision_bytes`", defaults.limits.decision_bytes),
         ("`limits.management_bytes`", defaults.limits.management_bytes),
         ("`limits.arrival_timeout`", seconds(defaults.limits.arrival_timeout)),

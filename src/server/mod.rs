@@ -86,7 +86,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let clock = Arc::new(SystemClock::new());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
-    let house = Arc::new(House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)));
+    let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy));
+    let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
     let background = background_runtime()?;
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;

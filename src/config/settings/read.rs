@@ -42,6 +42,7 @@ const LIMIT_KEYS: &[&str] = &[
     "calls",
     "acts",
     "counters",
+    "misses_per_source",
     "decision_bytes",
     "management_bytes",
     "arrival_timeout",
@@ -184,6 +185,8 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         let streams = table.get("streams_per_connection");
         let streams = streams.and_then(|value| u32::try_from(value.number(1..=65_536)?).ok());
         set(&mut limits.streams_per_connection, streams);
+        let misses = table.get("misses_per_source");
+        set(&mut limits.misses_per_source, misses.and_then(|value| u32::try_from(value.number(0..=1_000_000)?).ok()));
         let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
         set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting.clone())));
         set(&mut limits.arrival_timeout, table.get("arrival_timeout").and_then(|value| value.duration(lasting)));
