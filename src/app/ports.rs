@@ -28,9 +28,15 @@ pub trait Store: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Since when it is remembered that the digests lead nowhere, if it is: told at once.
+    fn recall_nothing(&self, _sought: &Sought<'_>) -> Option<Ticks> {
+        None
+    }
+
     /// Checks a plan and charges all of it or nothing. With a fence, nothing is charged and the answer is
     /// [`Charged::Stale`] when the account changed since the key was read: an answer that is not `Stale` confirms that what
-    /// was read still holds. A plan without limits only confirms.
+    /// was read still holds. A plan without limits only confirms. Where there is no room for a counter, its limit is not
+    /// counted if it may be passed over; else nothing is charged, and the error is [`StoreError::Full`].
     fn charge(
         &self,
         fence: Option<Fence<'_>>,

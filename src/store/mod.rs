@@ -20,6 +20,7 @@ use crate::{
         id::{AccountId, AccountRef, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
         limit::{Charged, Plan},
+        time::Ticks,
     },
 };
 use embedded::Embedded;
@@ -62,6 +63,13 @@ impl Store for Backend {
         match self {
             Self::Embedded(store) => store.recall(realm, digest),
             Self::Redis(store) => store.recall(realm, digest),
+        }
+    }
+
+    fn recall_nothing(&self, sought: &Sought<'_>) -> Option<Ticks> {
+        match self {
+            Self::Embedded(store) => store.recall_nothing(sought),
+            Self::Redis(store) => store.recall_nothing(sought),
         }
     }
 
