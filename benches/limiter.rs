@@ -119,7 +119,7 @@ fn main() {
 
 fn charges(realm: &Realm, order: &[usize], ring: &SecretRing, clock: &Arc<dyn Clock>, line: impl Fn(&str, f64)) {
     let dir = tempfile::TempDir::with_prefix("keygate-bench-").expect("a temporary directory can be made");
-    let store = Embedded::open(dir.path(), ring, Arc::clone(clock), Embedded::DEFAULT_CACHE_BYTES);
+    let store = Embedded::open(dir.path(), ring, Arc::clone(clock), 10_000_000);
     let store = store.expect("a store can be made");
     let accounts: Vec<AccountId> =
         (0..COUNT).map(|at| AccountId::new(&format!("account-{:06}", at / 10)).expect("a legal id")).collect();

@@ -18,7 +18,7 @@ use std::time::Instant;
 use support::{
     keygate::{Keygate, Manager, account},
     keys,
-    loader::{Crowd, Requests, Until, drive},
+    loader::{Crowd, Method, Requests, Until, drive},
     machine::{Cores, bytes_on_disk, resident_bytes},
     median::median,
     redis::RedisServer,
@@ -85,12 +85,13 @@ fn run(mut server: Keygate, keys: &[String], place: &str, stored: impl Fn(&Keyga
 fn cold(server: &Keygate, keys: &[String]) {
     let messages = keys.iter().enumerate().map(|(number, key)| keys::request(key, number));
     let requests = Requests::new(messages);
-    let alone = drive(server.target(), Crowd::ONE, &requests, Until::Sent(COLD_ALONE.min(keys.len() / 2)));
+    let alone =
+        drive(server.target(Method::AUTHENTICATE), Crowd::ONE, &requests, Until::Sent(COLD_ALONE.min(keys.len() / 2)));
     let quantile_us = |quantile| alone.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
     println!("  first look at a key, one at a time: p50 {:.0} µs, p99 {:.0} µs", quantile_us(0.5), quantile_us(0.99));
     let before = resident_bytes(server.id());
     let count = COLD_TOGETHER.min(keys.len() / 2);
-    let together = drive(server.target(), Crowd::MANY, &requests, Until::Sent(count));
+    let together = drive(server.target(Method::AUTHENTICATE), Crowd::MANY, &requests, Until::Sent(count));
     let grown = resident_bytes(server.id()).saturating_sub(before) as f64 / count as f64;
     println!("  first look at a key, 64 at a time: {:.0} keys/s", together.per_second());
     let resident = mib(resident_bytes(server.id()) as f64);

@@ -10,12 +10,12 @@ use keygate::proto::v1::{
     manage_keys_request::Operation,
 };
 use prost_types::Duration;
-use std::fs;
 use support::{
     calls::{
         Answered, assert_invalid, at, by_bearer, by_headers, by_key, charged, key_for, seconds, texts, violations,
         well_formed,
     },
+    files::ConfigFile,
     keygate::Keygate,
     raw::raw_call,
 };
@@ -309,8 +309,6 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_request_that_matches_no_operation_is_404_where_the_realm_names_all_of_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("narrow.toml");
     let realm = r#"
         realm = "narrow"
         title = "A realm without a fallback"
@@ -325,8 +323,8 @@ async fn a_request_that_matches_no_operation_is_404_where_the_realm_names_all_of
         name = "read"
         routes = ["GET /things/{id}"]
     "#;
-    fs::write(&file, realm).unwrap();
-    let keygate = Keygate::start(&["--realm-file", file.to_str().unwrap()]).await;
+    let file = ConfigFile::new("narrow.toml", realm);
+    let keygate = Keygate::start(&["--realm-file", &file.path()]).await;
     let (_, key) = keygate.new_key("narrow", "acme", "live").await;
     let request = |method, path| charged(by_key("narrow", &key), method, path, 1);
     assert_eq!(keygate.authenticate(request("GET", "/things/7")).await.allowed().operation, "read");

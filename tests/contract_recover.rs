@@ -5,14 +5,14 @@
 mod support;
 
 use keygate::proto::v1::{
-    AccountStatus, CheckRateLimitRequest, DenyReason, ListKeys, RenderErrorRequest, RevokeKey, RotateKey, Subject,
-    check_rate_limit_request::Selection, manage_keys_request::Operation, realms_client::RealmsClient,
+    AccountStatus, CheckRateLimitRequest, DenyReason, ListKeys, RevokeKey, RotateKey, Subject,
+    check_rate_limit_request::Selection, manage_keys_request::Operation,
 };
 use std::time::Duration;
 use support::{
     calls::{
-        Answered, by_bearer, by_headers, by_key, charged, has_checksum, header, header_list, key_for, millis, now,
-        seconds, well_formed,
+        Answered, RECOVER_CODES, by_bearer, by_headers, by_key, charged, has_checksum, header, header_list, key_for,
+        millis, now, seconds, well_formed,
     },
     keygate::Keygate,
 };
@@ -263,13 +263,13 @@ on_both_stores! {
     }
 
     async fn r8_the_whole_code_table_is_rendered(stack) {
-        for (code, status, message) in CODES {
-            let rendered = render(&stack, code, "").await;
+        for (code, status, message) in RECOVER_CODES {
+            let rendered = stack.render("recover", code, "").await;
             let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}","status":{status}}}}}"#);
             assert_eq!((rendered.http_status, rendered.body), (status, body));
             assert_eq!(header(&rendered.headers, "content-type"), Some("application/json"));
         }
-        let rendered = render(&stack, "validation_error", "`name` must be a \"string\"").await;
+        let rendered = stack.render("recover", "validation_error", "`name` must be a \"string\"").await;
         let body = r#"{"error":{"code":"validation_error","message":"`name` must be a \"string\"","status":422}}"#;
         assert_eq!((rendered.http_status, rendered.body.as_str()), (422, body));
     }
@@ -286,32 +286,12 @@ const LIMITS: [(&str, &str, &str, i64, i64); 7] = [
     ("other", "GET", "/v1/accounts/p1", 1_000, 60),
 ];
 
-/// Code, status, message: the API's own table.
-const CODES: [(&str, u32, &str); 10] = [
-    ("unauthorized", 401, "Invalid or missing Partner API key"),
-    ("forbidden", 403, "Key does not have access to this resource"),
-    ("not_found", 404, "Account, lead, or resource not found"),
-    ("invalid_phone", 400, "Phone number format is invalid"),
-    ("duplicate_lead", 409, "Lead with this external_id already exists"),
-    ("account_deactivated", 403, "Account has been deactivated"),
-    ("token_expired", 401, "Embed token has expired"),
-    ("rate_limited", 429, "Too many requests"),
-    ("validation_error", 422, "Request body failed validation"),
-    ("internal_error", 500, "Internal server error"),
-];
-
 /// The reset header is in epoch seconds, ahead of now by at most the window and one sixtieth.
 #[track_caller]
 fn assert_reset(headers: &[keygate::proto::v1::Header], window: i64) {
     let reset: i64 = header(headers, "X-RateLimit-Reset").expect("the reset is told").parse().expect("epoch seconds");
     let ahead = reset - now();
     assert!((1..=window + window / 60 + 1).contains(&ahead), "{ahead} s ahead");
-}
-
-async fn render(keygate: &Keygate, code: &str, message: &str) -> keygate::proto::v1::RenderErrorResponse {
-    let (realm, code, message) = ("recover".to_owned(), code.to_owned(), message.to_owned());
-    let request = RenderErrorRequest { realm, code, message };
-    RealmsClient::new(keygate.channel()).render_error(request).await.expect("the code is known").into_inner()
 }
 
 #[tokio::test]

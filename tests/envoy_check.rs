@@ -4,23 +4,15 @@
 
 mod support;
 
+use envoy_types::pb::envoy::config::core::v3::HeaderValue;
 use keygate::proto::v1::{CheckRateLimitRequest, DenyReason, Subject, check_rate_limit_request::Selection};
 use support::{
     calls::{Answered, by_headers, charged, now},
-    envoy::{Answer, check, extensions, http, set, set_address, value},
+    envoy::{Answer, IDENTITY, check, extensions, http, set, set_address, value},
     keygate::{DataDir, Keygate},
     stack::Stack,
 };
 use tonic::Code;
-
-const IDENTITIES: [&str; 6] = [
-    "x-auth-account",
-    "x-auth-target-account",
-    "x-auth-key-id",
-    "x-auth-environment",
-    "x-auth-scopes",
-    "x-auth-operation",
-];
 
 fn name_of(reason: DenyReason) -> String {
     reason.as_str_name()["DENY_REASON_".len()..].to_lowercase()
@@ -197,10 +189,18 @@ async fn the_realm_comes_from_the_route_or_from_the_host() {
     // The route goes before the host.
     keygate.envoy_check(at("eapi.recotap.com", "recurr")).await.passed();
 
-    let nobody = keygate.envoy_check(at("elsewhere.example", "")).await;
+    let mut unguarded = at("elsewhere.example", "");
+    let lines = &mut http(&mut unguarded).header_map.as_mut().unwrap().headers;
+    lines.push(HeaderValue {
+        key: "x-request-id".to_owned(),
+        raw_value: b"theirs-7".to_vec(),
+        ..HeaderValue::default()
+    });
+    let nobody = keygate.envoy_check(unguarded).await;
     assert_eq!((nobody.refused().0, nobody.told("reason").as_deref()), (404, Some("no_realm")));
     assert_eq!(value(&nobody.refused().1.headers, "content-type"), Some("application/problem+json"));
     keygate.wait_for_output("elsewhere.example").await;
+    keygate.wait_for_output("request_id=\"theirs-7\"").await;
     for host in ["", "a b", "a/b", "a@b", "a,b"] {
         assert_eq!(keygate.envoy_check(at(host, "")).await.refused().0, 400, "{host}");
     }
@@ -254,7 +254,7 @@ async fn an_identity_that_is_not_told_is_taken_out() {
     let ok = answer.passed();
     let told: Vec<&str> = set(&ok.headers).into_iter().map(|(name, _)| name).collect();
     let everywhere: Vec<&str> = told.into_iter().chain(ok.headers_to_remove.iter().map(String::as_str)).collect();
-    for name in IDENTITIES.iter().chain(&["x-api-key"]) {
+    for name in IDENTITY.iter().chain(&["x-api-key"]) {
         assert_eq!(everywhere.iter().filter(|other| *other == name).count(), 1, "{name}: {ok:?}");
     }
     assert!(ok.headers_to_remove.contains(&"x-auth-scopes".to_owned()), "a key without scopes tells none");

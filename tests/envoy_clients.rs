@@ -84,4 +84,22 @@ behind_envoy! {
         assert!(status.metadata().get("retry-after").is_some(), "{status:?}");
         assert_eq!(front.upstream.calls(), 1);
     }
+
+    async fn every_status_of_a_denial_has_its_grpc_status(front) {
+        // An escape that is none: 404 in the words of one realm, 400 in those of the other. The third host is nobody's.
+        for (host, code, words) in [
+            ("recover.localhost", Code::Unimplemented, "not_found"),
+            ("recurr.localhost", Code::Internal, "bad_request"),
+            ("nobody.localhost", Code::Unimplemented, ""),
+        ] {
+            let channel = channel(&front, host).await;
+            let status = raw_on(channel, "/example.v1.Things/%ff", call("nonsense")).await.unwrap_err();
+            assert!(status.code() == code && status.message().contains(words), "{host}: {status:?}");
+        }
+        let channel = channel(&front, "recurr.localhost").await;
+        front.stack.keygate.kill();
+        let status = raw_on(channel, METHOD, call("nonsense")).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(front.upstream.calls(), 0);
+    }
 }

@@ -7,8 +7,9 @@ mod support;
 use keygate::proto::v1::{CreateKey, KeyState, UpdateKey};
 use std::time::Duration;
 use support::{
-    calls::{by_key, charged, key_for, now, seconds, texts, well_formed},
+    calls::{RECOVER_CODES, by_key, charged, key_for, now, seconds, texts, well_formed},
     http::Answer,
+    upstream::Told,
 };
 
 /// Realm, environment, prefix, header, what stands before the key in it.
@@ -70,6 +71,35 @@ behind_envoy! {
         }
         let answer = front.stops("recover", "GET /v1/accounts/p2", &[("x-partner-key", &key)], 403).await;
         says(&answer, r#"{"error":{"code":"forbidden","message":"Key does not have access to this resource","status":403}}"#);
+    }
+
+    async fn r8_every_code_of_the_table_comes_to_the_client_in_the_realms_words(front) {
+        let (_, key) = front.stack.new_key("recover", "p1", "live").await;
+        let header = [("x-partner-key", key.as_str())];
+        // Those that keygate raises.
+        front.stack.authenticate(charged(by_key("recover", &key), "POST", "/v1/accounts/p1/leads/bulk", 50)).await;
+        for (head, headers, code) in [
+            ("GET /v1/accounts/p1", &[][..], "unauthorized"),
+            ("GET /v1/accounts/p2", &header, "forbidden"),
+            ("GET /v1/accounts/%25", &header, "not_found"),
+            ("POST /v1/accounts/p1/leads/bulk", &header, "rate_limited"),
+        ] {
+            let (_, status, message) = RECOVER_CODES.into_iter().find(|(known, ..)| *known == code).unwrap();
+            let answer = front.stops("recover", head, headers, u16::try_from(status).unwrap()).await;
+            says(&answer, &format!(r#"{{"error":{{"code":"{code}","message":"{message}","status":{status}}}}}"#));
+        }
+        // Every code, raised by the API behind, which asks keygate for the words. The caller's limit is told there too.
+        for (code, status, message) in RECOVER_CODES {
+            let rendered = front.stack.render("recover", code, "").await;
+            let headers = rendered.headers.into_iter().map(|header| (header.name, header.value)).collect();
+            let status = u16::try_from(status).unwrap();
+            front.upstream.tell(Told { status, headers, body: rendered.body });
+            let before = front.upstream.calls();
+            let answer = front.ask("recover", "GET /v1/accounts/p1", &header).await;
+            assert_eq!((answer.status, front.upstream.calls() - before), (status, 1), "{answer:?}");
+            says(&answer, &format!(r#"{{"error":{{"code":"{code}","message":"{message}","status":{status}}}}}"#));
+            assert_eq!(answer.header("x-ratelimit-limit"), Some("1000"));
+        }
     }
 
     async fn r5_the_old_key_works_until_its_grace_is_over(front) {

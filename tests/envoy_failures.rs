@@ -16,9 +16,8 @@ use std::{
 use support::{
     front::{Front, SETTINGS},
     http,
-    keygate::{DataDir, Keygate},
+    keygate::Keygate,
     proxy::{Change, Envoy},
-    redis::RedisServer,
     stack::Stack,
 };
 
@@ -188,16 +187,6 @@ const PATIENT: [Change<'_>; 2] = [
     ("max_interval: 0.25s", "max_interval: 5s"),
 ];
 
-/// A second server on the same store.
-async fn second(first: &Keygate, redis: &RedisServer, settings: &[&str; 2]) -> Keygate {
-    let data = DataDir::new();
-    fs::copy(first.data_dir().join("secrets"), data.path().join("secrets")).unwrap();
-    let url = redis.url();
-    let store = ["--store", "redis", "--redis-url", &url];
-    let started = Keygate::try_start(data, &[&store, &settings[..]].concat()).await;
-    started.unwrap_or_else(|ended| panic!("{ended:#?}"))
-}
-
 /// Waits until Envoy knows that so many servers can decide.
 async fn wait_for_healthy(envoy: &Envoy, wanted: u64) {
     let deadline = Instant::now() + PATIENCE;
@@ -213,7 +202,7 @@ async fn each_of_two_servers_goes_and_comes_back_without_one_failed_request() {
     let file = patient(folder.path());
     let settings = ["--config", file.as_str()];
     let stack = Stack::redis(&settings).await;
-    let mut second = second(&stack, stack.redis.as_ref().unwrap(), &settings).await;
+    let mut second = stack.second(&settings).await;
     let front = Front::before_two(stack, second.port(), &PATIENT).await;
     let load = Load::new(&front.stack).await;
     let Front { envoy, upstream, mut stack, .. } = front;

@@ -5,20 +5,11 @@
 mod support;
 
 use support::{
+    envoy::IDENTITY,
     front::{Front, SETTINGS},
     http,
     stack::Stack,
 };
-
-/// Every header that tells the service who is calling.
-const IDENTITY: [&str; 6] = [
-    "x-auth-account",
-    "x-auth-target-account",
-    "x-auth-key-id",
-    "x-auth-environment",
-    "x-auth-scopes",
-    "x-auth-operation",
-];
 
 async fn key(front: &Front) -> String {
     format!("Bearer {}", front.stack.new_key("recurr", "acme", "live").await.1)
@@ -60,6 +51,43 @@ behind_envoy! {
             front.stops("recurr", "GET /v1/x", &headers, 401).await;
         }
         front.passes("recurr", "GET /v1/x", &[("authorization", &key)]).await;
+
+        // An empty line is a line.
+        let (_, plain) = front.stack.new_key("recoup", "acme", "live").await;
+        for headers in [
+            [("x-api-key", ""), ("x-api-key", plain.as_str())],
+            [("x-api-key", plain.as_str()), ("x-api-key", " ")],
+            [("x-api-key", plain.as_str()), ("authorization", "")],
+        ] {
+            front.stops("recoup", "GET /api/keys", &headers, 401).await;
+        }
+        // But of `authorization` Envoy makes one line before anybody sees it, and empty ones leave no trace in that: keygate
+        // gets one credential, and the service none.
+        for headers in [[("authorization", ""), ("authorization", key.as_str())], [("authorization", key.as_str()), ("authorization", " ")]] {
+            front.passes("recurr", "GET /v1/x", &headers).await;
+            let received = front.upstream.last();
+            assert_eq!((received.header("x-auth-account"), received.header("authorization")), (Some("acme"), None));
+        }
+    }
+
+    async fn what_a_client_calls_a_header_of_the_connection_is_gone_before_anybody_looks(front) {
+        let (_, key) = front.stack.new_key("recover", "p1", "live").await;
+        let (bearer, hop) = (format!("Bearer {key}"), ("connection", "x-partner-key"));
+        front.stops("recover", "GET /v1/accounts/p1", &[("x-partner-key", &key), hop], 401).await;
+        front.passes("recover", "GET /v1/accounts/p1", &[("x-partner-key", &key), ("authorization", &bearer), hop]).await;
+        let received = front.upstream.last();
+        assert_eq!(received.all("x-partner-key").len() + received.all("authorization").len(), 0, "{received:?}");
+        // What keygate sets is set later.
+        front.passes("recover", "GET /v1/accounts/p1", &[("x-partner-key", &key), ("connection", "x-auth-account")]).await;
+        assert_eq!(front.upstream.last().header("x-auth-account"), Some("p1"));
+    }
+
+    async fn no_header_puts_another_host_path_or_method_in_place_of_the_one_that_was_judged(front) {
+        let key = key(&front).await;
+        for name in ["x-forwarded-host", "x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"] {
+            front.passes("recurr", "GET /v1/x", &[("authorization", &key), (name, "DELETE")]).await;
+            assert_eq!(front.upstream.last().header(name), None);
+        }
     }
 
     async fn the_service_gets_the_path_that_was_judged_or_none(front) {
@@ -93,6 +121,14 @@ behind_envoy! {
             "/x/../v1/accounts/p2",
         ] {
             front.stops("recover", &format!("GET {path}"), &header, 403).await;
+        }
+        // What only a server that ignores case, or cuts parameters off, takes for that account's.
+        for path in ["/V1/accounts/p2", "/v1/Accounts/p2", "/v1/accounts;x/p2", "/v1/accounts/p2;x=1", "/v1;a=b/accounts/p2/x"] {
+            front.stops("recover", &format!("GET {path}"), &header, 404).await;
+        }
+        // Nor does such a spelling lead around the limit of an operation.
+        for path in ["/v1/accounts/p1/Messages", "/v1/accounts/p1/messages;x"] {
+            front.stops("recover", &format!("POST {path}"), &header, 404).await;
         }
         front.passes("recover", "GET /v1/accounts/p2/../p1", &header).await;
     }
@@ -152,4 +188,40 @@ async fn keygate_alone_lets_no_forged_identity_header_arrive() {
     let received = front.upstream.last();
     assert!(!format!("{received:?}").contains("forged"), "{received:?}");
     assert_eq!(received.header("x-auth-account"), None);
+}
+
+/// Envoy believes clients of its own network more than others.
+#[tokio::test]
+async fn an_insider_cannot_choose_the_address_that_limits_count() {
+    let inside = "use_remote_address: true\n                internal_address_config: { cidr_ranges: [{ address_prefix: 127.0.0.0, prefix_len: 8 }] }";
+    let stack = Stack::embedded(&SETTINGS).await;
+    let front = Front::before(stack, &[("use_remote_address: true", inside)]).await;
+    for n in 0..20 {
+        let forged = format!("192.0.2.{n}");
+        front.passes("recoup", "POST /api/agents/signup", &[("x-envoy-external-address", &forged)]).await;
+    }
+    front.stops("recoup", "POST /api/agents/signup", &[("x-envoy-external-address", "192.0.2.77")], 429).await;
+}
+
+#[tokio::test]
+async fn a_line_of_envoys_log_leads_to_one_of_keygates() {
+    let stack = Stack::embedded(&[&SETTINGS[..], &["--log-level", "debug"]].concat()).await;
+    let front = Front::before(stack, &[]).await;
+    let key = key(&front).await;
+    front.passes("recurr", "GET /v1/passed", &[("authorization", &key)]).await;
+    front.stops("recurr", "GET /v1/stopped", &[("x-request-id", "forged")], 401).await;
+    for (path, decision) in [("/v1/passed", "allowed"), ("/v1/stopped", "denied")] {
+        front.envoy.wait_for_output(path).await;
+        let log = front.envoy.output();
+        let line: serde_json::Value =
+            serde_json::from_str(log.lines().find(|line| line.contains(path)).unwrap()).unwrap();
+        let id = format!("request_id={}", line["request_id"]);
+        front.stack.wait_for_output(&id).await;
+        let log = front.stack.output();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&id)).collect();
+        assert!(lines.len() == 1 && lines[0].contains(decision), "{lines:?}");
+    }
+    // One line for each decision, and none of what lies below.
+    let log = front.stack.output();
+    assert!(!log.contains("frame="), "{log}");
 }

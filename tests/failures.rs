@@ -6,7 +6,8 @@
 mod support;
 
 use keygate::proto::v1::{
-    AuthenticateRequest, CreateKey, DenyReason, ListKeys, RevokeKey, manage_keys_request::Operation,
+    AuthenticateRequest, CheckRateLimitRequest, CreateKey, DenyReason, ListKeys, RevokeKey, Subject,
+    check_rate_limit_request::Selection, manage_keys_request::Operation,
 };
 use std::{
     fs,
@@ -17,6 +18,7 @@ use std::{
 };
 use support::{
     calls::{Answered, by_key, charged, key_for, texts},
+    files::ConfigFile,
     keygate::{DataDir, Ended, Keygate},
     redis::RedisServer,
     stack::Stack,
@@ -200,6 +202,39 @@ async fn a_full_redis_refuses_new_keys_and_revokes_old_ones() {
     let keys = stack.list("recurr", ListKeys::default()).await.keys;
     assert_eq!(keys.len(), 1, "something was half written: {keys:?}");
     stack.new_key("recurr", "acme", "live").await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_a_counter_those_that_are_kept_go_on() {
+    const ROOM: usize = 1_000;
+    let settings = ConfigFile::settings(&format!("[limits]\ncounters = {ROOM}\n"));
+    let keygate = Keygate::start(&["--config", &settings.path()]).await;
+    let send = |account: &str| CheckRateLimitRequest {
+        realm: "recover".to_owned(),
+        selection: Some(Selection::Operation("messages.send".to_owned())),
+        subject: Some(Subject { account_id: account.to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    for invented in 0..ROOM {
+        assert!(keygate.check(send(&format!("a{invented}"))).await.allowed);
+    }
+    for invented in 0..10 {
+        let status = keygate.try_check(send(&format!("b{invented}"))).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("full"), "{status:?}");
+    }
+    // Nobody's counter was given up for another's, and nobody who had one is turned away.
+    for known in [0, ROOM / 2, ROOM - 1] {
+        let answer = keygate.check(send(&format!("a{known}"))).await;
+        assert!(answer.allowed && !answer.degraded, "{answer:?}");
+        assert_eq!(answer.limits[0].remaining + 2, answer.limits[0].limit, "{answer:?}");
+    }
+    let output = keygate.output();
+    assert!(output.contains("no room for a new counter"), "{output}");
+    assert!(output.matches("no room for a new counter").count() < 10, "not seldom: {output}");
+    // Which keys there are has nothing to do with it.
+    let (id, key) = keygate.new_key("recurr", "acme", "live").await;
+    assert_eq!(keygate.authenticate(by_key("recurr", &key)).await.allowed().key_id, id);
 }
 
 #[tokio::test]

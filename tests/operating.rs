@@ -14,16 +14,15 @@ use std::{
     future::Future,
     io::Read,
     net::TcpStream,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 use support::{
     calls::{Answered, by_key, charged, key_for, millis},
+    files::ConfigFile,
     keygate::{DataDir, Keygate},
     redis::RedisServer,
     stack::Stack,
 };
-use tempfile::TempDir;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -31,7 +30,7 @@ const REALM: &str = r#"
 realm = "lenient"
 title = "A realm that goes on for a while"
 hint = "HINT"
-max_staleness = "2s"
+max_staleness = "4s"
 [[environments]]
 name = "live"
 prefix = "ln_live_"
@@ -68,11 +67,11 @@ operations = ["watched"]
 shadow = true
 "#;
 
-/// Writes the realm's file.
-fn realm_file(folder: &TempDir, hint: &str) -> PathBuf {
-    let file = folder.path().join("lenient.toml");
-    fs::write(&file, REALM.replace("HINT", hint)).unwrap();
-    file
+/// How old an answer of the realm may be.
+const MAX_STALENESS: Duration = Duration::from_secs(4);
+
+fn realm(hint: &str) -> String {
+    REALM.replace("HINT", hint)
 }
 
 fn ask(key: &str, method: &str) -> AuthenticateRequest {
@@ -103,16 +102,16 @@ async fn until<T, F: Future<Output = T>>(mut asked: impl FnMut() -> F, wanted: i
 
 #[tokio::test]
 async fn a_realm_that_says_so_goes_on_with_what_is_remembered_and_tells_how_old_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = realm_file(&folder, "none");
-    let arguments = ["--realm-file", file.to_str().unwrap(), "--threads", "1"];
+    let file = ConfigFile::new("lenient.toml", &realm("none"));
+    let arguments = ["--realm-file", &file.path(), "--threads", "1"];
     let mut stack = Stack::redis(&arguments).await;
     let (id, key) = stack.new_key("lenient", "acme", "live").await;
     let (_, unused) = stack.new_key("lenient", "acme", "live").await;
+    // Before it is confirmed: however long an answer travels, what it tells is no older than this.
+    let asked = Instant::now();
     let fresh = stack.authenticate(ask(&key, "GET")).await;
     assert_eq!((fresh.degraded, millis(fresh.data_age.as_ref())), (false, 0));
     assert_eq!(fresh.limits[0].remaining, 99);
-    let confirmed = Instant::now();
 
     stack.redis.as_mut().unwrap().kill();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -123,9 +122,8 @@ async fn a_realm_that_says_so_goes_on_with_what_is_remembered_and_tells_how_old_
         ages.push(millis(answer.data_age.as_ref()));
         assert_eq!(answer.allowed().key_id, id);
     }
-    // A reading of the clock may stand for 10 ms.
-    let most = i64::try_from(confirmed.elapsed().as_millis()).unwrap() + 10;
-    assert!(ages[0] >= 80 && ages[1] >= ages[0] && ages[1] <= most, "{ages:?} within {most} ms");
+    let most = i64::try_from(asked.elapsed().as_millis()).unwrap();
+    assert!(ages[0] >= 100 && ages[1] >= ages[0] && ages[1] <= most, "{ages:?} within {most} ms");
     // No header tells of limits that nobody counted.
     let answer = stack.authenticate(ask(&key, "GET")).await.allowed();
     assert!(!answer.headers.iter().any(|header| header.name.to_lowercase().contains("ratelimit")), "{answer:?}");
@@ -141,18 +139,18 @@ async fn a_realm_that_says_so_goes_on_with_what_is_remembered_and_tells_how_old_
     }
 
     // Nothing older than the realm allows decides.
-    let asked = || stack.try_authenticate(ask(&key, "GET"));
+    let ask_again = || stack.try_authenticate(ask(&key, "GET"));
     let too_old = |answer: &Result<AuthenticateResponse, Status>| {
         let age = answer.as_ref().map(|answer| millis(answer.data_age.as_ref())).unwrap_or_default();
-        assert!(age <= 2_000, "{answer:?}");
+        assert!(age <= i64::try_from(MAX_STALENESS.as_millis()).unwrap(), "{answer:?}");
         answer.is_err()
     };
-    assert_eq!(until(asked, too_old).await.unwrap_err().code(), Code::Unavailable);
-    assert!(confirmed.elapsed() >= Duration::from_millis(1_980), "{:?}", confirmed.elapsed());
+    assert_eq!(until(ask_again, too_old).await.unwrap_err().code(), Code::Unavailable);
+    assert!(asked.elapsed() >= MAX_STALENESS, "refused too early: {:?}", asked.elapsed());
 
     stack.redis.as_mut().unwrap().restart();
-    let asked = || stack.try_authenticate(ask(&key, "GET"));
-    let back = until(asked, Result::is_ok).await.unwrap();
+    let ask_again = || stack.try_authenticate(ask(&key, "GET"));
+    let back = until(ask_again, Result::is_ok).await.unwrap();
     assert_eq!((back.degraded, millis(back.data_age.as_ref())), (false, 0));
     // What passed while the store was away was not charged.
     assert_eq!(back.limits[0].remaining, 98);
@@ -160,11 +158,10 @@ async fn a_realm_that_says_so_goes_on_with_what_is_remembered_and_tells_how_old_
 
 /// A rotated server secret moves a key to it when the key is next let through. It shows in the hint, which is made anew.
 async fn a_new_server_secret_takes_over(redis: Option<&RedisServer>) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = realm_file(&folder, "none");
-    let url = redis.map(RedisServer::url);
+    let file = ConfigFile::new("lenient.toml", &realm("none"));
+    let (path, url) = (file.path(), redis.map(RedisServer::url));
     let store = url.as_ref().map(|url| vec!["--store", "redis", "--redis-url", url]).unwrap_or_default();
-    let arguments = [&["--realm-file", file.to_str().unwrap()], &store[..]].concat();
+    let arguments = [&["--realm-file", path.as_str()], &store[..]].concat();
     let mut keygate = Keygate::start(&arguments).await;
     let (id, key) = keygate.new_key("lenient", "acme", "live").await;
     let (ended, revoked) = keygate.new_key("lenient", "acme", "live").await;
@@ -175,7 +172,7 @@ async fn a_new_server_secret_takes_over(redis: Option<&RedisServer>) {
     let secrets = keygate.data_dir().join("secrets");
     let old = fs::read_to_string(&secrets).unwrap();
     fs::write(&secrets, format!("{old}2 {}\n", "5e".repeat(32))).unwrap();
-    realm_file(&folder, "prefix-last4");
+    file.rewrite(&realm("prefix-last4"));
     keygate.restart().await;
     assert_eq!(keygate.get("lenient", &id).await.hint, "", "nothing was moved before it was used");
     assert_eq!(keygate.authenticate(by_key("lenient", &key)).await.allowed().key_id, id);
@@ -208,10 +205,9 @@ async fn a_new_server_secret_takes_over_on_redis() {
 }
 
 /// A server with these lines under `[limits]`.
-async fn limited(folder: &TempDir, limits: &str) -> Keygate {
-    let config = folder.path().join("keygate.toml");
-    fs::write(&config, format!("threads = 1\n[limits]\n{limits}\n")).unwrap();
-    Keygate::start(&["--config", config.to_str().unwrap()]).await
+async fn limited(limits: &str) -> Keygate {
+    let settings = ConfigFile::settings(&format!("threads = 1\n[limits]\n{limits}\n"));
+    Keygate::start(&["--config", &settings.path()]).await
 }
 
 async fn log_tells(keygate: &Keygate, words: &str) {
@@ -220,13 +216,13 @@ async fn log_tells(keygate: &Keygate, words: &str) {
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_and_told_in_the_log() {
-    let folder = tempfile::tempdir().unwrap();
-    let keygate = limited(&folder, "connections = 4").await;
+    let keygate = limited("connections = 4").await;
     let (_, key) = keygate.new_key("recurr", "acme", "live").await;
     // The tests' own client has one or two of the places; here come more than there are.
     let open = || {
         let stream = TcpStream::connect(keygate.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        // Never waited for so long: the server speaks first, or closes.
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream
     };
     let mut opened: Vec<TcpStream> = (0..6).map(|_| open()).collect();
@@ -247,8 +243,7 @@ async fn a_connection_too_many_is_closed_and_told_in_the_log() {
 
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_said_is_closed() {
-    let folder = tempfile::tempdir().unwrap();
-    let keygate = limited(&folder, "arrival_timeout = \"200ms\"").await;
+    let keygate = limited("arrival_timeout = \"200ms\"").await;
     let began = Instant::now();
     let mut silent = TcpStream::connect(keygate.address()).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -261,8 +256,7 @@ async fn a_connection_on_which_nothing_is_said_is_closed() {
 
 #[tokio::test]
 async fn calls_too_many_are_refused_at_once_and_half_a_request_does_not_stay_for_ever() {
-    let folder = tempfile::tempdir().unwrap();
-    let keygate = limited(&folder, "calls = 2\nacts = 1\narrival_timeout = \"2s\"").await;
+    let keygate = limited("calls = 2\nacts = 1\narrival_timeout = \"2s\"").await;
     let (_, key) = keygate.new_key("recurr", "acme", "live").await;
     let mut halves = Vec::new();
     for path in ["Authenticate", "CheckRateLimit", "ManageKeys"] {

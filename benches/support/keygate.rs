@@ -2,7 +2,7 @@
 
 use super::{
     keys,
-    loader::{AUTHENTICATE, Target},
+    loader::{Method, Target},
     machine::{Cores, signal},
 };
 use keygate::proto::v1::{
@@ -28,6 +28,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 /// Rows of one batch; the API takes no more.
 pub const BATCH: usize = 1_000;
+const SOCKET: &str = "keygate.sock";
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server that ends with this value.
@@ -88,8 +89,13 @@ impl Keygate {
         self.child.as_ref().map(Child::id).expect("it runs")
     }
 
-    pub fn target(&self) -> Target {
-        Target { address: self.address, path: AUTHENTICATE, process: self.id() }
+    pub fn target(&self, method: Method) -> Target {
+        Target { address: self.address, method, process: self.id() }
+    }
+
+    /// Where it listens beside its port.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join(SOCKET)
     }
 
     /// Stops it in good order.
@@ -135,7 +141,17 @@ fn settings(address: SocketAddr, redis: Option<&str>) -> String {
         Some(url) => format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{url}\"\n"),
         None => String::new(),
     };
-    format!("listen = \"{address}\"\ndata_dir = \"data\"\nrealms = [\"bench.toml\"]\nthreads = 1\n{store}")
+    format!(
+        r#"
+listen = "{address}"
+listen_unix = "{SOCKET}"
+data_dir = "data"
+realms = ["bench.toml"]
+threads = 1
+[envoy]
+client_address_header = "x-envoy-external-address"
+{store}"#
+    )
 }
 
 /// The binary of this build, or another one to compare it with.

@@ -13,7 +13,7 @@ pub const SCOPE: &str = "read-only";
 const PREFIX: &str = "kb_live_";
 const BODY_LENGTH: usize = 32;
 
-/// One realm, one operation with a scope, and one limit for each key, so large that it never denies.
+/// One realm, one operation with a scope, one limit for each key and one for each tenant, so large that they never deny.
 pub const REALM_FILE: &str = r#"realm = "bench"
 
 [[environments]]
@@ -39,6 +39,12 @@ name = "requests"
 limit = 1_000_000_000
 window = "1m"
 per = ["key"]
+
+[[limits]]
+name = "visits"
+limit = 1_000_000_000
+window = "1m"
+descriptors = [{ key = "tenant" }]
 "#;
 
 /// Numbers that look random and are the same in every run (splitmix64, after Steele, Lea and Flood).

@@ -1,5 +1,5 @@
 //! The loader: a closed loop over many streams of few connections. It sends bytes that were made beforehand and checks of
-//! every answer what can be checked cheaply: HTTP status, grpc-status, and that the outcome is the first of its `oneof`.
+//! every answer what can be checked cheaply: HTTP status, grpc-status, and that the request was let through.
 
 use super::{
     keys::Numbers,
@@ -17,16 +17,32 @@ use std::{
 };
 use tokio::{net::TcpStream, runtime, task::LocalSet};
 
-pub const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
-/// Field 1, length-delimited: `allowed` in `AuthenticateResponse`, and the only field of the bare server's answer.
-const FIRST_FIELD: u8 = 0x0A;
 const GRPC_HEADER: usize = 5;
+
+/// A call that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    pub service: &'static str,
+    name: &'static str,
+    /// How the message of every answer begins that lets a request through, and of no other.
+    pub yes: &'static [u8],
+}
+
+impl Method {
+    /// Field 1, length-delimited: `allowed`.
+    pub const AUTHENTICATE: Self = Self { service: "keygate.v1.Authorization", name: "Authenticate", yes: &[0x0A] };
+    /// Field 1, length-delimited: `status`, and empty, since its code is 0.
+    pub const CHECK: Self = Self { service: "envoy.service.auth.v3.Authorization", name: "Check", yes: &[0x0A, 0] };
+    /// Field 1, a number: `overall_code`, which is `OK`.
+    pub const SHOULD_RATE_LIMIT: Self =
+        Self { service: "envoy.service.ratelimit.v3.RateLimitService", name: "ShouldRateLimit", yes: &[0x08, 1] };
+}
 
 /// Whom to drive.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     pub address: SocketAddr,
-    pub path: &'static str,
+    pub method: Method,
     /// The process whose processor time is measured.
     pub process: u32,
 }
@@ -51,7 +67,11 @@ pub struct Requests {
 
 impl Requests {
     pub fn new(messages: impl IntoIterator<Item = Vec<u8>>) -> Rc<Self> {
-        let mut frames: Vec<Bytes> = messages.into_iter().map(frame).collect();
+        Self::raw(messages.into_iter().map(frame).collect())
+    }
+
+    /// The same, each as it is sent.
+    pub fn raw(mut frames: Vec<Bytes>) -> Rc<Self> {
         Numbers(2).shuffle(&mut frames);
         Rc::new(Self { frames, next: Cell::new(0) })
     }
@@ -60,7 +80,7 @@ impl Requests {
         self.frames.len()
     }
 
-    fn take(&self) -> Bytes {
+    pub fn take(&self) -> Bytes {
         let at = self.next.get();
         self.next.set((at + 1) % self.frames.len());
         self.frames[at].clone()
@@ -137,7 +157,7 @@ pub fn drive(target: Target, crowd: Crowd, requests: &Rc<Requests>, until: Until
                 let (shared, connection, head) = (Rc::clone(&shared), connection.clone(), head.clone());
                 streams.push(tokio::task::spawn_local(async move {
                     while let Some((body, sent)) = shared.next() {
-                        exchange(&connection, &head, body, None).await;
+                        exchange(&connection, &head, body, Wanted::Yes(target.method.yes)).await;
                         let nanos = u64::try_from(sent.elapsed().as_nanos()).expect("less than centuries");
                         shared.latency_ns.borrow_mut().record(nanos).expect("the histogram grows");
                     }
@@ -167,7 +187,7 @@ impl TakeHistogram for RefCell<Histogram<u64>> {
 pub fn ask(target: Target, message: Vec<u8>) -> Vec<u8> {
     block_on(async {
         let mut answer = Vec::new();
-        exchange(&connect(target.address).await, &head(target), frame(message), Some(&mut answer)).await;
+        exchange(&connect(target.address).await, &head(target), frame(message), Wanted::Whole(&mut answer)).await;
         answer.split_off(GRPC_HEADER)
     })
 }
@@ -190,12 +210,21 @@ async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
 }
 
 fn head(target: Target) -> Request<()> {
-    let request = Request::post(format!("http://{}{}", target.address, target.path));
+    let Target { address, method: Method { service, name, .. }, .. } = target;
+    let request = Request::post(format!("http://{address}/{service}/{name}"));
     let request = request.header("te", "trailers").header("content-type", "application/grpc");
     request.header("user-agent", "keygate-bench").body(()).expect("the parts are legal")
 }
 
-async fn exchange(connection: &SendRequest<Bytes>, head: &Request<()>, body: Bytes, mut keep: Option<&mut Vec<u8>>) {
+/// What is wanted of an answer.
+enum Wanted<'a> {
+    /// That it begins so.
+    Yes(&'static [u8]),
+    /// Its bytes.
+    Whole(&'a mut Vec<u8>),
+}
+
+async fn exchange(connection: &SendRequest<Bytes>, head: &Request<()>, body: Bytes, mut wanted: Wanted<'_>) {
     let mut connection = connection.clone().ready().await.expect("the connection holds");
     let (response, mut stream) = connection.send_request(head.clone(), false).expect("the connection holds");
     stream.send_data(body, true).expect("the connection holds");
@@ -209,13 +238,15 @@ async fn exchange(connection: &SendRequest<Bytes>, head: &Request<()>, body: Byt
     while let Some(chunk) = body.data().await {
         let chunk = chunk.expect("the server answers");
         body.flow_control().release_capacity(chunk.len()).expect("it was received");
-        if length == 0 && keep.is_none() {
-            assert_eq!(chunk.get(GRPC_HEADER), Some(&FIRST_FIELD), "the request was denied");
+        match &mut wanted {
+            Wanted::Whole(kept) => kept.extend_from_slice(&chunk),
+            Wanted::Yes(yes) if length == 0 => {
+                let message = chunk.get(GRPC_HEADER..).unwrap_or_default();
+                assert!(message.starts_with(yes), "the request was denied: {message:?}");
+            }
+            Wanted::Yes(_) => {}
         }
         length += chunk.len();
-        if let Some(kept) = keep.as_deref_mut() {
-            kept.extend_from_slice(&chunk);
-        }
     }
     assert!(length > GRPC_HEADER, "the answer is empty");
     let trailers = body.trailers().await.expect("the server answers").expect("gRPC ends with trailers");

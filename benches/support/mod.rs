@@ -1,11 +1,21 @@
 //! What the benches share: processes on cores of their own, a loader that checks every answer, and the reference server.
 
 pub mod bare;
+pub mod contest;
+#[path = "../../tests/support/envoy.rs"]
+pub mod envoy;
+pub mod front;
+#[path = "../../tests/support/http.rs"]
+pub mod http;
 pub mod keygate;
 pub mod keys;
 pub mod loader;
 pub mod machine;
 pub mod median;
+#[path = "../../tests/support/proxy.rs"]
+pub mod proxy;
+#[path = "../../tests/support/python.rs"]
+pub mod python;
 #[path = "../../tests/support/redis.rs"]
 pub mod redis;
 pub mod report;

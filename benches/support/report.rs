@@ -6,6 +6,7 @@ use super::{loader::Round, median::median};
 #[derive(Debug, Clone, Copy)]
 pub struct Summary {
     pub per_second: f64,
+    pub mean_us: f64,
     pub p50_us: f64,
     pub p99_us: f64,
     /// What the server used of its core.
@@ -25,6 +26,7 @@ impl Summary {
             |quantile| median(rounds.iter().map(|r| r.latency_ns.value_at_quantile(quantile) as f64 / 1e3));
         Self {
             per_second: median(rounds.iter().map(Round::per_second)),
+            mean_us: median(rounds.iter().map(|round| round.latency_ns.mean() / 1e3)),
             p50_us: quantile_us(0.5),
             p99_us: quantile_us(0.99),
             busy: median(rounds.iter().map(|round| round.busy.process)),
@@ -58,10 +60,28 @@ pub fn line(name: &str, summary: &Summary, reference: f64) {
     }
 }
 
+pub fn latency_heading(text: &str) {
+    println!("\n{text}");
+    println!("  {:<44} {:>9} {:>7} {:>9} {:>9} {:>9}", "", "mean µs", "ratio", "p50 µs", "p99 µs", "cpu µs");
+}
+
+/// One server's line where time is what counts; `reference` is what its mean is compared with.
+pub fn latency_line(name: &str, summary: &Summary, reference: f64) {
+    let Summary { mean_us, p50_us, p99_us, us_each, .. } = summary;
+    let ratio = mean_us / reference;
+    println!("  {name:<44} {mean_us:>9.1} {ratio:>7.3} {p50_us:>9.0} {p99_us:>9.0} {us_each:>9.2}");
+}
+
 /// Whether a ratio reaches its target; the bench tells and never fails for it.
 pub fn verdict(what: &str, ratio: f64, of: &str, target: f64) {
     let word = if ratio >= target { "PASS" } else { "MISS" };
     println!("{what}: {ratio:.2} of {of} (target ≥ {target:.2}) {word}");
+}
+
+/// Whether a ratio stays below its target.
+pub fn verdict_below(what: &str, ratio: f64, of: &str, target: f64) {
+    let word = if ratio <= target { "PASS" } else { "MISS" };
+    println!("{what}: {ratio:.2} of {of} (target ≤ {target:.2}) {word}");
 }
 
 /// Bytes for people.

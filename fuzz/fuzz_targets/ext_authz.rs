@@ -4,6 +4,7 @@
 #![no_main]
 
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, check_response::HttpResponse};
+use keygate::domain::realm::Identity;
 use keygate_fuzz::Envoy;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
@@ -39,14 +40,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(code, 0);
             let set: Vec<&str> =
                 ok.headers.iter().filter_map(|it| it.header.as_ref()).map(|it| it.key.as_str()).collect();
-            for name in [
-                "x-auth-account",
-                "x-auth-target-account",
-                "x-auth-key-id",
-                "x-auth-environment",
-                "x-auth-scopes",
-                "x-auth-operation",
-            ] {
+            for name in Identity::ALL.map(Identity::default_header) {
                 let removed = ok.headers_to_remove.iter().any(|other| other == name);
                 assert!(set.contains(&name) != removed, "{name} is neither set nor taken out, or both");
             }

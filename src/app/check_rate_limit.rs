@@ -5,10 +5,11 @@ use super::{
     error::AppError,
     house::{App, Guarded},
     ports::{Store, StoreError},
+    seldom::Seldom,
 };
 use crate::domain::{
     id::Environment,
-    limit::{Charged, LimitOutcome, LimitRule, MissingPart, OnStoreFailure, Part, Plan, Subject},
+    limit::{Charged, LimitOutcome, LimitRule, MissingPart, Part, Plan, Reading, Subject},
     time::Timestamp,
 };
 
@@ -77,10 +78,24 @@ impl<S: Store> App<S> {
         Ok(LimitDecision { denial, limits, degraded, now: self.house.clock.now() })
     }
 
+    /// How the limits of a plan stand, and whether there was no room to count one of them, which the log tells seldom.
+    pub(super) fn outcomes<'g>(&self, plan: &Plan<'g>, readings: &[Reading]) -> (Vec<LimitOutcome<'g>>, bool) {
+        static UNKEPT: Seldom = Seldom::new();
+        let outcomes = LimitOutcome::for_plan(plan, readings);
+        let uncounted = outcomes.iter().find(|outcome| outcome.degraded).map(|outcome| &*outcome.rule.name);
+        if let Some(limit) = uncounted
+            && let Some(left_out) = UNKEPT.turn(self.house.clock.ticks())
+        {
+            let realm = plan.realm().as_str();
+            tracing::warn!(realm, limit, left_out, "there is no room for a new counter: its limit is passed over");
+        }
+        (outcomes, uncounted.is_some())
+    }
+
     /// Charges a plan that rests on nothing that was read, and tells whether the store could not be asked.
     pub(super) async fn charge_unfenced<'g>(&self, plan: &Plan<'g>) -> Result<(Vec<LimitOutcome<'g>>, bool), AppError> {
         match self.store.charge(&[], plan).await {
-            Ok(Charged::Decided(readings)) => Ok((LimitOutcome::for_plan(plan, &readings), false)),
+            Ok(Charged::Decided(readings)) => Ok(self.outcomes(plan, &readings)),
             Ok(Charged::Stale) => Err(AppError::Bug("a charge without a fence cannot be stale")),
             Err(error) => Ok((pass_over(plan, error)?, true)),
         }
@@ -108,8 +123,7 @@ pub(super) fn pass_over<'g>(plan: &Plan<'g>, error: StoreError) -> Result<Vec<Li
     if matches!(error, StoreError::Corrupt(_)) {
         return Err(error.into());
     }
-    let may_pass = |rule: &LimitRule| rule.shadow || rule.on_store_failure == OnStoreFailure::Allow;
-    if !plan.items().iter().all(|item| may_pass(item.rule)) {
+    if !plan.items().iter().all(|item| item.rule.may_be_passed_over()) {
         return Err(error.into());
     }
     Ok(plan.items().iter().map(|item| LimitOutcome::passed_over(item.rule)).collect())

@@ -3,6 +3,7 @@
 use super::{
     error::AppError,
     manager::Manager,
+    misses::Misses,
     ports::{Clock, Entropy, Store},
     uses::UseQueue,
 };
@@ -38,6 +39,7 @@ pub struct House {
     /// Makes random bytes.
     pub entropy: Arc<dyn Entropy>,
     pub(super) uses: UseQueue,
+    pub(super) misses: Misses,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -73,9 +75,16 @@ impl House {
             clock,
             entropy,
             uses: UseQueue::default(),
+            misses: Misses::new(0),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The same, with a budget of misses for each address.
+    #[must_use]
+    pub fn with_budget(self, misses_per_source: u32) -> Self {
+        Self { misses: Misses::new(misses_per_source), ..self }
     }
 
     /// The realm of that name.

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod house;
 pub mod keys;
 pub mod manager;
+pub mod misses;
 pub mod ports;
 pub mod rekey;
 pub mod seldom;

@@ -28,6 +28,11 @@ pub trait Store: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Since when it is remembered that the digests lead nowhere, if it is: told at once.
+    fn recall_nothing(&self, _sought: &Sought<'_>) -> Option<Ticks> {
+        None
+    }
+
     /// An account as it is, there or not, with the mark that [`Store::charge`] confirms.
     fn find_account(
         &self,
@@ -38,7 +43,8 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Checks a plan and charges all of it or nothing. Nothing is charged and the answer is [`Charged::Stale`] when the account
     /// of any fence changed since it was read: an answer that is not `Stale` confirms that what was read still holds. A plan
-    /// without limits only confirms.
+    /// without limits only confirms. Where there is no room for a counter, its limit is not counted if it may be passed over;
+    /// else nothing is charged, and the error is [`StoreError::Full`].
     fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>)
     -> impl Future<Output = Result<Charged, StoreError>> + Send;
 

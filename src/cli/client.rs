@@ -179,7 +179,7 @@ impl Manager {
     pub async fn manage(&mut self, operation: Operation) -> Result<manage_keys_response::Result, Failure> {
         let message = ManageKeysRequest { realm: self.realm.clone(), operation: Some(operation) };
         let request = self.signed(message);
-        let Client { inner, endpoint, timeout } = &mut self.client;
+        let Client { inner, endpoint, timeout, .. } = &mut self.client;
         let answer = answered(endpoint, *timeout, inner.manage_keys(request)).await?;
         answer.result.ok_or_else(Failure::odd_answer)
     }

@@ -85,6 +85,8 @@ struct Findings {
     matches: Vec<Finding>,
     /// Where only the prefix fits.
     near: Vec<Finding>,
+    /// Whether there is more than one word.
+    words: bool,
 }
 
 impl Findings {
@@ -110,7 +112,7 @@ impl Findings {
             })
         });
         let near = near.collect();
-        Self { matches, near }
+        Self { matches, near, words: key.contains(char::is_whitespace) }
     }
 
     fn to_json(&self) -> Value {
@@ -136,14 +138,16 @@ impl Findings {
                 ("checksum", checksum.to_owned()),
             ])?;
         }
-        for one in &self.near {
+        for one in self.near.iter().filter(|_| !self.words) {
             let Finding { realm, environment, prefix, .. } = one;
             output.line(&format!(
                 "not recognized: begins with `{prefix}` like the {environment} keys of {realm}, but its length, its \
                  alphabet or its checksum is wrong"
             ))?;
         }
-        if self.matches.is_empty() && self.near.is_empty() {
+        if self.matches.is_empty() && self.words {
+            output.line("not recognized: a key holds no blank: give it alone, without `Bearer` and the like")?;
+        } else if self.matches.is_empty() && self.near.is_empty() {
             output.line("not recognized: no realm's keys look like this")?;
         }
         Ok(())
@@ -191,6 +195,6 @@ mod tests {
         let found = Findings::new(&realms, &key);
         assert!(found.matches.is_empty() && found.near.len() == 1 && found.near[0].realm == "recurr");
         assert_eq!(found.to_json()["recognized"], false);
-        assert_eq!(Findings::new(&realms, "hello"), Findings { matches: vec![], near: vec![] });
+        assert_eq!(Findings::new(&realms, "hello"), Findings { matches: vec![], near: vec![], words: false });
     }
 }

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG")]
     config: Option<PathBuf>,
     /// Where to listen [default: 127.0.0.1:50051]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_LISTEN")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_LISTEN", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
     /// Unix socket to listen on too
     #[arg(long, value_name = "PATH", env = "KEYGATE_LISTEN_UNIX")]
@@ -130,6 +130,11 @@ impl Args {
         set(&mut settings.log.format, self.log_format.map(LogFormat::from));
         Ok(settings)
     }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    let allowed = "allowed are an address and a port, such as `127.0.0.1:50051` or `[::]:50051`; no name";
+    text.parse().map_err(|_| allowed)
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {

@@ -146,6 +146,10 @@ pub struct LoadSettings {
     pub calls: usize,
     /// Acts on keys in work at a time, 1 to 100,000; more are refused.
     pub acts: usize,
+    /// Counters of the embedded store in memory, 1,000 to 100,000,000.
+    pub counters: usize,
+    /// Lookups of keys that do not work for one client address in ten seconds, 0 to 1,000,000; 0: any number.
+    pub misses_per_source: u32,
     /// Bytes of a message that asks for a decision, 1,024 to 16 MiB.
     pub decision_bytes: usize,
     /// Bytes of a message that manages keys, 1,024 to 64 MiB.
@@ -185,6 +189,8 @@ impl Default for Settings {
                 streams_per_connection: 256,
                 calls: 8_192,
                 acts: 256,
+                counters: 1_000_000,
+                misses_per_source: 100,
                 decision_bytes: 64 * 1_024,
                 management_bytes: 1_024 * 1_024,
                 arrival_timeout: Duration::from_secs(10),

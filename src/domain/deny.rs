@@ -39,11 +39,13 @@ pub enum DenyReason {
     CostAboveLimit,
     /// The request has no canonical form: not everyone on its way would understand it alike.
     MalformedRequest,
+    /// Too many keys came from the same address that do not work: this one was not looked up.
+    TooManyMisses,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -62,6 +64,7 @@ impl DenyReason {
         Self::RateLimited,
         Self::CostAboveLimit,
         Self::MalformedRequest,
+        Self::TooManyMisses,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -85,6 +88,7 @@ impl DenyReason {
             Self::UnknownOperation => "unknown_operation",
             Self::RateLimited => "rate_limited",
             Self::CostAboveLimit => "cost_above_limit",
+            Self::TooManyMisses => "too_many_misses",
             Self::MalformedRequest => "malformed_request",
         }
     }
@@ -108,7 +112,7 @@ impl DenyReason {
             Self::UnknownAccount => Answer::UnknownAccount,
             Self::InsufficientScope => Answer::InsufficientScope,
             Self::UnknownOperation => Answer::UnknownOperation,
-            Self::RateLimited | Self::CostAboveLimit => Answer::RateLimited,
+            Self::RateLimited | Self::CostAboveLimit | Self::TooManyMisses => Answer::RateLimited,
             Self::MalformedRequest => Answer::MalformedRequest,
         }
     }

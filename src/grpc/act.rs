@@ -2,7 +2,7 @@
 //! and one line of the log says what came of it, under a request id that the caller hears too.
 
 use super::{
-    failure::{self, Call, Fault},
+    failure::{self, Call, Fault, IdIn},
     status,
 };
 use crate::{
@@ -82,7 +82,7 @@ where
     S: Store,
     F: Future<Output = Result<R, AppError>>,
 {
-    let request_id = Call { house: &app.house, name: act.call, metadata }.request_id();
+    let request_id = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) }.request_id();
     let headers: Vec<(&str, &str)> = metadata
         .iter()
         .filter_map(|entry| match entry {

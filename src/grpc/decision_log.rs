@@ -3,6 +3,7 @@
 use super::failure::Call;
 use crate::app::{
     authenticate::{Decision, Verdict},
+    check_rate_limit::LimitDecision,
     house::Guarded,
 };
 
@@ -32,6 +33,21 @@ pub(super) fn write(call: &Call<'_>, guard: &Guarded, decision: &Decision<'_>) {
                 reason = denial.reason.name(),
                 cause
             );
+        }
+    }
+}
+
+/// The same of a decision on limits alone.
+pub(super) fn write_limits(call: &Call<'_>, guard: &Guarded, decision: &LimitDecision<'_>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let (request_id, realm, degraded) = (call.request_id(), guard.realm.name.as_str(), decision.degraded);
+    match &decision.denial {
+        None => tracing::debug!(request_id, realm, degraded, decision = "allowed"),
+        Some(denial) => {
+            let limit = denial.limit.map(|limit| &*limit.name);
+            tracing::debug!(request_id, realm, degraded, decision = "denied", reason = denial.reason.name(), limit);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Failures at the edge, logged here and nowhere else: the caller hears a sentence, the log the cause, and both the request
 //! id that joins them. A store that is away fails every request, so of each kind of failure one line a second is written.
 
-use super::status;
+use super::{envoy::HttpRequest, status};
 use crate::app::{error::AppError, house::House, ports::StoreError, seldom::Seldom};
 use tonic::{Status, metadata::MetadataMap};
 
@@ -53,14 +53,25 @@ pub(super) struct Call<'c> {
     pub(super) house: &'c House,
     /// The method.
     pub(super) name: &'static str,
-    /// What came with the request.
-    pub(super) metadata: &'c MetadataMap,
+    /// Where its request id may stand.
+    pub(super) id: IdIn<'c>,
+}
+
+/// Where a request id is looked for.
+pub(super) enum IdIn<'c> {
+    /// What came with the call.
+    Metadata(&'c MetadataMap),
+    /// The request that a proxy asks about: the id that the proxy's own log tells.
+    Proxied(&'c HttpRequest<'c>),
 }
 
 impl Call<'_> {
     /// The caller's request id where it is legal, else a new one.
     pub(super) fn request_id(&self) -> String {
-        let given = self.metadata.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let given = match self.id {
+            IdIn::Metadata(metadata) => metadata.get(REQUEST_ID).and_then(|id| id.to_str().ok()),
+            IdIn::Proxied(http) => http.header(REQUEST_ID).and_then(|id| std::str::from_utf8(id).ok()),
+        };
         let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
         given.filter(legal).map_or_else(|| self.house.new_request_id(), ToOwned::to_owned)
     }

@@ -9,10 +9,12 @@ mod failure;
 mod fields;
 mod gate;
 mod plain;
+mod reader;
 pub mod realms;
 mod rekeying;
 mod render;
 mod status;
+mod writer;
 
 pub use act::Desk;
 pub use gate::{Gate, Turnstile};

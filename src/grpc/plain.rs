@@ -36,6 +36,24 @@ where
     M: Message + Default,
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + Unpin + 'static,
 {
+    let call = take_frame(request, largest).await?;
+    match M::decode(message_of(call.body())) {
+        Ok(message) => {
+            let (parts, _) = call.into_parts();
+            Ok(tonic::Request::from_parts(MetadataMap::from_headers(parts.headers), parts.extensions, message))
+        }
+        Err(_) => Err(whole(call)),
+    }
+}
+
+/// Takes the one frame of a call, whose message has `largest` bytes at most.
+///
+/// # Errors
+/// Gives the call back when its message did not come in the plain shape.
+pub(super) async fn take_frame<B>(request: Request<B>, largest: usize) -> Result<Request<Bytes>, Request<Body>>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + Unpin + 'static,
+{
     if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
         return Err(request.map(Body::new));
     }
@@ -49,15 +67,23 @@ where
     if second.is_none()
         && body.is_end_stream()
         && let Some(Ok(frame)) = &first
-        && let Some(message) = frame.data_ref().and_then(only_message)
-        && message.len() <= largest
-        && let Ok(message) = M::decode(message)
+        && let Some(frame) = frame.data_ref()
+        && only_message(frame).is_some_and(|message| message.len() <= largest)
     {
-        let metadata = MetadataMap::from_headers(parts.headers);
-        return Ok(tonic::Request::from_parts(metadata, parts.extensions, message));
+        return Ok(Request::from_parts(parts, frame.clone()));
     }
     let seen = tokio_stream::iter(first.into_iter().chain(second));
     Err(Request::from_parts(parts, Body::new(StreamBody::new(seen.chain(BodyStream::new(body))))))
+}
+
+/// The message in a frame that was taken.
+pub(super) fn message_of(frame: &Bytes) -> &[u8] {
+    frame.get(HEAD_BYTES..).unwrap_or_default()
+}
+
+/// A call whose frame was taken, as it was.
+pub(super) fn whole(call: Request<Bytes>) -> Request<Body> {
+    call.map(|frame| Body::new(Full::new(frame)))
 }
 
 fn is_nothing(frame: &Frame<Bytes>) -> bool {

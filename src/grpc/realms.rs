@@ -1,6 +1,11 @@
 //! `keygate.v1.Realms`: errors in a realm's own words, for the API behind keygate.
 
-use super::{failure::Call, fields::Fields, fields::one_of, render};
+use super::{
+    failure::{Call, IdIn},
+    fields::Fields,
+    fields::one_of,
+    render,
+};
 use crate::{
     app::{error::AppError, house::App, ports::Store},
     domain::envelope::RenderedError,
@@ -39,7 +44,7 @@ impl<S: Store> Realms for RealmsService<S> {
         &self,
         request: Request<RenderErrorRequest>,
     ) -> Result<Response<RenderErrorResponse>, Status> {
-        let call = Call { house: &self.app.house, name: "RenderError", metadata: request.metadata() };
+        let call = Call { house: &self.app.house, name: "RenderError", id: IdIn::Metadata(request.metadata()) };
         let message = request.get_ref();
         let rendered = self.render(message).map_err(|error| call.failed(&message.realm, &error))?;
         Ok(Response::new(RenderErrorResponse {

@@ -118,6 +118,7 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::UnknownOperation => v1::DenyReason::UnknownOperation,
         DenyReason::RateLimited => v1::DenyReason::RateLimited,
         DenyReason::CostAboveLimit => v1::DenyReason::CostAboveLimit,
+        DenyReason::TooManyMisses => v1::DenyReason::TooManyMisses,
         DenyReason::MalformedRequest => v1::DenyReason::MalformedRequest,
     }
 }

@@ -1,13 +1,23 @@
 //! The two files that only their owner may read: the server secrets and the operator key.
 
-use super::StartError;
+use super::{StartError, entropy::SystemEntropy};
+use crate::app::ports::{Entropy, EntropyError};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
 };
 use zeroize::Zeroizing;
+
+/// How the name of a draft ends.
+const DRAFT: &str = ".draft";
+/// How long writing one takes, and far longer.
+const DRAFT_LIFE: Duration = Duration::from_secs(60);
 
 /// What a secret file holds, if it is there.
 pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, StartError> {
@@ -27,9 +37,8 @@ pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<bool, Star
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut maker = DirBuilder::new();
     maker.recursive(true).mode(0o700).create(directory).map_err(StartError::file(directory, "made"))?;
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.draft", std::process::id()));
-    let draft = Path::new(&draft);
+    remove_leftovers(directory, path);
+    let draft = &draft_of(path)?;
     let written = write_draft(draft, text).and_then(|()| {
         if replace {
             fs::rename(draft, path)
@@ -53,6 +62,34 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StartError> {
     sync(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
+/// A name beside the file that nobody else has, be it a server on another machine or one that ended long ago.
+fn draft_of(path: &Path) -> Result<PathBuf, StartError> {
+    let mut random = [0; 8];
+    let failed = |error: EntropyError| StartError::file(path, "written")(std::io::Error::other(error));
+    SystemEntropy.fill(&mut random).map_err(failed)?;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{:016x}{DRAFT}", u64::from_be_bytes(random)));
+    Ok(draft.into())
+}
+
+/// Removes what servers left behind that were killed while they wrote this file: a draft holds a secret too. One that is
+/// young may be somebody's who is writing right now.
+#[expect(clippy::disallowed_methods, reason = "the age of a file is the time of day less the file's")]
+fn remove_leftovers(directory: &Path, path: &Path) {
+    let (Some(name), Ok(entries)) = (path.file_name(), fs::read_dir(directory)) else { return };
+    let is_draft = |found: &[u8]| {
+        let marked = found.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_suffix(DRAFT.as_bytes()));
+        marked.is_some_and(|mark| mark.starts_with(b"."))
+    };
+    for entry in entries.flatten().filter(|entry| is_draft(entry.file_name().as_bytes())) {
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|written| written.elapsed().ok());
+        if age.is_some_and(|age| age > DRAFT_LIFE) {
+            // That it cannot be removed is no reason not to start.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn sync(directory: &Path) -> Result<(), StartError> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(StartError::file(directory, "synced"))
 }
@@ -67,5 +104,37 @@ fn warn_if_open(path: &Path) {
     let mode = fs::metadata(path).map(|data| data.permissions().mode()).unwrap_or_default();
     if mode & 0o077 != 0 {
         tracing::warn!(file = %path.display(), mode = format!("{:o}", mode & 0o777), "others than its owner may read this secret file; give it mode 600");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn no_draft_is_left_and_none_that_was_left_is_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets");
+        // As a process with the same number left it: in a container every server may have the same.
+        let old = format!("secrets.{}.draft", std::process::id());
+        for name in [old.as_str(), "secrets.young.draft", "other.1.draft", "secrets-1.draft"] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if name != "secrets.young.draft" {
+                file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+            }
+        }
+        assert!(write(&path, "one", false).unwrap());
+        assert!(!write(&path, "two", false).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        assert!(write(&path, "three", true).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three");
+        assert_eq!(names(folder.path()), ["other.1.draft", "secrets", "secrets-1.draft", "secrets.young.draft"]);
     }
 }

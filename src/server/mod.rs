@@ -86,7 +86,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let clock = Arc::new(SystemClock::new());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
-    let house = Arc::new(House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)));
+    let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy));
+    let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
     let background = background_runtime()?;
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
@@ -197,7 +198,7 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
 fn store_options(settings: &Settings) -> StoreOptions {
     let redis = &settings.store.redis;
     let place = match settings.store.kind {
-        StoreKind::Embedded => Where::Directory(settings.data_dir.clone()),
+        StoreKind::Embedded => Where::Directory { path: settings.data_dir.clone(), counters: settings.limits.counters },
         StoreKind::Redis => Where::Redis(RedisOptions {
             url: redis.url.expose().to_owned(),
             deadline: redis.deadline,

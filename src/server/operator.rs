@@ -77,7 +77,7 @@ mod tests {
     fn server(directory: &Path) -> App<Embedded> {
         let ring = SecretRing::new(vec![ServerSecret::new(1, Zeroizing::new([7; 32]))]).unwrap();
         let clock = Arc::new(SystemClock::new());
-        let store = Embedded::open(directory, &ring, clock.clone(), Embedded::DEFAULT_CACHE_BYTES).unwrap();
+        let store = Embedded::open(directory, &ring, clock.clone(), 1_000).unwrap();
         let realms = config::load(&config::Settings::default()).unwrap();
         App::new(Arc::new(House::new(&realms, &ring, clock, Arc::new(SystemEntropy))), store)
     }

@@ -163,9 +163,12 @@ impl Memory {
 
     /// A key under any of the digests; or nothing, when all of them are remembered as leading nowhere.
     fn recall(&self, sought: &Sought<'_>) -> Option<Found> {
-        if let Some(key) = sought.digests.iter().find_map(|digest| self.key(sought.realm, digest)) {
-            return Some(Found::Key(key));
-        }
+        let key = sought.digests.iter().find_map(|digest| self.key(sought.realm, digest));
+        key.map(Found::Key).or_else(|| self.recall_nothing(sought).map(Found::Nothing))
+    }
+
+    /// Since when all of the digests are remembered as leading nowhere.
+    fn recall_nothing(&self, sought: &Sought<'_>) -> Option<Ticks> {
         let (generation, now) = (self.generation(), self.clock.ticks());
         let mut oldest = now;
         for digest in sought.digests {
@@ -175,7 +178,7 @@ impl Memory {
                 && now.since(miss.read_at) < self.miss_lifetime;
             oldest = holds.then(|| oldest.min(miss.read_at))?;
         }
-        Some(Found::Nothing(oldest))
+        Some(oldest)
     }
 
     /// `generation` was read before the store was asked. That a digest leads nowhere is remembered only where all of the
@@ -240,6 +243,10 @@ impl<S: Store> Store for Cached<S> {
 
     fn recall(&self, realm: &RealmName, digest: &Digest) -> Option<Arc<KeySnapshot>> {
         self.memory.key(realm, digest)
+    }
+
+    fn recall_nothing(&self, sought: &Sought<'_>) -> Option<Ticks> {
+        self.memory.recall_nothing(sought)
     }
 
     async fn find_account(

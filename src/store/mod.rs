@@ -66,6 +66,13 @@ impl Store for Backend {
         }
     }
 
+    fn recall_nothing(&self, sought: &Sought<'_>) -> Option<Ticks> {
+        match self {
+            Self::Embedded(store) => store.recall_nothing(sought),
+            Self::Redis(store) => store.recall_nothing(sought),
+        }
+    }
+
     async fn find_account(
         &self,
         owner: &AccountRef,

@@ -16,8 +16,13 @@ pub struct StoreOptions {
 /// Where a store is.
 #[derive(Clone)]
 pub enum Where {
-    /// In this directory.
-    Directory(PathBuf),
+    /// In a directory.
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// How many counters are kept in memory, at most.
+        counters: usize,
+    },
     /// In this Redis.
     Redis(redis::RedisOptions),
 }
@@ -40,8 +45,8 @@ impl Backend {
     /// Says what is wrong and what to do.
     pub async fn open(options: &StoreOptions, ring: &SecretRing, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         Ok(match &options.place {
-            Where::Directory(directory) => {
-                let store = Embedded::open(directory, ring, Arc::clone(&clock), Embedded::DEFAULT_CACHE_BYTES)?;
+            Where::Directory { path, counters } => {
+                let store = Embedded::open(path, ring, Arc::clone(&clock), *counters)?;
                 Self::Embedded(Cached::new(store, options.cache, clock))
             }
             Where::Redis(redis) => {

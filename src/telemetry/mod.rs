@@ -2,7 +2,7 @@
 
 use std::io;
 use tracing::Level;
-use tracing_subscriber::fmt;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +13,15 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging to standard error, from `level` on. Does nothing when a log was started before.
+/// Starts logging to standard error, from `level` on; what the libraries below say only where it is a warning, or at `trace`,
+/// so that one line for each decision is one line. Does nothing when a log was started before.
 pub fn start(level: Level, format: Format) {
+    let theirs = if level == Level::TRACE { level } else { level.min(Level::WARN) };
+    let spoken = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(theirs);
     let builder = fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
     // A second start, as in tests, keeps the first.
     let _ = match format {
-        Format::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).finish().with(spoken).try_init(),
+        Format::Json => builder.json().flatten_event(true).finish().with(spoken).try_init(),
     };
 }

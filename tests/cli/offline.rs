@@ -114,6 +114,8 @@ fn a_key_is_recognized_without_a_server_and_never_shown() {
     let one = &found["matches"][0];
     assert_eq!((&one["realm"], &one["environment"], &one["legacy"]), (&json!("recurr"), &json!("live"), &json!(true)));
 
+    let words = keygate(&["key", "inspect", &format!("Bearer {legacy}")]).run().ends(3);
+    assert!(words.stdout.contains("a key holds no blank"), "{words:#?}");
     let near = inspect("rk_live_tooshort").ends(3).json();
     assert_eq!((&near["recognized"], &near["near"][0]["realm"]), (&json!(false), &json!("recurr")));
     assert_eq!(inspect("hello, world").ends(3).json()["near"], json!([]));

@@ -52,6 +52,8 @@ async fn a_second_server_on_the_same_port_is_told_so() {
 
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = other.local_addr().unwrap().to_string();
+    let named = ["serve", "--listen", "localhost:50051", "--data-dir", data.to_str().unwrap()];
+    keygate(&named).run().ends(2).complains("such as `127.0.0.1:50051`");
     keygate(&["serve", "--listen", &taken, "--data-dir", data.to_str().unwrap()]).run().ends(1).complains(&taken);
 }
 

@@ -8,6 +8,7 @@ mod support;
 
 mod idempotency;
 mod indistinguishable;
+mod misses;
 mod redis_clock;
 mod redis_socket;
 mod retry_after;

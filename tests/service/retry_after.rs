@@ -2,18 +2,14 @@
 
 use crate::support::{
     calls::{by_key, charged, texts},
+    files::ConfigFile,
     stack::Stack,
 };
 use keygate::proto::v1::{
     CheckRateLimitRequest, LimitNames, LimitState, Subject, authenticate_response::Outcome,
     check_rate_limit_request::Selection,
 };
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
+use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(3);
 /// Two in three seconds for an account, and for whatever text `CheckRateLimit` is given.
@@ -43,23 +39,16 @@ const REALM: &str = r#"
     operations = []
 "#;
 
-fn realm() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("brief.toml");
-    fs::write(&file, REALM).unwrap();
-    (folder, file)
-}
-
 #[tokio::test]
 async fn who_waits_as_long_as_told_is_admitted_on_the_embedded_store() {
-    let (_folder, file) = realm();
-    both_calls(&Stack::embedded(&["--realm-file", file.to_str().unwrap()]).await).await;
+    let file = ConfigFile::new("brief.toml", REALM);
+    both_calls(&Stack::embedded(&["--realm-file", &file.path()]).await).await;
 }
 
 #[tokio::test]
 async fn who_waits_as_long_as_told_is_admitted_on_redis() {
-    let (_folder, file) = realm();
-    both_calls(&Stack::redis(&["--realm-file", file.to_str().unwrap()]).await).await;
+    let file = ConfigFile::new("brief.toml", REALM);
+    both_calls(&Stack::redis(&["--realm-file", &file.path()]).await).await;
 }
 
 async fn both_calls(stack: &Stack) {

@@ -37,7 +37,7 @@ pub struct CachedWorld {
 }
 
 pub fn open(directory: &Path, ring: &SecretRing, clock: Arc<dyn Clock>) -> Result<Embedded, OpenError> {
-    Embedded::open(directory, ring, clock, Embedded::DEFAULT_CACHE_BYTES)
+    Embedded::open(directory, ring, clock, 1_000_000)
 }
 
 fn reopen(directory: &Path) -> Result<Embedded, OpenError> {

@@ -136,7 +136,7 @@ fn no_remembered_miss_hides_an_acknowledged_key() {
 fn little_memory(directory: &tempfile::TempDir) -> (Embedded, Arc<ManualClock>, CacheSettings) {
     let clock = Arc::new(ManualClock::new());
     let store = open(directory.path(), &ring(&[(1, 1)]), clock.clone()).unwrap();
-    (store, clock, CacheSettings { keys: 64, misses: 64, miss_lifetime: Duration::from_secs(5) })
+    (store, clock, CacheSettings { keys: 64, accounts: 64, misses: 64, miss_lifetime: Duration::from_secs(5) })
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod clock;
 mod embedded;
 mod fixtures;
 mod freshness;
+mod full;
 mod keys;
 mod limits;
 mod oracle;

@@ -1,13 +1,17 @@
 //! Calls to keygate in few words. Whatever secret comes back is remembered as one that may never be printed.
 
 use super::keygate::Keygate;
+use envoy_types::pb::envoy::service::{
+    auth::v3::{CheckRequest, CheckResponse, authorization_client::AuthorizationClient},
+    ratelimit::v3::{RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient},
+};
 use keygate::proto::v1::{
     Account, AccountStatus, Allowed, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest,
     CheckRateLimitResponse, CreateAccountRequest, CreateKey, Denied, DenyReason, GetKey, Header, Headers, Key, KeyPage,
-    KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest, MembershipRequest, RevokeKey, RotateKey,
-    SetAccountStatusRequest, SetAccountStatusResponse, UpdateKey, authenticate_request::Credential,
-    authenticate_response::Outcome, directory_client::DirectoryClient, manage_keys_request::Operation,
-    manage_keys_response::Result as Done,
+    KeyWithSecret, KeysRevoked, ListKeys, ManageKeysRequest, MembershipRequest, RenderErrorRequest,
+    RenderErrorResponse, RevokeKey, RotateKey, SetAccountStatusRequest, SetAccountStatusResponse, UpdateKey,
+    authenticate_request::Credential, authenticate_response::Outcome, directory_client::DirectoryClient,
+    manage_keys_request::Operation, manage_keys_response::Result as Done, realms_client::RealmsClient,
 };
 use prost_types::{Duration, Timestamp};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -285,4 +289,48 @@ pub fn well_formed(prefix: &str, random: &str) -> String {
 /// Whether the last six characters are the checksum of those before.
 pub fn has_checksum(key: &str) -> bool {
     key == well_formed("", &key[..key.len() - 6])
+}
+
+/// Envoy's questions.
+impl Keygate {
+    pub async fn try_envoy_check(&self, request: CheckRequest) -> Result<CheckResponse, Status> {
+        let answer = AuthorizationClient::new(self.channel()).check(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
+    }
+
+    pub async fn envoy_check(&self, request: CheckRequest) -> CheckResponse {
+        self.try_envoy_check(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
+
+    pub async fn try_envoy_limit(&self, request: RateLimitRequest) -> Result<RateLimitResponse, Status> {
+        let answer = RateLimitServiceClient::new(self.channel()).should_rate_limit(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
+    }
+
+    pub async fn envoy_limit(&self, request: RateLimitRequest) -> RateLimitResponse {
+        self.try_envoy_limit(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
+    }
+}
+
+/// Code, status, message: the Recover Partner API's own table.
+pub const RECOVER_CODES: [(&str, u32, &str); 10] = [
+    ("unauthorized", 401, "Invalid or missing Partner API key"),
+    ("forbidden", 403, "Key does not have access to this resource"),
+    ("not_found", 404, "Account, lead, or resource not found"),
+    ("invalid_phone", 400, "Phone number format is invalid"),
+    ("duplicate_lead", 409, "Lead with this external_id already exists"),
+    ("account_deactivated", 403, "Account has been deactivated"),
+    ("token_expired", 401, "Embed token has expired"),
+    ("rate_limited", 429, "Too many requests"),
+    ("validation_error", 422, "Request body failed validation"),
+    ("internal_error", 500, "Internal server error"),
+];
+
+impl Keygate {
+    /// An error of the realm's table, as a service behind keygate asks for it.
+    pub async fn render(&self, realm: &str, code: &str, message: &str) -> RenderErrorResponse {
+        let (realm, code, message) = (realm.to_owned(), code.to_owned(), message.to_owned());
+        let request = RenderErrorRequest { realm, code, message };
+        RealmsClient::new(self.channel()).render_error(request).await.expect("the code is known").into_inner()
+    }
 }

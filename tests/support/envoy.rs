@@ -1,6 +1,5 @@
 //! The messages that Envoy sends, and what it reads of the answers.
 
-use super::keygate::Keygate;
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{
@@ -12,16 +11,24 @@ use envoy_types::pb::{
             auth::v3::{
                 AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
                 attribute_context::{HttpRequest, Peer, Request},
-                authorization_client::AuthorizationClient,
                 check_response::HttpResponse,
             },
-            ratelimit::v3::{RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient},
+            ratelimit::v3::RateLimitRequest,
         },
     },
     google::protobuf::value::Kind,
 };
 use std::collections::HashMap;
-use tonic::Status;
+
+/// Every header that tells the service who is calling, where a realm says nothing of its own.
+pub const IDENTITY: [&str; 6] = [
+    "x-auth-account",
+    "x-auth-target-account",
+    "x-auth-key-id",
+    "x-auth-environment",
+    "x-auth-scopes",
+    "x-auth-operation",
+];
 
 /// What Envoy sends of a request whose route names that realm.
 pub fn check(realm: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> CheckRequest {
@@ -63,17 +70,6 @@ pub fn extensions(request: &mut CheckRequest) -> &mut HashMap<String, String> {
 pub fn http(request: &mut CheckRequest) -> &mut HttpRequest {
     let attributes = request.attributes.as_mut().expect("it has attributes");
     attributes.request.as_mut().and_then(|request| request.http.as_mut()).expect("it is an HTTP request")
-}
-
-impl Keygate {
-    pub async fn try_envoy_check(&self, request: CheckRequest) -> Result<CheckResponse, Status> {
-        let answer = AuthorizationClient::new(self.channel()).check(request).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
-    }
-
-    pub async fn envoy_check(&self, request: CheckRequest) -> CheckResponse {
-        self.try_envoy_check(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
-    }
 }
 
 /// What Envoy does with an answer.
@@ -147,17 +143,6 @@ pub fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
 /// What Envoy's rate limit filter sends.
 pub fn limit(domain: &str, descriptors: &[RateLimitDescriptor]) -> RateLimitRequest {
     RateLimitRequest { domain: domain.to_owned(), descriptors: descriptors.to_vec(), hits_addend: 0 }
-}
-
-impl Keygate {
-    pub async fn try_envoy_limit(&self, request: RateLimitRequest) -> Result<RateLimitResponse, Status> {
-        let answer = RateLimitServiceClient::new(self.channel()).should_rate_limit(request).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| self.checked(status))
-    }
-
-    pub async fn envoy_limit(&self, request: RateLimitRequest) -> RateLimitResponse {
-        self.try_envoy_limit(request).await.unwrap_or_else(|status| panic!("not answered: {status:?}"))
-    }
 }
 
 /// Lets a request come from that address.

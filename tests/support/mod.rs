@@ -7,6 +7,7 @@
 
 pub mod calls;
 pub mod envoy;
+pub mod files;
 pub mod front;
 pub mod http;
 pub mod keygate;

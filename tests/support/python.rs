@@ -70,18 +70,28 @@ pub fn python(folder: &str, script: &str) -> Command {
 /// The virtual environment with what `requirements.txt` of that folder in `tests/clients` lists, made if it is not there
 /// yet. Other test processes wait for the one that makes it.
 pub fn environment(folder: &str) -> PathBuf {
-    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    made.entry(folder.to_owned()).or_insert_with(|| make(folder)).clone()
+    try_environment(folder).unwrap_or_else(|problem| panic!("{problem}"))
 }
 
-fn make(folder: &str) -> PathBuf {
+/// The same, or why it cannot be made.
+pub fn try_environment(folder: &str) -> Result<PathBuf, String> {
+    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = made.get(folder) {
+        return Ok(known.clone());
+    }
+    let environment = make(folder)?;
+    made.insert(folder.to_owned(), environment.clone());
+    Ok(environment)
+}
+
+fn make(folder: &str) -> Result<PathBuf, String> {
     let requirements = Path::new(CLIENTS).join(folder).join("requirements.txt");
     let wanted = fs::read(&requirements).expect("`requirements.txt` can be read");
     let interpreter = run(
         Command::new("python3").args(["-c", "import sys; print(sys.executable, sys.version)"]),
         "Python 3 is needed for these tests: `apt-get install python3 python3-venv`",
-    );
+    )?;
     let key = Sha256::new().chain_update(wanted).chain_update(interpreter.stdout).finalize();
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{}", &HEXLOWER.encode(&key)[..16]));
     let complete = home.join("complete");
@@ -95,22 +105,21 @@ fn make(folder: &str) -> PathBuf {
         run(
             Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
             "a virtual environment could not be made: `apt-get install python3-venv`",
-        );
+        )?;
         run(
             Command::new(venv.join("bin/python"))
                 .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
                 .arg(&requirements),
             &format!("`tests/clients/{folder}/requirements.txt` could not be installed from PyPI"),
-        );
+        )?;
         File::create(&complete).expect("the build directory can be written");
     }
-    venv
+    Ok(venv)
 }
 
-fn run(command: &mut Command, help: &str) -> Output {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{help}: {error}"));
-    assert!(output.status.success(), "{help}:\n{}", shown(&output));
-    output
+fn run(command: &mut Command, help: &str) -> Result<Output, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{help}: {error}"))?;
+    if output.status.success() { Ok(output) } else { Err(format!("{help}:\n{}", shown(&output))) }
 }
 
 fn shown(output: &Output) -> String {

@@ -1,6 +1,10 @@
 //! keygate on one of its stores, and the macro that runs a test on each.
 
-use super::{keygate::Keygate, redis::RedisServer};
+use super::{
+    keygate::{DataDir, Keygate},
+    redis::RedisServer,
+};
+use std::fs;
 
 /// A server and, where it stores in one, its Redis.
 pub struct Stack {
@@ -22,6 +26,18 @@ impl Stack {
         let store = ["--store", "redis", "--redis-url", &url];
         let keygate = Keygate::start(&[&store, arguments].concat()).await;
         Self { keygate, redis: Some(redis) }
+    }
+}
+
+impl Stack {
+    /// A second server on the same Redis.
+    pub async fn second(&self, arguments: &[&str]) -> Keygate {
+        let data = DataDir::new();
+        fs::copy(self.data_dir().join("secrets"), data.path().join("secrets")).expect("the first server has secrets");
+        let url = self.redis.as_ref().expect("two servers share a Redis").url();
+        let store = ["--store", "redis", "--redis-url", &url];
+        let started = Keygate::try_start(data, &[&store, arguments].concat()).await;
+        started.unwrap_or_else(|ended| panic!("the second server ended: {ended:#?}"))
     }
 }
 

@@ -3,9 +3,9 @@
 
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     service::service_fn,
 };
 use hyper_util::{
@@ -30,7 +30,16 @@ const COMPLETION: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","creat
 pub struct Upstream {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
+    told: Arc<Mutex<Option<Told>>>,
     _stop: oneshot::Sender<()>,
+}
+
+/// What it was told to answer with, in place of what it received.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 /// A request as it arrived.
@@ -63,9 +72,11 @@ impl Received {
 impl Upstream {
     pub fn start() -> Self {
         let received = Arc::<Mutex<Vec<Received>>>::default();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let kept = Arc::clone(&received);
+        let told = Arc::<Mutex<Option<Told>>>::default();
+        let kept_told = Arc::clone(&told);
         // A thread of its own: many tests block theirs.
         thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
@@ -73,16 +84,21 @@ impl Upstream {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
                 tell.send(listener.local_addr().expect("it is bound")).expect("the test waits");
                 tokio::select! {
-                    () = serve(listener, kept) => {}
+                    () = serve(listener, kept, kept_told) => {}
                     _ = stopped => {}
                 }
             });
         });
-        Self { address: told.recv().expect("the service starts"), received, _stop: stop }
+        Self { address: address.recv().expect("the service starts"), received, told, _stop: stop }
     }
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Lets it answer so from now on.
+    pub fn tell(&self, told: Told) {
+        *self.told.lock().expect("nobody panics with it") = Some(told);
     }
 
     /// How many requests came.
@@ -102,11 +118,11 @@ impl Upstream {
     }
 }
 
-async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<Received>>>) {
+async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<Received>>>, told: Arc<Mutex<Option<Told>>>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let received = Arc::clone(&received);
+        let (received, told) = (Arc::clone(&received), Arc::clone(&told));
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&received)));
+            let service = service_fn(move |request| answer(request, Arc::clone(&received), Arc::clone(&told)));
             // A connection that breaks is the other side's affair.
             let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
@@ -116,6 +132,7 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<Received>>>) {
 async fn answer(
     request: Request<Incoming>,
     received: Arc<Mutex<Vec<Received>>>,
+    told: Arc<Mutex<Option<Told>>>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
     let value = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let one = Received {
@@ -126,6 +143,16 @@ async fn answer(
     };
     received.lock().expect("nobody panics with it").push(one.clone());
     let body = request.into_body().collect().await?.to_bytes();
+    let told = told.lock().expect("nobody panics with it").clone();
+    if let Some(Told { status, headers, body }) = told {
+        let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
+        *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+        for (name, value) in headers {
+            let name = HeaderName::try_from(name).expect("a name");
+            response.headers_mut().append(name, HeaderValue::try_from(value).expect("a value"));
+        }
+        return Ok(response);
+    }
     let is_grpc = one.all("content-type").iter().any(|kind| kind.starts_with("application/grpc"));
     Ok(if is_grpc { grpc(body) } else { http(&one, &body) })
 }

@@ -9,6 +9,7 @@ use crate::{
         house::{App, Guarded, mint},
         ports::{Fence, Found, Freshness, Sought, Store},
         rekey::Rekey,
+        seldom::Seldom,
     },
     domain::{
         access::{self, Wanted},
@@ -39,6 +40,8 @@ pub(super) struct Attempt<'a, 'g, S> {
     begun: Ticks,
     /// When the store must have answered, in however many steps.
     due: Option<Ticks>,
+    /// Whether the store was asked for the key.
+    asked: bool,
     steps: Steps,
 }
 
@@ -69,13 +72,15 @@ struct Candidate {
 enum Lookup {
     Found(Candidate),
     Nothing(Ticks),
+    /// Too many keys came from there that do not work: the store is not asked.
+    Withheld,
 }
 
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
         let (now, begun) = app.house.clock.reading();
         let due = app.store.patience().map(|patience| begun.after(patience));
-        Self { app, guard, request, now, begun, due, steps: Steps::new(request.explain) }
+        Self { app, guard, request, now, begun, due, asked: false, steps: Steps::new(request.explain) }
     }
 
     pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
@@ -118,7 +123,12 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 Lookup::Nothing(at) => {
                     self.steps.note("lookup", || "no such key".to_owned());
                     let age = self.app.house.clock.ticks().since(at);
+                    self.note_miss();
                     return Ok(self.denied(DenyReason::UnknownKey, age));
+                }
+                Lookup::Withheld => {
+                    let decision = self.withheld();
+                    return Ok(self.finish(decision));
                 }
             };
             self.steps.note("lookup", || format!("key `{}`", candidate.key.key.id));
@@ -202,7 +212,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     }
 
     /// The key that the text leads to, by the first of its digests that it carries.
-    async fn find(&self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
+    async fn find(&mut self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
         let (realm, form) = (&self.guard.realm.name, claim.form);
         let imported = form.legacy.unwrap_or_default();
         let candidates = self.guard.digester.candidates(form.environment, claim.text.expose(), form.prefix, imported);
@@ -219,6 +229,16 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             digests.push(digest);
         }
         let sought = Sought { realm, digests: &digests, freshness, due: self.due };
+        if freshness == Freshness::Remembered {
+            // Before what is remembered as unknown, too: else the answers would tell it from a key that was revoked.
+            if !self.may_miss() {
+                return Ok(Lookup::Withheld);
+            }
+            if let Some(at) = self.app.store.recall_nothing(&sought) {
+                return Ok(Lookup::Nothing(at));
+            }
+        }
+        self.asked = true;
         // Apart, so that a decision on what is remembered does not carry room for it.
         match Box::pin(self.app.store.find_key(&sought)).await? {
             Found::Nothing(at) => Ok(Lookup::Nothing(at)),
@@ -242,6 +262,29 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             format!("`{account}`, which the request acts on, {known}")
         });
         Ok(reached)
+    }
+
+    /// Whether a key may be looked up that may turn out not to work.
+    fn may_miss(&self) -> bool {
+        self.app.house.misses.admit(self.request.source_address, self.begun)
+    }
+
+    /// Notes that the key does not work, if that cost the store an answer.
+    fn note_miss(&self) {
+        static SPENT: Seldom = Seldom::new();
+        let source = self.request.source_address;
+        if self.asked
+            && self.app.house.misses.note(source, self.begun)
+            && let Some(left_out) = SPENT.turn(self.begun)
+        {
+            let (realm, source) = (self.guard.realm.name.as_str(), source.map(tracing::field::display));
+            tracing::warn!(
+                realm,
+                source,
+                left_out,
+                "too many keys from one address do not work: most others have to wait"
+            );
+        }
     }
 
     /// Judges what was read and has the store confirm it, charging every limit in the same step.
@@ -276,12 +319,17 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let clock = &self.app.house.clock;
         let flawed = permit.err().filter(|reason| reason.answer() == Answer::InvalidCredential);
         if let Some(reason) = flawed {
+            // What is remembered was not counted when it was found.
+            if !self.asked && freshness == Freshness::Remembered && !self.may_miss() {
+                return Ok(Some(self.withheld()));
+            }
             // Confirmed by reading, as a digest that leads nowhere is: the store must not tell the two apart by what they cost.
             let data_age = clock.ticks().since(key.confirmed.get());
             if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
                 self.steps.note("lookup", || "it was flawed a while ago: reading it again".to_owned());
                 return Ok(None);
             }
+            self.note_miss();
             let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
             return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
         }
@@ -309,7 +357,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             Ok(Charged::Decided(readings)) => {
                 key.confirmed.advance(self.begun);
                 reached.iter().for_each(|reached| reached.confirmed.advance(self.begun));
-                (LimitOutcome::for_plan(&plan, &readings), Duration::ZERO, false)
+                let (limits, degraded) = self.app.outcomes(&plan, &readings);
+                (limits, Duration::ZERO, degraded)
             }
             Err(error) => {
                 let oldest =
@@ -347,6 +396,13 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let minted = mint(self.guard, claim.form.environment, claim.form.prefix, claim.text.expose())?;
         let (owner, key) = (candidate.key.owner.clone(), candidate.key.key.id);
         Ok(Some(Rekey { owner, key, old: candidate.digest, minted }))
+    }
+
+    /// What is told in place of anything about a key, where too many from that address do not work.
+    fn withheld(&mut self) -> Decision<'g> {
+        self.steps.note("lookup", || "too many keys from this address do not work: not looked up".to_owned());
+        let verdict = Verdict::Denied(Denial::for_misses());
+        Decision::new(verdict, Vec::new(), Duration::ZERO, false, self.now)
     }
 
     fn denied(self, reason: DenyReason, data_age: Duration) -> Decision<'g> {

@@ -6,6 +6,7 @@ use super::{
     error::AppError,
     explain::Step,
     house::{App, Guarded},
+    misses::Misses,
     ports::Store,
     rekey::Rekey,
 };
@@ -148,6 +149,11 @@ impl<'g> Decision<'g> {
 impl<'g> Denial<'g> {
     fn plain(reason: DenyReason, key: Option<Arc<KeySnapshot>>) -> Self {
         Self { reason, key, limit: None, retry_after: None }
+    }
+
+    /// A denial of whatever is not known to work: too many keys came from that address that do not.
+    fn for_misses() -> Self {
+        Self { retry_after: Some(Misses::WAIT), ..Self::plain(DenyReason::TooManyMisses, None) }
     }
 
     /// A denial by a limit.

@@ -9,29 +9,20 @@ use crate::{
         ports::Store,
     },
     domain::{
-        id::{KeyId, Scope},
-        key::{KeyPatch, StatePatch, update},
+        id::KeyId,
+        key::{KeyPatch, update},
     },
 };
-use std::collections::BTreeMap;
 
-/// A request to change a key, its fields checked. Absent fields stay.
+/// A request to change a key, its fields checked.
 #[derive(Debug)]
 pub struct UpdateKey {
     /// The key.
     pub key: KeyId,
-    /// The new name.
-    pub name: Option<String>,
-    /// The new scopes.
-    pub scopes: Option<Vec<Scope>>,
-    /// Metadata to set.
-    pub set_metadata: BTreeMap<String, String>,
-    /// Metadata to remove.
-    pub remove_metadata: Vec<String>,
-    /// The new expiry; `Some(Default)`: never.
+    /// What changes, but for the expiry.
+    pub patch: KeyPatch,
+    /// The new expiry; absent: it stays; `Default`: never.
     pub expiry: Option<Expiry>,
-    /// Suspend or resume.
-    pub state: Option<StatePatch>,
     /// The version that the change is based on.
     pub expected_version: Option<u64>,
 }
@@ -59,14 +50,8 @@ impl<S: Store> App<S> {
                 }
                 _ => Vec::new(),
             };
-            let patch = KeyPatch {
-                name: request.name.clone(),
-                scopes: request.scopes.clone(),
-                set_metadata: request.set_metadata.clone(),
-                remove_metadata: request.remove_metadata.clone(),
-                expires_at: request.expiry.map(|expiry| expiry.resolve(now)),
-                state: request.state,
-            };
+            let expires_at = request.expiry.map(|expiry| expiry.resolve(now));
+            let patch = KeyPatch { expires_at, ..request.patch.clone() };
             let acting = permit.acting(&owner, Some(&account), now);
             let (change, key) = update(&acting, &live, &key, request.expected_version, patch)?;
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {

@@ -41,6 +41,8 @@ const LIMIT_KEYS: &[&str] = &[
     "streams_per_connection",
     "calls",
     "acts",
+    "counters",
+    "misses_per_source",
     "decision_bytes",
     "management_bytes",
     "arrival_timeout",
@@ -174,6 +176,7 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
             ("connections", &mut limits.connections, 1..=1_000_000),
             ("calls", &mut limits.calls, 1..=1_000_000),
             ("acts", &mut limits.acts, 1..=100_000),
+            ("counters", &mut limits.counters, 1_000..=100_000_000),
             ("decision_bytes", &mut limits.decision_bytes, 1_024..=16 * 1_024 * 1_024),
             ("management_bytes", &mut limits.management_bytes, 1_024..=64 * 1_024 * 1_024),
         ];
@@ -183,6 +186,8 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         let streams = table.get("streams_per_connection");
         let streams = streams.and_then(|value| u32::try_from(value.number(1..=65_536)?).ok());
         set(&mut limits.streams_per_connection, streams);
+        let misses = table.get("misses_per_source");
+        set(&mut limits.misses_per_source, misses.and_then(|value| u32::try_from(value.number(0..=1_000_000)?).ok()));
         let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
         set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting.clone())));
         set(&mut limits.arrival_timeout, table.get("arrival_timeout").and_then(|value| value.duration(lasting)));

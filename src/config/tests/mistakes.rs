@@ -238,7 +238,7 @@ fn files_that_cannot_be_read_are_told_so() {
 fn settings_name_every_mistake_and_never_the_password() {
     let text = "listen = 'localhost'\nrealms = []\nthreads = 0\nport = 1\n[store]\nkind = 'memory'\n\
                 [store.redis]\nurl = 'rediss://:hunter2@host'\ndeadline = '5s'\nallow_eviction = 'yes'\n\
-                [cache]\nkeys = 10\n[log]\nlevel = 'verbose'\n[limits]\nact_timeout = 10\n";
+                [cache]\nkeys = 10\n[log]\nlevel = 'verbose'\n[limits]\nact_timeout = 10\ncounters = 999\nmisses_per_source = -1\n";
     let found = lines(Settings::parse("k", text, Path::new("")));
     let expected = [
         "k:1:10: listen: `localhost` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
@@ -252,6 +252,8 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:12:8: cache.keys: `10` is out of range; must be a whole number, 1,000 to 10,000,000",
         "k:14:9: log.level: `verbose` is not known; allowed are `error`, `warn`, `info`, `debug` and `trace`",
         "k:16:15: limits.act_timeout: is a whole number; must be a whole number and a unit, `ms`, `s`, `m` (minutes), `h` or `d`, such as \"90s\"",
+        "k:17:12: limits.counters: `999` is out of range; must be a whole number, 1,000 to 100,000,000",
+        "k:18:21: limits.misses_per_source: `-1` is out of range; must be a whole number, 0 to 1,000,000",
     ];
     assert_eq!(found, expected);
     let kept = Settings::parse("k", "[store.redis]\nurl = 'redis://:hunter2@host'\n", Path::new("")).unwrap();

@@ -49,6 +49,7 @@ impl WindowModel {
             used: u32::try_from(self.used_at(now.as_micros())).unwrap_or(u32::MAX),
             reset_us: self.reset_us(now),
             retry_us,
+            kept: true,
         }
     }
 

@@ -29,7 +29,7 @@ pub struct LimitOutcome<'a> {
     pub exceeded: bool,
     /// Until the cost would be admitted; absent when it is, or never will be.
     pub retry_after: Option<Duration>,
-    /// True when the store could not be asked and `on_store_failure` decided.
+    /// True when the store could not be asked, or could not count, and `on_store_failure` decided.
     pub degraded: bool,
 }
 
@@ -37,6 +37,9 @@ impl<'a> LimitOutcome<'a> {
     /// What a reading means for its limit.
     #[must_use]
     pub fn new(rule: &'a LimitRule, reading: &Reading) -> Self {
+        if !reading.kept {
+            return Self::passed_over(rule);
+        }
         Self {
             rule,
             remaining: rule.limit.saturating_sub(reading.used),
@@ -47,7 +50,7 @@ impl<'a> LimitOutcome<'a> {
         }
     }
 
-    /// A limit that was passed over because the store could not be asked.
+    /// A limit that was passed over because the store could not be asked, or had no room for its counter.
     #[must_use]
     pub fn passed_over(rule: &'a LimitRule) -> Self {
         Self {

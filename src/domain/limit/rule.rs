@@ -51,6 +51,12 @@ impl LimitRule {
         self.per.iter().any(|part| part.knows_caller())
     }
 
+    /// Whether a request may pass that the store cannot count.
+    #[must_use]
+    pub fn may_be_passed_over(&self) -> bool {
+        self.shadow || self.on_store_failure == OnStoreFailure::Allow
+    }
+
     /// Checks a limit's size.
     ///
     /// # Errors

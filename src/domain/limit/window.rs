@@ -29,6 +29,13 @@ pub struct Reading {
     pub reset_us: u64,
     /// Microseconds until the cost would fit; absent when it fits now or can never fit.
     pub retry_us: Option<u64>,
+    /// False when the store has no room for the counter, so that nothing can be counted; the rest says nothing then.
+    pub kept: bool,
+}
+
+impl Reading {
+    /// Of a counter that the store has no room for.
+    pub const UNKEPT: Self = Self { admits: true, used: 0, reset_us: 0, retry_us: None, kept: false };
 }
 
 impl<R: AsRef<[u32]> + AsMut<[u32]>> Window<R> {
@@ -53,6 +60,7 @@ impl<R: AsRef<[u32]> + AsMut<[u32]>> Window<R> {
             used: self.used,
             reset_us: self.reset_us(shape, now),
             retry_us: if admits { None } else { self.retry_us(shape, limit, cost, now) },
+            kept: true,
         }
     }
 
@@ -63,7 +71,7 @@ impl<R: AsRef<[u32]> + AsMut<[u32]>> Window<R> {
             *bucket = bucket.saturating_add(cost);
             self.used = self.used.saturating_add(cost);
         }
-        Reading { admits: true, used: self.used, reset_us: self.reset_us(shape, now), retry_us: None }
+        Reading { admits: true, used: self.used, reset_us: self.reset_us(shape, now), retry_us: None, kept: true }
     }
 
     /// The instant after which nothing counts any more and the window may be forgotten.

@@ -1,7 +1,7 @@
 //! Operations: named classes of requests, matched by method and path template or by gRPC method.
 
 use crate::domain::{id::Scope, request::RequestLine};
-use matchit::{InsertError, Router};
+use matchit::{InsertError, Match, Router};
 use std::{collections::HashMap, fmt, sync::Arc};
 
 /// A named class of requests.
@@ -34,8 +34,13 @@ pub enum ParameterSource {
 #[derive(Default)]
 pub struct Operations {
     list: Vec<Operation>,
-    by_method: HashMap<String, Router<usize>>,
-    any_method: Router<usize>,
+    routes: Routes,
+    /// The routes as a lenient server reads them.
+    lenient: Routes,
+    /// Whether they are written otherwise than the routes.
+    differ: bool,
+    /// Whether two of the routes are one to a lenient server, and lead to two operations: whoever wrote them has a strict one.
+    strict: bool,
     fallback: Option<usize>,
     /// Headers that name what requests act on, each once.
     headers: Vec<String>,
@@ -105,14 +110,15 @@ impl Operations {
         if !legal_method || !legal_path || (path.len() > 1 && path.ends_with('/')) {
             return Err(RouteError::Form);
         }
-        let router = match method {
-            "*" => &mut self.any_method,
-            method => self.by_method.entry(method.to_owned()).or_default(),
-        };
-        router.insert(path, index).map_err(|error| match error {
+        self.routes.insert(method, path, index).map_err(|error| match error {
             InsertError::Conflict { with } => RouteError::Clash(with),
             _ => RouteError::Template,
-        })
+        })?;
+        let lenient = leniently(path, true);
+        self.differ |= lenient != path;
+        let clashes = self.lenient.insert(method, &lenient, index).is_err();
+        self.strict |= clashes && self.lenient.at(method, &lenient).is_none_or(|other| *other.value != index);
+        Ok(())
     }
 
     /// The operation that takes what no route matches.
@@ -139,14 +145,29 @@ impl Operations {
         &self.list
     }
 
-    /// The operation of a request: routes of its very method go before those of any method, then the default one.
+    /// The operation of a request: routes of its very method go before those of any method, then the default one. A request
+    /// that a server could take for another one matches nothing.
     #[must_use]
     pub fn matched<'p>(&self, line: &'p RequestLine<'_>) -> Option<Matched<'_, 'p>> {
         let path = line.path().as_str();
-        let own = self.by_method.get(line.method()).and_then(|router| router.at(path).ok());
-        let Some(found) = own.or_else(|| self.any_method.at(path).ok()) else {
-            return self.fallback().map(|(index, operation)| Matched::new(index, operation));
-        };
+        let found = self.routed(&self.routes, line.method(), path);
+        let odd = || self.differ || path.bytes().any(|b| b.is_ascii_uppercase() || b == b';' || !b.is_ascii());
+        if !self.strict && odd() {
+            let path = leniently(path, false);
+            let other = self.routed(&self.lenient, line.method(), &path);
+            let alike = match (&found, &other) {
+                (Some(found), Some(other)) => found.is_alike(other),
+                (found, other) => found.is_none() && other.is_none(),
+            };
+            if !alike {
+                return None;
+            }
+        }
+        found.or_else(|| self.fallback().map(|(index, operation)| Matched::new(index, operation)))
+    }
+
+    fn routed<'p>(&self, routes: &Routes, method: &str, path: &'p str) -> Option<Matched<'_, 'p>> {
+        let found = routes.at(method, path)?;
         let operation = self.list.get(*found.value)?;
         let captured = |source: Option<&ParameterSource>| match source {
             Some(ParameterSource::Path(name)) => found.params.get(name),
@@ -157,11 +178,60 @@ impl Operations {
     }
 }
 
+/// Paths, by method, and the index of what each leads to.
+#[derive(Default)]
+struct Routes {
+    by_method: HashMap<String, Router<usize>>,
+    any_method: Router<usize>,
+}
+
+impl Routes {
+    fn insert(&mut self, method: &str, path: &str, index: usize) -> Result<(), InsertError> {
+        let router = match method {
+            "*" => &mut self.any_method,
+            method => self.by_method.entry(method.to_owned()).or_default(),
+        };
+        router.insert(path, index)
+    }
+
+    fn at<'r, 'p>(&'r self, method: &str, path: &'p str) -> Option<Match<'r, 'p, &'r usize>> {
+        let own = self.by_method.get(method).and_then(|router| router.at(path).ok());
+        own.or_else(|| self.any_method.at(path).ok())
+    }
+}
+
+/// A path as a server reads it that ignores case, and takes what follows a `;` for a parameter of the segment. The names of a
+/// template's captures stay.
+fn leniently(path: &str, is_template: bool) -> String {
+    let (mut out, mut in_name, mut in_parameter) = (String::with_capacity(path.len()), false, false);
+    for c in path.chars() {
+        in_name = is_template && c != '}' && (in_name || c == '{');
+        in_parameter = !in_name && c != '/' && (in_parameter || c == ';');
+        match (in_name, in_parameter) {
+            (true, _) => out.push(c),
+            (false, true) => {}
+            // Both ways, since some letters have no other case but are one: the sign for Kelvin is `k`, a long s is `S`.
+            (false, false) => out.extend(c.to_uppercase().flat_map(char::to_lowercase)),
+        }
+    }
+    out
+}
+
 impl<'o> Matched<'o, '_> {
     /// An operation that was not found by its path.
     #[must_use]
     pub fn new(index: usize, operation: &'o Operation) -> Self {
         Self { index, operation, account: None, organization: None }
+    }
+
+    /// Whether both mean the same, but for case.
+    fn is_alike(&self, other: &Matched<'_, '_>) -> bool {
+        let alike = |one: Option<&str>, other: Option<&str>| match (one, other) {
+            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            (one, other) => one == other,
+        };
+        let same = self.index == other.index;
+        same && alike(self.account, other.account) && alike(self.organization, other.organization)
     }
 }
 
@@ -212,6 +282,42 @@ mod tests {
         assert_eq!(at("GET", "/v1/accounts/a1/leads?limit=3"), Some((read, Some("a1".to_owned()))));
         assert_eq!(at("POST", "/v1/accounts/a%401/leads"), Some((write, Some("a@1".to_owned()))));
         assert_eq!(at("POST", "/elsewhere"), Some((rest, None)));
+    }
+
+    #[test]
+    fn what_a_lenient_server_takes_for_another_request_matches_nothing() {
+        let mut operations = Operations::default();
+        let leads = operations.add(operation("leads"), false);
+        let rest = operations.add(operation("rest"), true);
+        operations.route(leads, "POST /v1/accounts/{account}/Leads").unwrap();
+        operations.route(rest, "* /v1/accounts/{account}/{*path}").unwrap();
+        let at = |operations: &Operations, method: &str, path: &'static str| {
+            let request = CanonicalRequest::told(Some((method, path)), Vec::new()).unwrap();
+            operations.matched(request.line().unwrap()).map(|m| (m.index, m.account.map(str::to_owned)))
+        };
+        let account = |name: &str| Some(name.to_owned());
+        for (method, path, found) in [
+            ("POST", "/v1/accounts/A1/Leads", Some((leads, account("A1")))),
+            ("POST", "/v1/accounts/a1/Other;x=1/Y", Some((rest, account("a1")))),
+            ("GET", "/Elsewhere;x", Some((rest, None))),
+            ("POST", "/v1/accounts/a1/leads", None),
+            ("POST", "/v1/accounts/a1/LEADS", None),
+            ("POST", "/v1/accounts/a1/Leads;x", None),
+            ("GET", "/V1/accounts/a1/x", None),
+            ("GET", "/v1/accounts;x/a1/x", None),
+            ("GET", "/v1/account%C5%BF/a1/x", None),
+            ("GET", "/v1/accounts/a1/%C5%BF", Some((rest, account("a1")))),
+            ("GET", "/v1/accounts/a1;x/x", None),
+        ] {
+            assert_eq!(at(&operations, method, path), found, "{method} {path}");
+        }
+        // Both spellings in one operation: the server behind is lenient, and its other spellings are still refused.
+        operations.route(leads, "POST /v1/accounts/{account}/leads").unwrap();
+        assert_eq!(at(&operations, "POST", "/v1/accounts/a1/leads"), Some((leads, account("a1"))));
+        assert_eq!(at(&operations, "POST", "/v1/accounts/a1/LEADS"), None);
+        // Two operations whose routes differ in nothing else: it is strict.
+        operations.route(rest, "POST /v1/accounts/{account}/LEADs").unwrap();
+        assert_eq!(at(&operations, "POST", "/v1/accounts/a1/LEADS"), Some((rest, account("a1"))));
     }
 
     #[test]

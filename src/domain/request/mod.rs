@@ -219,6 +219,11 @@ pub enum HeaderRole {
 
 /// The header itself, or a name that some proxy or framework would take for it: `_` for `-`, or gRPC's binary twin.
 pub(super) fn is_or_mimics(name: &str, header: &str) -> bool {
+    // Every header of every request is compared with every name that matters: nearly all differ in length.
+    let longer = name.len().checked_sub(header.len());
+    if !matches!(longer, Some(0 | 4)) {
+        return false;
+    }
     let name = name.as_bytes();
     let same = |name: &[u8]| {
         let alike = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-') || (a == b'-' && b == b'_');

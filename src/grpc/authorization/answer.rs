@@ -8,10 +8,9 @@
 
 use crate::{
     domain::{key::KeySnapshot, limit::LimitOutcome, realm::RateHeaders, time::Timestamp},
-    grpc::{plain::Answer, render},
+    grpc::{plain::Answer, render, writer::MessageWriter},
     proto::v1::{self, authenticate_response::Outcome},
 };
-use prost::encoding::{WireType, encode_key, encode_varint};
 use std::time::Duration;
 
 /// Bytes that nearly every answer stays below.
@@ -36,13 +35,13 @@ impl AllowedAnswer<'_> {
     /// `AuthenticateResponse` in its bytes, without an explanation.
     pub(super) fn answer(&self) -> Answer {
         let mut answer = Answer::with_capacity(USUAL_BYTES);
-        self.write(&mut MessageWriter(answer.buffer()));
+        self.write(&mut MessageWriter::new(answer.buffer()));
         answer
     }
 
     fn write(&self, message: &mut MessageWriter<'_>) {
         message.nested(1, |allowed| {
-            allowed.0.extend_from_slice(self.key.face.get_or_init(|| face(self.key)));
+            allowed.fields(self.key.face.get_or_init(|| face(self.key)));
             allowed.text(6, self.target);
             allowed.text(9, self.operation);
             let put = |name: &str, value: &str| allowed.pair(10, name, value);
@@ -85,7 +84,7 @@ impl AllowedAnswer<'_> {
 /// What of `Allowed` depends on the key alone.
 fn face(key: &KeySnapshot) -> Box<[u8]> {
     let mut face = Vec::new();
-    let mut allowed = MessageWriter(&mut face);
+    let mut allowed = MessageWriter::new(&mut face);
     allowed.text(1, &key.key.id.to_string());
     allowed.text(2, &key.key.name);
     allowed.text(3, key.key.hint());
@@ -112,60 +111,6 @@ fn limit_state(state: &mut MessageWriter<'_>, outcome: &LimitOutcome<'_>) {
         state.span(8, wait);
     }
     state.number(9, u64::from(outcome.degraded));
-}
-
-/// Fields of one message, one after the other. Like any proto3 writer it leaves out what has its default.
-struct MessageWriter<'b>(&'b mut Vec<u8>);
-
-impl MessageWriter<'_> {
-    fn number(&mut self, tag: u32, value: u64) {
-        if value > 0 {
-            encode_key(tag, WireType::Varint, self.0);
-            encode_varint(value, self.0);
-        }
-    }
-
-    fn text(&mut self, tag: u32, text: &str) {
-        if !text.is_empty() {
-            encode_key(tag, WireType::LengthDelimited, self.0);
-            encode_varint(text.len() as u64, self.0);
-            self.0.extend_from_slice(text.as_bytes());
-        }
-    }
-
-    /// A `google.protobuf.Duration`.
-    fn span(&mut self, tag: u32, span: Duration) {
-        self.nested(tag, |message| {
-            message.number(1, span.as_secs());
-            message.number(2, u64::from(span.subsec_nanos()));
-        });
-    }
-
-    /// A message of two texts: a header, or an entry of a map.
-    fn pair(&mut self, tag: u32, name: &str, value: &str) {
-        self.nested(tag, |message| {
-            message.text(1, name);
-            message.text(2, value);
-        });
-    }
-
-    /// A message within this one, also where it is empty. Its length goes before it and is only known after it: one byte is
-    /// kept for it, and what is written is moved when it takes more.
-    fn nested(&mut self, tag: u32, write: impl FnOnce(&mut MessageWriter<'_>)) {
-        encode_key(tag, WireType::LengthDelimited, self.0);
-        let start = self.0.len();
-        self.0.push(0);
-        write(&mut MessageWriter(self.0));
-        let length = self.0.len().saturating_sub(start).saturating_sub(1);
-        match (u8::try_from(length), self.0.get_mut(start)) {
-            (Ok(short), Some(slot)) if short < 0x80 => *slot = short,
-            _ => {
-                let mut prefix = Vec::with_capacity(4);
-                encode_varint(length as u64, &mut prefix);
-                self.0.splice(start..=start, prefix);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

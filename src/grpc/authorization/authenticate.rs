@@ -15,7 +15,13 @@ use crate::{
         request::{CanonicalPath, CanonicalRequest, METHOD_BYTES, RequestError},
         secret::{Secret, SecretRef},
     },
-    grpc::{decision_log, failure::Call, fields::Fields, plain::Answer, render},
+    grpc::{
+        decision_log,
+        failure::{Call, IdIn},
+        fields::Fields,
+        plain::Answer,
+        render,
+    },
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
 };
 use prost::Message;
@@ -49,7 +55,7 @@ async fn answered<'s, S: Store>(
     request: &Request<v1::AuthenticateRequest>,
 ) -> Result<(&'s Guarded, Decision<'s>), Status> {
     let (house, message) = (&service.decisions.house, request.get_ref());
-    let call = Call { house, name: "Authenticate", metadata: request.metadata() };
+    let call = Call { house, name: "Authenticate", id: IdIn::Metadata(request.metadata()) };
     match decide(service, message).await {
         Ok((guard, decision)) => {
             decision_log::write(&call, guard, &decision);

@@ -4,7 +4,7 @@ use crate::{
     app::{
         check_rate_limit::{CheckRateLimit, LimitDecision, Selection},
         error::AppError,
-        house::App,
+        house::{App, Guarded},
         ports::Store,
     },
     domain::{
@@ -13,7 +13,8 @@ use crate::{
         realm::{Operation, Realm},
     },
     grpc::{
-        failure::Call,
+        decision_log,
+        failure::{Call, IdIn},
         fields::{Fields, one_of},
         render,
     },
@@ -42,16 +43,16 @@ pub(super) async fn handle<S: Store>(
     request: &Request<v1::CheckRateLimitRequest>,
 ) -> Result<v1::CheckRateLimitResponse, Status> {
     let message = request.get_ref();
-    let call = Call { house: &app.house, name: "CheckRateLimit", metadata: request.metadata() };
-    let answer = decide(app, message).await.map_err(|error| call.failed(&message.realm, &error))?;
-    log(&call, &message.realm, &answer);
-    Ok(answer)
+    let call = Call { house: &app.house, name: "CheckRateLimit", id: IdIn::Metadata(request.metadata()) };
+    let (guard, decision) = decide(app, message).await.map_err(|error| call.failed(&message.realm, &error))?;
+    decision_log::write_limits(&call, guard, &decision);
+    Ok(write(&guard.realm, &decision))
 }
 
-async fn decide<S: Store>(
-    app: &App<S>,
+async fn decide<'a, S: Store>(
+    app: &'a App<S>,
     message: &v1::CheckRateLimitRequest,
-) -> Result<v1::CheckRateLimitResponse, AppError> {
+) -> Result<(&'a Guarded, LimitDecision<'a>), AppError> {
     let guard = app.house.realm(&message.realm)?;
     let realm: &Realm = &guard.realm;
     let mut fields = Fields::default();
@@ -69,7 +70,7 @@ async fn decide<S: Store>(
         descriptor: None,
     };
     let request = CheckRateLimit { environment, selection, subject, cost, peek: message.peek };
-    Ok(write(realm, &app.check_rate_limit(guard, &request).await?))
+    Ok((guard, app.check_rate_limit(guard, &request).await?))
 }
 
 fn select<'r>(fields: &mut Fields, realm: &'r Realm, selection: Option<&Wire>) -> Option<Selection<'r>> {
@@ -130,17 +131,5 @@ fn write(realm: &Realm, decision: &LimitDecision<'_>) -> v1::CheckRateLimitRespo
         limits: render::limit_states(&decision.limits),
         headers,
         degraded: decision.degraded,
-    }
-}
-
-/// One line a decision; costs nothing while the level is off. The realm is one: there would be no answer otherwise.
-fn log(call: &Call<'_>, realm: &str, answer: &v1::CheckRateLimitResponse) {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    let (request_id, degraded) = (call.request_id(), answer.degraded);
-    match &answer.denied {
-        None => tracing::debug!(request_id, realm, degraded, decision = "allowed"),
-        Some(denied) => tracing::debug!(request_id, realm, degraded, decision = "denied", limit = denied.limit),
     }
 }

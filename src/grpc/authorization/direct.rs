@@ -1,5 +1,5 @@
-//! The way in of every call. Those made at every request of every guarded product go straight to their services, and
-//! `Authenticate` in its usual shape to its handler; every other call goes through the router.
+//! The way in of every call. Those made at every request of every guarded product go straight to their services, and in their
+//! usual shape to the handlers of these; every other call goes through the router.
 //!
 //! Knows nothing of decisions. A call that goes straight must be served exactly as the router would.
 
@@ -8,7 +8,7 @@ use crate::{
     app::ports::Store,
     grpc::{
         Gate,
-        envoy::{CheckService, RateLimitService},
+        envoy::{CheckService, Question, RateLimitService},
         plain::{self, PlainBody},
     },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
@@ -16,12 +16,12 @@ use crate::{
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::{
     auth::v3::authorization_server::AuthorizationServer as CheckServer,
-    ratelimit::v3::rate_limit_service_server::RateLimitServiceServer as RateLimitServer,
+    ratelimit::v3::{RateLimitRequest, rate_limit_service_server::RateLimitServiceServer as RateLimitServer},
 };
 use http::{Request, Response};
 use http_body_util::Either;
 use std::{convert::Infallible, error::Error, sync::Arc};
-use tonic::{body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
 
 const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
@@ -32,13 +32,19 @@ const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/Sh
 /// Every service behind its gate, the most frequent call first.
 pub struct Entrance<S> {
     gate: Gate,
-    authorization: Arc<AuthorizationService<S>>,
-    /// The same, for decisions of any shape.
-    decisions: AuthorizationServer<AuthorizationService<S>>,
-    check: CheckServer<CheckService<S>>,
-    rate_limits: RateLimitServer<RateLimitService<S>>,
+    authorization: Ways<AuthorizationService<S>, AuthorizationServer<AuthorizationService<S>>>,
+    check: Ways<CheckService<S>, CheckServer<CheckService<S>>>,
+    rate_limits: Ways<RateLimitService<S>, RateLimitServer<RateLimitService<S>>>,
     routes: Routes,
     largest: LargestRequests,
+}
+
+/// The ways to a service.
+struct Ways<H, G> {
+    /// For calls in the usual shape.
+    straight: Arc<H>,
+    /// The generated one, for calls of any shape.
+    generated: G,
 }
 
 /// Bytes of a request's message, at most.
@@ -66,14 +72,22 @@ impl<S: Store> Entrance<S> {
     /// `others` are the services beside those that decide.
     #[must_use]
     pub fn new(gate: Gate, deciding: Deciding<S>, largest: LargestRequests, others: Routes) -> Self {
-        let authorization = Arc::new(deciding.authorization);
+        let (largest_decision, authorization) = (largest.decision, Arc::new(deciding.authorization));
         let generated =
             |bytes| AuthorizationServer::from_arc(Arc::clone(&authorization)).max_decoding_message_size(bytes);
-        let decisions = generated(largest.decision);
-        let check = CheckServer::new(deciding.check).max_decoding_message_size(largest.decision);
-        let rate_limits = RateLimitServer::new(deciding.rate_limits).max_decoding_message_size(largest.decision);
-        let routes = others.add_service(generated(largest.management)).prepare();
-        Self { gate, authorization, decisions, check, rate_limits, routes, largest }
+        let (decisions, all) = (generated(largest_decision), generated(largest.management));
+        let check = Arc::new(deciding.check);
+        let checks = CheckServer::from_arc(Arc::clone(&check)).max_decoding_message_size(largest_decision);
+        let limits = Arc::new(deciding.rate_limits);
+        let limited = RateLimitServer::from_arc(Arc::clone(&limits)).max_decoding_message_size(largest_decision);
+        Self {
+            gate,
+            authorization: Ways { straight: authorization, generated: decisions },
+            check: Ways { straight: check, generated: checks },
+            rate_limits: Ways { straight: limits, generated: limited },
+            routes: others.add_service(all).prepare(),
+            largest,
+        }
     }
 
     /// Answers a call.
@@ -88,25 +102,66 @@ impl<S: Store> Entrance<S> {
         let request = request.map(|body| self.gate.arriving(body));
         match request.uri().path() {
             AUTHENTICATE => self.authenticate(request).await,
-            CHECK => asked(&self.check, request.map(Body::new)).await,
-            SHOULD_RATE_LIMIT => asked(&self.rate_limits, request.map(Body::new)).await,
-            CHECK_RATE_LIMIT => asked(&self.decisions, request.map(Body::new)).await,
+            // Apart, so that `Authenticate` does not carry room for their messages.
+            CHECK => Box::pin(self.check(request)).await,
+            SHOULD_RATE_LIMIT => Box::pin(self.should_rate_limit(request)).await,
+            CHECK_RATE_LIMIT => asked(&self.authorization.generated, request.map(Body::new)).await,
             _ => asked(&self.routes, request.map(Body::new)).await,
         }
     }
 
-    async fn authenticate<B>(&self, request: Request<B>) -> Answer
-    where
-        B: http_body::Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send + Unpin + 'static,
-    {
-        let request = match plain::take::<AuthenticateRequest, _>(request, self.largest.decision).await {
-            Ok(request) => request,
-            Err(request) => return asked(&self.decisions, request).await,
-        };
-        match authenticate::handle_to_bytes(&self.authorization, &request).await {
-            Ok(answer) => answer.into_response().map(Either::Left),
-            Err(status) => status.into_http().map(Either::Right),
+    async fn authenticate(&self, request: Request<impl Arriving>) -> Answer {
+        let Ways { straight, generated } = &self.authorization;
+        match plain::take::<AuthenticateRequest, _>(request, self.largest.decision).await {
+            Ok(request) => sent(authenticate::handle_to_bytes(straight, &request).await),
+            Err(request) => asked(generated, request).await,
         }
+    }
+
+    async fn check(&self, request: Request<impl Arriving>) -> Answer {
+        let Ways { straight, generated } = &self.check;
+        let unreadable = |problem: &str| plain::Answer::of(&straight.unreadable(problem));
+        let call = match plain::take_frame(request, self.largest.decision).await {
+            Ok(call) => call,
+            Err(request) => return or_unreadable(asked(generated, request).await, unreadable),
+        };
+        let (parts, frame) = call.into_parts();
+        match Question::read(plain::message_of(&frame)) {
+            Some(question) => {
+                sent(straight.answer_to_bytes(&MetadataMap::from_headers(parts.headers), &question).await)
+            }
+            None => {
+                let answer = asked(generated, plain::whole(Request::from_parts(parts, frame))).await;
+                or_unreadable(answer, unreadable)
+            }
+        }
+    }
+
+    async fn should_rate_limit(&self, request: Request<impl Arriving>) -> Answer {
+        let Ways { straight, generated } = &self.rate_limits;
+        match plain::take::<RateLimitRequest, _>(request, self.largest.decision).await {
+            Ok(request) => sent(straight.answer_to_bytes(&request).await),
+            Err(request) => {
+                let unreadable = |problem: &str| plain::Answer::of(&straight.unreadable(problem));
+                or_unreadable(asked(generated, request).await, unreadable)
+            }
+        }
+    }
+}
+
+/// A request's body behind the gate.
+trait Arriving: http_body::Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send + Unpin + 'static {}
+
+impl<B> Arriving for B where
+    B: http_body::Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send + Unpin + 'static
+{
+}
+
+/// An answer that went straight.
+fn sent(answer: Result<plain::Answer, Status>) -> Answer {
+    match answer {
+        Ok(answer) => answer.into_response().map(Either::Left),
+        Err(status) => status.into_http().map(Either::Right),
     }
 }
 
@@ -118,4 +173,22 @@ where
     // Apart from the call, so that one that goes straight does not carry room for it.
     let Ok(answer) = Box::pin(service.clone().call(request)).await;
     answer.map(Either::Right)
+}
+
+/// How the messages begin that prost has for bytes that are not what they should be.
+const UNDECODED: &str = "failed to decode Protobuf message";
+
+/// The answer, or another one in place of the error that says that the question could not be read: an error would leave it to
+/// Envoy's failure mode whether the request passes, and the request is what makes the question so.
+fn or_unreadable(answer: Answer, instead: impl FnOnce(&str) -> plain::Answer) -> Answer {
+    // Only an error has its status where a message would begin.
+    if !answer.headers().contains_key(Status::GRPC_STATUS) {
+        return answer;
+    }
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let undecoded = || status.code() == Code::Internal && status.message().starts_with(UNDECODED);
+    if status.code() == Code::OutOfRange || undecoded() {
+        return instead(status.message()).into_response().map(Either::Left);
+    }
+    answer
 }

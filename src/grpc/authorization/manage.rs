@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         id::{AccountId, KeyId},
-        key::{KeyState, LifecycleError, Limits, Repeatable, StatePatch},
+        key::{KeyPatch, KeyState, LifecycleError, Limits, Repeatable, StatePatch},
         realm::Realm,
     },
     grpc::{
@@ -202,21 +202,17 @@ fn read_update(realm: &Realm, message: v1::UpdateKey) -> Result<UpdateKey, AppEr
     if message.never_expires && expiry.replace(Expiry::Default).is_some() {
         fields.wrong("never_expires", "must not stand beside another expiry");
     }
-    let patch = message.metadata.unwrap_or_default();
-    let name = message.name.as_ref().and_then(|name| fields.name("name", name));
-    let scopes = message.scopes.as_ref().map(|list| fields.scopes("scopes", &list.scopes, realm));
-    let set_metadata = fields.metadata("metadata.set", patch.set);
-    let request = key.map(|key| UpdateKey {
-        key,
-        name,
-        scopes,
-        set_metadata,
-        remove_metadata: patch.remove,
-        expiry,
+    let metadata = message.metadata.unwrap_or_default();
+    let patch = KeyPatch {
+        name: message.name.as_ref().and_then(|name| fields.name("name", name)),
+        scopes: message.scopes.as_ref().map(|list| fields.scopes("scopes", &list.scopes, realm)),
+        set_metadata: fields.metadata("metadata.set", metadata.set),
+        remove_metadata: metadata.remove,
         state,
-        expected_version: expected_version(message.expected_version),
-    });
-    fields.finish(request)
+        ..KeyPatch::default()
+    };
+    let expected_version = expected_version(message.expected_version);
+    fields.finish(key.map(|key| UpdateKey { key, patch, expiry, expected_version }))
 }
 
 fn read_rotate(guard: &Guarded, message: &v1::RotateKey) -> Result<RotateKey, AppError> {

@@ -7,7 +7,6 @@ use envoy_types::pb::{
     envoy::service::auth::v3::attribute_context::Peer,
     google::protobuf::{ListValue, Struct, Value, value::Kind},
 };
-use std::net::IpAddr;
 
 /// A header that takes the place of whatever stands under its name.
 pub(super) fn set(name: impl Into<String>, value: impl Into<String>) -> HeaderValueOption {
@@ -18,10 +17,10 @@ pub(super) fn set(name: impl Into<String>, value: impl Into<String>) -> HeaderVa
     }
 }
 
-/// The address of a peer, if it has one: a Unix socket has none.
-pub(super) fn address(peer: Option<&Peer>) -> Option<IpAddr> {
+/// The address of a peer as it is written, if it has one: a Unix socket has none.
+pub(super) fn socket_address(peer: Option<&Peer>) -> Option<&str> {
     match peer?.address.as_ref()?.address.as_ref()? {
-        AnyAddress::SocketAddress(socket) => socket.address.parse().ok(),
+        AnyAddress::SocketAddress(socket) => Some(&socket.address),
         _ => None,
     }
 }

@@ -3,7 +3,11 @@
 
 mod ext_authz;
 mod message;
+mod passed;
+mod question;
 mod rls;
+
+pub(super) use question::{HttpRequest, Question};
 
 pub use ext_authz::CheckService;
 pub use rls::RateLimitService;

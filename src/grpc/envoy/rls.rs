@@ -14,7 +14,13 @@ use crate::{
         limit::{LimitOutcome, MAX_COST},
         realm::{Realm, Routing, ceil_seconds},
     },
-    grpc::{failure::Call, fields::Fields, render},
+    grpc::{
+        failure::{Call, IdIn},
+        fields::Fields,
+        plain::Answer,
+        render,
+        writer::MessageWriter,
+    },
 };
 use envoy_types::pb::{
     envoy::{
@@ -28,6 +34,7 @@ use envoy_types::pb::{
     },
     google::protobuf::Duration as Span,
 };
+use prost::Message;
 use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 
@@ -35,6 +42,9 @@ use tonic::{Request, Response, Status};
 const DESCRIPTORS: usize = 64;
 /// Entries of one descriptor, at most.
 const ENTRIES: usize = 32;
+
+/// Bytes that nearly every answer stays below.
+const USUAL_BYTES: usize = 384;
 
 const DAY: u64 = 86_400;
 /// Seconds of each unit. A month has 30 days and a year 365, wherever they begin.
@@ -53,13 +63,14 @@ pub struct RateLimitService<S> {
     app: App<S>,
     routing: Arc<Routing>,
     unlimited: Seldom,
+    unreadable: Seldom,
 }
 
 impl<S: Store> RateLimitService<S> {
     /// The service over the use cases.
     #[must_use]
     pub fn new(app: App<S>, routing: Arc<Routing>) -> Self {
-        Self { app, routing, unlimited: Seldom::new() }
+        Self { app, routing, unlimited: Seldom::new(), unreadable: Seldom::new() }
     }
 
     /// Answers one question.
@@ -67,20 +78,42 @@ impl<S: Store> RateLimitService<S> {
     /// # Errors
     /// When the request is wrong, or the store cannot answer.
     pub async fn answer(&self, request: &Request<RateLimitRequest>) -> Result<RateLimitResponse, Status> {
-        let message = request.get_ref();
-        let call = Call { house: &self.app.house, name: "ShouldRateLimit", metadata: request.metadata() };
-        self.decide(message).await.map_err(|error| call.failed(&message.domain, &error))
+        self.answered(request, write, |message| message).await
     }
 
-    async fn decide(&self, message: &RateLimitRequest) -> Result<RateLimitResponse, AppError> {
+    /// The same, the answer written straight into its bytes.
+    pub(in crate::grpc) async fn answer_to_bytes(&self, request: &Request<RateLimitRequest>) -> Result<Answer, Status> {
+        self.answered(request, write_answer, |message| Answer::of(&message)).await
+    }
+
+    /// The answer to a question that is too large, or not written as such questions are. Whoever sent the request has a hand in
+    /// that, as descriptors may hold what its headers do, so it is over the limit.
+    #[must_use]
+    pub fn unreadable(&self, problem: &str) -> RateLimitResponse {
+        if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
+            tracing::warn!(problem, left_out, "a request is over the limit whose question could not be read");
+        }
+        RateLimitResponse { overall_code: Code::OverLimit.into(), ..RateLimitResponse::default() }
+    }
+
+    /// Decides, and answers by `write`, or by `plain` where nothing is limited.
+    async fn answered<A>(
+        &self,
+        request: &Request<RateLimitRequest>,
+        write: impl Fn(&Realm, &DescriptorDecision<'_>, usize) -> A + Send,
+        plain: impl Fn(RateLimitResponse) -> A + Send,
+    ) -> Result<A, Status> {
+        let message = request.get_ref();
+        let call = Call { house: &self.app.house, name: "ShouldRateLimit", id: IdIn::Metadata(request.metadata()) };
+        let failed = |error: AppError| call.failed(&message.domain, &error);
         if message.domain.is_empty() {
-            return Err(AppError::invalid("domain", "must be a realm, or a domain of `[envoy.domains]`"));
+            return Err(failed(AppError::invalid("domain", "must be a realm, or a domain of `[envoy.domains]`")));
         }
         let Some(guard) = self.realm(&message.domain) else {
-            return Ok(unlimited(message.descriptors.len()));
+            return Ok(plain(unlimited(message.descriptors.len())));
         };
-        let described = read(&guard.realm, message)?;
-        let decision = self.app.check_descriptors(guard, &described).await?;
+        let described = read(&guard.realm, message).map_err(failed)?;
+        let decision = self.app.check_descriptors(guard, &described).await.map_err(failed)?;
         Ok(write(&guard.realm, &decision, message.descriptors.len()))
     }
 
@@ -172,6 +205,43 @@ fn unlimited(descriptors: usize) -> RateLimitResponse {
     RateLimitResponse { overall_code: Code::Ok.into(), statuses: vec![ok; descriptors], ..RateLimitResponse::default() }
 }
 
+/// What most requests come to is written straight into its bytes, everything else by way of the message.
+fn write_answer(realm: &Realm, decision: &DescriptorDecision<'_>, descriptors: usize) -> Answer {
+    if decision.spokesman().is_some_and(LimitOutcome::denies) {
+        return Answer::of(&write(realm, decision, descriptors));
+    }
+    let mut answer = Answer::with_capacity(USUAL_BYTES);
+    let mut message = MessageWriter::new(answer.buffer());
+    message.number(1, Code::Ok as u64);
+    for index in 0..descriptors {
+        message.nested(2, |status| write_status(status, decision.of(index)));
+    }
+    let put = |name: &str, value: &str| message.pair(3, name, value);
+    render::each_rate_header(&realm.rate_headers, decision.outcomes(), decision.now, put);
+    debug_assert_eq!(RateLimitResponse::decode(answer.message()), Ok(write(realm, decision, descriptors)));
+    answer
+}
+
+/// `DescriptorStatus` of one that does not deny.
+fn write_status(status: &mut MessageWriter<'_>, outcome: Option<&LimitOutcome<'_>>) {
+    status.number(1, Code::Ok as u64);
+    let Some(outcome) = outcome.filter(|outcome| !outcome.degraded) else { return };
+    status.nested(2, |limit| {
+        limit.number(1, u64::from(outcome.rule.limit));
+        limit.number(2, unit_of(outcome) as u64);
+        limit.text(3, &outcome.rule.name);
+    });
+    status.number(3, u64::from(outcome.remaining));
+    status.span(4, outcome.reset_after);
+}
+
+/// A window that is no unit is told as none: any number for another window would be a lie.
+fn unit_of(outcome: &LimitOutcome<'_>) -> Unit {
+    let window = outcome.rule.window;
+    let unit = UNITS.into_iter().find(|(_, seconds)| window == Duration::from_secs(*seconds));
+    unit.map_or(Unit::Unknown, |(unit, _)| unit)
+}
+
 fn write(realm: &Realm, decision: &DescriptorDecision<'_>, descriptors: usize) -> RateLimitResponse {
     let denying = decision.spokesman().filter(|outcome| outcome.denies());
     let mut answer = RateLimitResponse {
@@ -204,15 +274,12 @@ fn one_status(outcome: Option<&LimitOutcome<'_>>) -> DescriptorStatus {
         return DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
     };
     let code = if outcome.denies() { Code::OverLimit } else { Code::Ok };
-    // A window that is no unit is told as none: any number for another window would be a lie.
-    let window = outcome.rule.window;
-    let unit = UNITS.into_iter().find(|(_, seconds)| window == Duration::from_secs(*seconds));
     DescriptorStatus {
         code: code.into(),
         current_limit: Some(RateLimit {
             name: outcome.rule.name.to_string(),
             requests_per_unit: outcome.rule.limit,
-            unit: unit.map_or(Unit::Unknown, |(unit, _)| unit).into(),
+            unit: unit_of(outcome).into(),
         }),
         limit_remaining: outcome.remaining,
         duration_until_reset: Some(Span {

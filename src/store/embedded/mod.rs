@@ -6,6 +6,7 @@
 mod counters;
 mod open;
 mod read;
+mod room;
 mod stamps;
 mod tables;
 mod write;
@@ -49,10 +50,10 @@ struct Core {
 }
 
 impl Embedded {
-    /// Bytes of the file that are kept in memory by default.
-    pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
+    /// Bytes of the file that are kept in memory.
+    pub const CACHE_BYTES: usize = 64 << 20;
 
-    /// Opens the store in `directory`, which is made when it is not there. `cache_bytes` of the file are kept in memory.
+    /// Opens the store in `directory`, which is made when it is not there, with room for so many counters.
     ///
     /// # Errors
     /// Names the directory or file, what is wrong and what to do.
@@ -60,11 +61,11 @@ impl Embedded {
         directory: &Path,
         ring: &SecretRing,
         clock: Arc<dyn Clock>,
-        cache_bytes: usize,
+        counters: usize,
     ) -> Result<Self, OpenError> {
         let codec = RecordCodec::new(ring.record_mac());
-        let database = open::open(directory, &codec, cache_bytes)?;
-        let counters = Counters::new(Arc::clone(&clock));
+        let database = open::open(directory, &codec, Self::CACHE_BYTES)?;
+        let counters = Counters::new(Arc::clone(&clock), counters);
         let core = Arc::new(Core { database, codec, clock, stamps: Stamps::new(), counters });
         let writer = Writer::start(Arc::clone(&core));
         let writer = writer.map_err(|cause| OpenError::Thread { directory: directory.to_owned(), cause })?;
@@ -96,7 +97,7 @@ impl Store for Embedded {
         if fences.iter().any(|fence| self.core.stamps.current(fence.owner) != fence.stamp) {
             return Ok(Charged::Stale);
         }
-        Ok(Charged::Decided(self.core.counters.charge(plan)))
+        self.core.counters.charge(plan).map(Charged::Decided)
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

@@ -78,7 +78,7 @@ pub enum OpenError {
     )]
     Address,
     /// Nobody answers there, or not in time.
-    #[error(transparent)]
+    #[error("{0}; see that Redis runs there and lets this machine in, or name another address")]
     Unreachable(StoreError),
     /// Somebody answers whom keygate must not rest on.
     #[error("Redis at `{address}` cannot be used: {}", .faults.join("; "))]

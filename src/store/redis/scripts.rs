@@ -98,6 +98,7 @@ impl ChargeCall {
                 used: u32::try_from(field(1)?).ok()?,
                 reset_us: u64::try_from(field(2)?).ok()?,
                 retry_us: u64::try_from(field(3)?).ok(),
+                kept: true,
             })
         };
         let readings = self.counters.iter().map(reading).collect::<Option<_>>()?;

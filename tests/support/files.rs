@@ -1,0 +1,36 @@
+//! Files that a server is started with.
+
+use std::{fs, path::PathBuf};
+use tempfile::TempDir;
+
+/// A file in a folder of its own, gone when this is dropped.
+pub struct ConfigFile {
+    folder: TempDir,
+    name: &'static str,
+}
+
+impl ConfigFile {
+    pub fn new(name: &'static str, text: &str) -> Self {
+        let file = Self { folder: TempDir::new().expect("a folder can be made"), name };
+        file.rewrite(text);
+        file
+    }
+
+    /// A settings file.
+    pub fn settings(text: &str) -> Self {
+        Self::new("keygate.toml", text)
+    }
+
+    pub fn rewrite(&self, text: &str) {
+        fs::write(self.file(), text).expect("a file can be written");
+    }
+
+    /// For the command line.
+    pub fn path(&self) -> String {
+        self.file().to_str().expect("a path of text").to_owned()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join(self.name)
+    }
+}
