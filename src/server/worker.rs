@@ -36,8 +36,6 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 const HEALTH_BYTES: usize = 1_024;
 /// Bytes of a request's header list, at most.
 const HEADER_LIST_BYTES: u32 = 16 * 1_024;
-/// A connection that is silent for so long is asked whether it lives, and closed when it does not answer.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// What a worker serves.
 pub(super) struct Services<S, H: Health> {
@@ -90,14 +88,13 @@ pub(super) async fn serve<S: Store, H: Health>(
 }
 
 /// HTTP/2, and nothing else, straight on the connection: what a general server would put between costs more than a decision.
+/// It does not ask silent clients whether they live: for that it would read a clock at every frame, and the system does it too.
 fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
     let mut protocol = http2::Builder::new(TokioExecutor::new());
     protocol
         .timer(TokioTimer::new())
         .max_concurrent_streams(load.streams_per_connection)
         .max_header_list_size(HEADER_LIST_BYTES)
-        .keep_alive_interval(KEEPALIVE.0)
-        .keep_alive_timeout(KEEPALIVE.1)
         .auto_date_header(false);
     protocol
 }
