@@ -7,6 +7,7 @@ use super::{
     uses::UseQueue,
 };
 use crate::domain::{
+    audit::Signer,
     id::{AccountRef, KeyId},
     key::{Minted, RealmDigester, RequestMarker, SecretRing, hint},
     realm::{Realm, Realms},
@@ -38,6 +39,8 @@ pub struct House {
     /// Makes random bytes.
     pub entropy: Arc<dyn Entropy>,
     pub(super) uses: UseQueue,
+    /// Signs checkpoints of audit chains.
+    pub(super) signer: Signer,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -73,6 +76,7 @@ impl House {
             clock,
             entropy,
             uses: UseQueue::default(),
+            signer: ring.audit_signer(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
