@@ -11,7 +11,7 @@ use crate::{
     app::{
         error::AppError,
         house::{App, Guarded},
-        manager::{ManagePermit, Reader},
+        manager::{ManagePermit, Manager, Reader},
         ports::Store,
     },
     proto::v1::{
@@ -92,10 +92,22 @@ struct Reading<S> {
 }
 
 impl<S: Store> Reading<S> {
-    /// Proof, as of now, that the caller may read.
+    /// Proof that the caller may read. From then on the log tells who it is.
+    async fn begin(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+        let known = |manager: &Manager| {
+            self.span.record("actor", manager.actor().text());
+        };
+        self.judge(known).await
+    }
+
+    /// The same again, as of now. A span keeps whatever is recorded in it, so who it is is not recorded each time.
     async fn permit(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+        self.judge(|_| ()).await
+    }
+
+    async fn judge(&self, known: impl FnOnce(&Manager)) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
         let manager = self.app.manager(acts::headers(&self.metadata)).await?;
-        Span::current().record("actor", manager.actor().text());
+        known(&manager);
         let guard = self.app.house.realm_to_manage(&self.realm, &manager)?;
         Ok((guard, manager.permit(guard)?))
     }
@@ -136,7 +148,7 @@ impl<S: Store> AuditLog for AuditLogService<S> {
         let reading = self.reading("List", &message.realm, metadata);
         let list = async move {
             let page = reading.step(async {
-                let (guard, permit) = reading.permit().await?;
+                let (guard, permit) = reading.begin().await?;
                 let filter = events::read_list(&guard.realm, &message)?;
                 let page = reading.app.list_events(permit, &filter).await?;
                 Ok(events::page(&guard.realm, &page))

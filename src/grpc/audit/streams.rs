@@ -83,7 +83,7 @@ pub(super) async fn follow<S: Store>(
     message: v1::FollowEventsRequest,
 ) -> Result<Response<Answers<v1::FollowEventsResponse>>, Status> {
     let begun = reading.step(async {
-        let (guard, permit) = reading.permit().await?;
+        let (guard, permit) = reading.begin().await?;
         let mut fields = Fields::default();
         let account = fields.account("account_id", &message.account_id);
         let account = fields.finish(account)?;
@@ -160,7 +160,7 @@ pub(super) async fn checkpoints<S: Store>(
     message: v1::CheckpointRequest,
 ) -> Result<Response<Answers<v1::CheckpointResponse>>, Status> {
     let begun = reading.step(async {
-        let (_, permit) = reading.permit().await?;
+        let (_, permit) = reading.begin().await?;
         let mut fields = Fields::default();
         let only = fields.optional("account_id", &message.account_id, AccountId::new);
         let only = fields.finish(Some(only))?;
