@@ -4,8 +4,9 @@ use crate::{
     forge::{field, rehash, sign_anew, with},
     on_both_stores,
     run::{Ran, fields, keygate},
-    support::{keygate::Keygate, python, stack::Stack},
+    support::{calls::key_for, keygate::Keygate, python, stack::Stack},
 };
+use keygate::proto::v1::{CreateKey, ManageKeysRequest, manage_keys_request::Operation};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -389,4 +390,89 @@ async fn denial_and_failure_of_a_verification_differ() {
         .ran(server.call(&["audit", "list", "--realm", "recurr"]).env("KEYGATE_KEY", &revoker))
         .ends(4)
         .complains("reader");
+}
+
+#[tokio::test]
+async fn v9_an_export_from_before_contradicts_a_store_that_was_turned_back() {
+    let stack = Stack::redis(&[]).await;
+    let redis = stack.redis.as_ref().unwrap();
+    some_history(&stack).await;
+    let parts: Vec<(String, String)> = ["a", "k", "h", "i", "j", "l"]
+        .map(|part| (format!("kg1:{{recurr/beta}}:{part}"), format!("saved:{part}")))
+        .into();
+    parts.iter().for_each(|(name, saved)| drop(redis.cli(&["COPY", name, saved])));
+    stack.key_of("beta");
+    let bench = Bench { lines: Vec::new(), key: public_key(&stack), folder: tempfile::tempdir().unwrap() };
+    let (before, after) = (bench.file("before.jsonl"), bench.file("after.jsonl"));
+    export(&stack, &before);
+    // The account as it was, every record of it whole: keygate itself cannot tell.
+    for (name, saved) in &parts {
+        redis.cli(&["DEL", name]);
+        redis.cli(&["COPY", saved, name]);
+    }
+    export(&stack, &after);
+    bench.verify(&[&after]).ends(0);
+    let found = bench.verify(&[&before, &after]).ends(3).json();
+    assert_eq!(broken(&found), told(11, "beta", 4, "checkpoint_beyond_chain"));
+    // And when it goes on from there, another way.
+    stack.key_of("beta");
+    let later = bench.file("later.jsonl");
+    export(&stack, &later);
+    let found = bench.verify(&[&before, &later]).ends(3).json();
+    assert_eq!(broken(&found), told(11, "beta", 4, "rewritten"));
+    assert_eq!(found["broken"]["file"], later.to_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_new_server_secret_signs_with_a_new_key_and_older_exports_keep_theirs() {
+    let mut server = Keygate::start(&[]).await;
+    some_history(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old.jsonl"), folder.path().join("new.jsonl"));
+    export(&server, &old);
+    let first = public_key(&server);
+    server.kill();
+    let secrets = server.data_dir().join("secrets");
+    let text = fs::read_to_string(&secrets).unwrap();
+    fs::write(&secrets, format!("{text}2 {}\n", "5a".repeat(32))).unwrap();
+    server.restart().await;
+    export(&server, &new);
+    let keys = server.json(&["audit", "public-keys"]);
+    let of = |at: usize| {
+        (keys["keys"][at]["secret_version"].as_u64().unwrap(), keys["keys"][at]["public_key"].as_str().unwrap())
+    };
+    assert_eq!((of(0).0, of(1)), (2, (1, first.as_str())));
+    let (old, new, second) = (old.to_str().unwrap(), new.to_str().unwrap(), of(0).1);
+    keygate(&["audit", "verify", "--public-key", &first, "--public-key", second, old, new]).run().ends(0);
+    let verify =
+        |key: &str, file: &str| keygate(&["audit", "verify", "--public-key", key, file, "--output", "json"]).run();
+    verify(&first, old).ends(0);
+    verify(second, new).ends(0);
+    for (key, file) in [(second, old), (&first, new)] {
+        assert_eq!(broken(&verify(key, file).ends(3).json()), told(7, "acme", 6, "unknown_key"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v9_an_export_is_whole_while_others_go_on_writing() {
+    let server = Keygate::start(&[]).await;
+    some_history(&server).await;
+    let (mut client, operator) = (server.client(), server.operator().to_owned());
+    let writing = tokio::spawn(async move {
+        for number in 0_u64.. {
+            let name = format!("key {number}");
+            let create = CreateKey { name, ..key_for(["acme", "beta", "new"][number as usize % 3], "live") };
+            let act = ManageKeysRequest { realm: "recurr".to_owned(), operation: Some(Operation::Create(create)) };
+            client.manage_keys(Keygate::with_key(Some(&operator), act)).await.unwrap();
+        }
+    });
+    let bench = Bench { lines: Vec::new(), key: public_key(&server), folder: tempfile::tempdir().unwrap() };
+    let files: Vec<PathBuf> = (0..5).map(|number| bench.file(&format!("{number}.jsonl"))).collect();
+    files.iter().for_each(|file| drop(export(&server, file)));
+    assert!(!writing.is_finished());
+    writing.abort();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let whole = bench.verify(&files).ends(0).json();
+    let events: Vec<u64> = (0..5).map(|at| whole["files"][at]["events"].as_u64().unwrap()).collect();
+    assert!(events.is_sorted() && events[0] < events[4], "{events:?}");
 }
