@@ -3,7 +3,7 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 2] = ["keygate/v1/authorization.proto", "keygate/v1/realms.proto"];
+const SERVICES: [&str; 3] = ["keygate/v1/authorization.proto", "keygate/v1/realms.proto", "keygate/v1/audit.proto"];
 const RECORDS: &str = "keygate/store/v1/records.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {

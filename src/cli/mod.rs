@@ -1,6 +1,7 @@
 //! The command line: parses arguments, asks a running keygate over its gRPC API like any other client, and shows the
 //! answer. Only `serve` starts a server. Knows neither use cases nor stores.
 
+mod audit;
 mod authenticate;
 mod client;
 mod completions;
@@ -30,8 +31,8 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 
 /// Who is calling, may they call this often, and which keys exist
 ///
-/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect` and `completions` ask a running
-/// server over its gRPC API.
+/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect`, `audit verify` and `completions`
+/// ask a running server over its gRPC API.
 #[derive(Debug, Parser)]
 #[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
@@ -53,6 +54,9 @@ enum Command {
     #[command(subcommand, after_long_help = help!("  keygate keys list --realm recurr --account acme"))]
     Keys(Box<keys::Command>),
     Authenticate(Box<authenticate::Args>),
+    /// Read, follow, export and verify the audit log
+    #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
+    Audit(Box<audit::Command>),
     /// Charge or look at rate limits
     #[command(subcommand, after_long_help = help!("  keygate limit check --realm recover --limit message-sends --account partner-7 --peek"))]
     Limit(Box<limit::Command>),
@@ -134,6 +138,7 @@ impl Command {
             Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
+            Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),
             Self::Realm(command) => command.run(output),
             Self::Key(command) => command.run(output),

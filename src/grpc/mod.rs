@@ -1,5 +1,7 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
+mod acts;
+pub mod audit;
 pub mod authorization;
 mod decision_log;
 pub mod envoy;

@@ -11,11 +11,12 @@ use crate::{
     domain::realm::Routing,
     grpc::{
         Gate, Rekeying, Turnstile,
+        audit::{AuditLogService, AuditStreams},
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
     },
-    proto::v1::{DESCRIPTORS, realms_server::RealmsServer},
+    proto::v1::{DESCRIPTORS, audit_log_server::AuditLogServer, realms_server::RealmsServer},
 };
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::{
@@ -49,6 +50,8 @@ pub(super) struct Services<S, H: Health> {
     pub(super) calls: Turnstile,
     /// The acts on keys in work on all workers.
     pub(super) acts: Arc<Turnstile>,
+    /// The streams of the audit log that are open on all workers.
+    pub(super) audit: AuditStreams,
 }
 
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
@@ -137,7 +140,7 @@ impl<S: Store> Connections<S> {
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load, routing, calls, acts } = services;
+    let Services { decisions, management, management_runtime, health, load, routing, calls, acts, audit } = services;
     let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
     let clock = Arc::clone(&decisions.house.clock);
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
@@ -149,6 +152,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
+    let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
     let deciding = Deciding {
         rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
@@ -157,6 +161,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     };
     let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
+        .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));

@@ -15,17 +15,17 @@ use crate::{
         realm::Realm,
     },
     grpc::{
+        acts,
         authorization::import,
-        failure::{self, Call, Fault, IdIn},
+        failure::{self, Call, IdIn},
         fields::Fields,
-        status,
     },
     proto::v1::{self, manage_keys_request::Operation, manage_keys_response::Result as Reply},
 };
 use prost::Message;
 use std::time::Duration;
 use tokio::time::error::Elapsed;
-use tonic::{Request, Response, Status, metadata::KeyAndValueRef};
+use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span, field::Empty};
 use zeroize::Zeroizing;
 
@@ -40,13 +40,6 @@ pub(super) async fn handle<S: Store>(
 ) -> Result<Response<v1::ManageKeysResponse>, Status> {
     let (metadata, _, message) = request.into_parts();
     let request_id = Call { house: &app.house, name: "ManageKeys", id: IdIn::Metadata(&metadata) }.request_id();
-    let headers: Vec<(&str, &str)> = metadata
-        .iter()
-        .filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
-            KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),
-        })
-        .collect();
     let act = act_name(message.operation.as_ref());
     // What is no realm's name may be anything, a key that was put in the wrong place too.
     let realm = app.house.realm(&message.realm).map_or("", |guard| guard.realm.name.as_str());
@@ -56,7 +49,7 @@ pub(super) async fn handle<S: Store>(
         span.record("key_id", key.to_string());
     }
     let done = async {
-        let manager = app.manager(headers).await?;
+        let manager = app.manager(acts::headers(&metadata)).await?;
         Span::current().record("actor", manager.actor().text());
         manage(app, &manager, message).await
     };
@@ -76,20 +69,13 @@ fn told(
     most: Duration,
 ) -> Result<v1::ManageKeysResponse, Status> {
     match done {
-        Ok(Ok(reply)) => {
-            if let Some(Reply::Created(v1::KeyWithSecret { key: Some(key), .. })) = &reply.result {
+        Ok(done) => {
+            if let Ok(v1::ManageKeysResponse { result: Some(Reply::Created(made)) }) = &done
+                && let Some(key) = &made.key
+            {
                 Span::current().record("key_id", &key.id);
             }
-            tracing::info!("done");
-            Ok(reply)
-        }
-        Ok(Err(error)) => {
-            match Fault::of(&error) {
-                Fault::Callers => tracing::info!(%error, "not done"),
-                Fault::Passing(_) => tracing::warn!(%error, "not done"),
-                Fault::Grave(_) => tracing::error!(%error, "not done"),
-            }
-            Err(status(&error))
+            acts::told(done, "done", "not done")
         }
         Err(_) => {
             let most = most.as_millis();
