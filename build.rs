@@ -3,7 +3,12 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 3] = ["keygate/v1/authorization.proto", "keygate/v1/directory.proto", "keygate/v1/realms.proto"];
+const SERVICES: [&str; 4] = [
+    "keygate/v1/authorization.proto",
+    "keygate/v1/audit.proto",
+    "keygate/v1/directory.proto",
+    "keygate/v1/realms.proto",
+];
 const RECORDS: &str = "keygate/store/v1/records.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -188,6 +188,7 @@ on_both_stores! {
             let allowed = stack.authenticate(charged(by_key("recover", &key), "POST", path, 1)).await.allowed();
             assert_eq!(allowed.operation, plain, "{path}");
         }
+        stack.new_account("recover", "p2", "").await;
         for path in ["/v1/accounts/p2", "/v1/accounts/p2/", "/v1/accounts/p2/leads/bulk/"] {
             let request = charged(by_key("recover", &key), "POST", path, 1);
             stack.authenticate(request).await.denied_for(DenyReason::ForbiddenAccount);
@@ -253,6 +254,7 @@ on_both_stores! {
 
     async fn r7_a_403_carries_the_rate_limit_headers_too(stack) {
         let (_, key) = stack.new_key("recover", "p1", "live").await;
+        stack.new_account("recover", "p2", "").await;
         let request = charged(by_key("recover", &key), "GET", "/v1/accounts/p2", 1);
         let denied = stack.authenticate(request).await.denied_for(DenyReason::ForbiddenAccount);
         let body = r#"{"error":{"code":"forbidden","message":"Key does not have access to this resource","status":403}}"#;

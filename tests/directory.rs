@@ -5,8 +5,7 @@
 mod support;
 
 use keygate::proto::v1::{
-    AccountStatus, CreateAccountRequest, CreateKey, DenyReason, GetAccountRequest, KeyState,
-    SetAccountStatusRequest,
+    AccountStatus, CreateAccountRequest, CreateKey, DenyReason, GetAccountRequest, KeyState, SetAccountStatusRequest,
 };
 use support::{
     calls::{Answered, assert_invalid, by_key, charged, key_for, member, signed, texts},

@@ -57,6 +57,10 @@ on_both_stores! {
         let render = json!({ "realm": "recover", "code": "invalid_phone" });
         let rendered = python.call("keygate.v1.Realms/RenderError", &render, &[]).unwrap();
         assert_eq!(rendered["http_status"], json!(400));
+
+        let log = json!({ "realm": "recurr", "account_id": "acme" });
+        let log = python.call("keygate.v1.AuditLog/List", &log, &management).unwrap();
+        assert_eq!((&log["events"][1]["act"], &log["events"][1]["key_id"]), (&json!("AUDIT_ACT_KEY_CREATED"), &key["id"]));
     }
 
     async fn a_foreign_client_reads_what_is_wrong_with_its_request(stack) {
@@ -93,6 +97,7 @@ on_both_stores! {
         let expected = [
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
+            "keygate.v1.AuditLog",
             "keygate.v1.Authorization",
             "keygate.v1.Realms",
         ];

@@ -133,3 +133,25 @@ async fn it_says_goodbye_goes_on_for_a_while_and_ends() {
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(asked.await.unwrap(), 20);
 }
+
+/// The system asks whether somebody is there when a connection is silent for long: nobody else does.
+#[tokio::test]
+async fn the_system_watches_over_silent_connections() {
+    let keygate = Keygate::start(&[]).await;
+    let client = std::net::TcpStream::connect(keygate.address()).unwrap();
+    let hex = |address: std::net::SocketAddr| format!("0100007F:{:04X}", address.port());
+    let (ours, theirs) = (hex(client.local_addr().unwrap()), hex(client.peer_addr().unwrap()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        // Local address, remote address, state, queues, then the timer that runs: 02 is that of keep-alive.
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        if let Some(row) = rows.find(|row| row.get(1) == Some(&theirs.as_str()) && row.get(2) == Some(&ours.as_str()))
+            && row[5].starts_with("02:")
+        {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no timer runs for the connection");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -66,6 +66,10 @@ fn every_call_is_known_here() {
         "Authorization/CheckRateLimit",
         "Authorization/ManageKeys",
         "Realms/RenderError",
+        "AuditLog/List",
+        "AuditLog/Follow",
+        "AuditLog/Checkpoint",
+        "AuditLog/PublicKeys",
     ];
     assert_eq!(calls(), known);
 }

@@ -138,7 +138,10 @@ async fn what_is_no_message_gets_the_same_code_in_whatever_frames_it_comes() {
         for frames in [&[bytes][..], &[bytes, &[]], &[first, second]] {
             for method in [AUTHENTICATE, CHECK, SHOULD_RATE_LIMIT] {
                 let (code, answer) = call_in_frames(&keygate, method, headers, frames).await;
-                assert_eq!((code, answer.len()), (wanted, 0), "{what} to {method}, {} frames", frames.len());
+                // Envoy's questions that cannot be read are answered with a denial: the request made them so.
+                let denies = method != AUTHENTICATE && ["no protobuf", "too large"].contains(&what);
+                let wanted = if denies { Code::Ok } else { wanted };
+                assert_eq!((code, answer.is_empty()), (wanted, !denies), "{what} to {method}, {} frames", frames.len());
             }
         }
     }

@@ -8,6 +8,7 @@ use super::{
     uses::UseQueue,
 };
 use crate::domain::{
+    audit::Signer,
     id::{AccountRef, KeyId},
     key::{Minted, RealmDigester, RequestMarker, SecretRing, hint},
     realm::{Realm, Realms},
@@ -40,6 +41,8 @@ pub struct House {
     pub entropy: Arc<dyn Entropy>,
     pub(super) uses: UseQueue,
     pub(super) misses: Misses,
+    /// Signs checkpoints of audit chains.
+    pub(super) signer: Signer,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -76,6 +79,7 @@ impl House {
             entropy,
             uses: UseQueue::default(),
             misses: Misses::new(0),
+            signer: ring.audit_signer(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }

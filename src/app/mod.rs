@@ -1,5 +1,6 @@
 //! The use cases, one file each, and the ports that they need from outside. Knows neither tonic nor any store.
 
+pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod check_descriptors;

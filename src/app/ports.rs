@@ -72,6 +72,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// A page of keys, ordered by account and then by id. Costs the same however many keys there are.
     fn list_keys(&self, query: &KeyQuery) -> impl Future<Output = Result<KeyListing, StoreError>> + Send;
 
+    /// Accounts of a realm in the order of their names, those behind `after`, at most `limit`. Costs the same however many there
+    /// are. One that an interrupted act announced and never made may be among them: it has no record.
+    fn list_accounts(
+        &self,
+        realm: &RealmName,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<AccountId>, StoreError>> + Send;
+
     /// The act that was remembered under an idempotency key's slot, unless its time is over.
     fn read_idempotency(
         &self,

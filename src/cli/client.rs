@@ -20,7 +20,7 @@ use tonic::{
 use zeroize::Zeroizing;
 
 /// A page may hold 1,000 keys with all the metadata that is allowed, far more than gRPC's usual 4 MiB.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is the same for every command that asks a server stands apart in its help.
 const HEADING: &str = "Connection";
@@ -63,15 +63,26 @@ impl Connection {
     /// # Errors
     /// When the endpoint is none, or nobody answers there in time.
     pub async fn open(self) -> Result<Client, Failure> {
+        let channel = self.channel().await?;
         let Self { endpoint, timeout } = self;
-        check_endpoint(&endpoint)?;
-        let target = Endpoint::from_shared(endpoint.clone()).map_err(|_| not_an_endpoint(&endpoint))?;
-        let channel = match tokio::time::timeout(timeout, target.connect()).await {
-            Ok(opened) => opened.map_err(|error| Failure::unreachable(&endpoint, &error))?,
-            Err(_) => return Err(late(&endpoint, timeout)),
-        };
         let inner = AuthorizationClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         Ok(Client { channel, inner, endpoint, timeout })
+    }
+}
+
+impl Connection {
+    /// Connects, for any service.
+    ///
+    /// # Errors
+    /// When the endpoint is none, or nobody answers there in time.
+    pub async fn channel(&self) -> Result<Channel, Failure> {
+        let Self { endpoint, timeout } = self;
+        check_endpoint(endpoint)?;
+        let target = Endpoint::from_shared(endpoint.clone()).map_err(|_| not_an_endpoint(endpoint))?;
+        match tokio::time::timeout(*timeout, target.connect()).await {
+            Ok(opened) => opened.map_err(|error| Failure::unreachable(endpoint, &error)),
+            Err(_) => Err(late(endpoint, *timeout)),
+        }
     }
 }
 
@@ -128,7 +139,11 @@ impl Client {
     }
 }
 
-async fn answered<T>(
+/// The answer to a call, which is waited for so long.
+///
+/// # Errors
+/// When the server refuses, fails, or is out of reach.
+pub async fn answered<T>(
     endpoint: &str,
     timeout: Duration,
     call: impl Future<Output = Result<Response<T>, Status>>,
@@ -156,10 +171,20 @@ impl Management {
     /// # Errors
     /// When there is no key, or nobody answers.
     pub async fn open(self) -> Result<Manager, Failure> {
-        let credential = credential(&secrets::management_key(self.key_file.as_deref())?)?;
+        let credential = self.credential()?;
         let client = self.connection.open().await?;
         let directory = DirectoryClient::new(client.channel.clone());
         Ok(Manager { client, directory, realm: self.realm, credential })
+    }
+}
+
+impl Management {
+    /// The management key, as it is sent.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn credential(&self) -> Result<MetadataValue<Ascii>, Failure> {
+        credential(&secrets::management_key(self.key_file.as_deref())?)
     }
 }
 

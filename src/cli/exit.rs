@@ -12,7 +12,7 @@ pub enum Exit {
     Failure,
     /// Wrong usage or wrong configuration.
     Usage,
-    /// The answer is no: the request is denied, the text is no key.
+    /// The answer is no: the request is denied, the text is no key, the log is not what keygate wrote.
     Denied,
     /// The management key is missing, unknown or not allowed this act.
     NotAllowed,
@@ -74,7 +74,7 @@ macro_rules! help {
             "  0  done, or allowed\n",
             "  1  failed: server out of reach, internal error, input or output, rows refused\n",
             "  2  wrong usage, or wrong configuration\n",
-            "  3  denied: the request is not allowed, the text is no key\n",
+            "  3  denied: the request is not allowed, the text is no key, the log is not what keygate wrote\n",
             "  4  the management key is unknown or not allowed this\n",
             "  5  not found\n",
             "  6  conflict: wrong version or state, or changed by another at the same time"

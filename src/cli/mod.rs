@@ -2,6 +2,7 @@
 //! answer. Only `serve` starts a server. Knows neither use cases nor stores.
 
 mod accounts;
+mod audit;
 mod authenticate;
 mod client;
 mod completions;
@@ -31,8 +32,8 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 
 /// Who is calling, may they call this often, and which keys exist
 ///
-/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect` and `completions` ask a running
-/// server over its gRPC API.
+/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect`, `audit verify` and `completions`
+/// ask a running server over its gRPC API.
 #[derive(Debug, Parser)]
 #[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
@@ -57,6 +58,9 @@ enum Command {
     #[command(subcommand, after_long_help = help!("  keygate accounts get --realm recover --account client-a"))]
     Accounts(Box<accounts::Command>),
     Authenticate(Box<authenticate::Args>),
+    /// Read, follow, export and verify the audit log
+    #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
+    Audit(Box<audit::Command>),
     /// Charge or look at rate limits
     #[command(subcommand, after_long_help = help!("  keygate limit check --realm recover --limit message-sends --account partner-7 --peek"))]
     Limit(Box<limit::Command>),
@@ -139,6 +143,7 @@ impl Command {
             Self::Keys(command) => wait(command.run(output)),
             Self::Accounts(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
+            Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),
             Self::Realm(command) => command.run(output),
             Self::Key(command) => command.run(output),

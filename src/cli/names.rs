@@ -1,6 +1,8 @@
 //! Enums of the API as short lower-case names, both ways: `DENY_REASON_REVOKED_KEY` is `revoked_key`.
 
-use crate::proto::v1::{AccountStatus, DenyReason, HashAlgorithm, HashEncoding, HashedPart, ImportOutcome, KeyState};
+use crate::proto::v1::{
+    AccountStatus, AuditAct, DenyReason, HashAlgorithm, HashEncoding, HashedPart, ImportOutcome, KeyState,
+};
 use clap::ValueEnum;
 use tonic::Code;
 
@@ -26,6 +28,12 @@ pub fn deny_reason(value: i32) -> String {
 #[must_use]
 pub fn import_outcome(value: i32) -> String {
     name(ImportOutcome::try_from(value).map(|outcome| outcome.as_str_name()).ok(), "IMPORT_OUTCOME_", value)
+}
+
+/// What was done, in the audit log.
+#[must_use]
+pub fn audit_act(value: i32) -> String {
+    name(AuditAct::try_from(value).map(|act| act.as_str_name()).ok(), "AUDIT_ACT_", value)
 }
 
 /// A value that this program is too old to know is shown as its number.
@@ -147,6 +155,13 @@ mod tests {
     fn every_reason_is_named_as_in_the_domain() {
         let named: Vec<String> = (1..=19).map(deny_reason).collect();
         assert_eq!(named, domain::deny::DenyReason::ALL.map(domain::deny::DenyReason::name));
+    }
+
+    #[test]
+    fn every_act_is_named_as_in_the_domain() {
+        for act in domain::audit::Act::ALL {
+            assert_eq!(audit_act(i32::try_from(act.code()).unwrap()), act.name());
+        }
     }
 
     #[test]

@@ -72,6 +72,13 @@ pub fn instant(timestamp: &google::Timestamp) -> String {
     instant.map_or_else(|_| format!("{} s after 1970-01-01", timestamp.seconds), |instant| instant.to_string())
 }
 
+/// The same, always to the microsecond: of every instant there is one form.
+#[must_use]
+pub fn instant_micros(timestamp: &google::Timestamp) -> String {
+    let exact = jiff::Timestamp::new(timestamp.seconds, timestamp.nanos);
+    exact.map_or_else(|_| instant(timestamp), |exact| format!("{exact:.6}"))
+}
+
 /// A span as protobuf writes it in JSON: seconds with 0, 3, 6 or 9 decimals, such as `86400s` or `0.250s`.
 #[must_use]
 pub fn span(duration: &google::Duration) -> String {
@@ -192,6 +199,14 @@ mod tests {
             instant(&google::Timestamp { seconds: i64::MAX, nanos: 0 }),
             format!("{} s after 1970-01-01", i64::MAX)
         );
+    }
+
+    #[test]
+    fn instants_of_the_log_have_one_form() {
+        let shown = |nanos| instant_micros(&google::Timestamp { seconds: 1_893_456_000, nanos });
+        assert_eq!(shown(0), "2030-01-01T00:00:00.000000Z");
+        assert_eq!(shown(250_000_000), "2030-01-01T00:00:00.250000Z");
+        assert_eq!(shown(999_999_000), "2030-01-01T00:00:00.999999Z");
     }
 
     #[test]

@@ -4,6 +4,12 @@
 //! An event's hash is SHA-256 over the fields in the order of [`AuditEvent`], each preceded by its length as 8 bytes,
 //! big-endian; numbers are 8 bytes, big-endian. The first event follows a hash of 32 zero bytes.
 
+mod checkpoint;
+mod ledger;
+
+pub use checkpoint::{Checkpoint, PublicKey, Seal, Sealing, Signed, Signer, Statement};
+pub use ledger::{Broken, Entry, Fault, Known, Ledger, Summary};
+
 use super::{
     id::{AccountId, Environment, KeyId},
     time::Timestamp,
@@ -111,6 +117,12 @@ impl Act {
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|act| act.code() == code)
+    }
+
+    /// The act of a stable name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.name() == name)
     }
 
     /// The stable name, as in logs and exports.
@@ -232,16 +244,21 @@ impl Chain {
         event
     }
 
+    /// The end of the chain after an event; nothing when the event does not follow from the one before.
+    #[must_use]
+    pub fn next(&self, event: &AuditEvent) -> Option<Self> {
+        let next = self.length.saturating_add(1);
+        let follows = event.sequence == next && event.previous == self.head && event.hash == event.expected_hash();
+        follows.then_some(Self { length: next, head: event.hash })
+    }
+
     /// Checks a whole chain and tells the number of the first event that does not follow from the one before.
     ///
     /// # Errors
     /// The sequence number at which the chain breaks.
     pub fn verify<'e>(events: impl IntoIterator<Item = &'e AuditEvent>) -> Result<Self, u64> {
-        events.into_iter().try_fold(Self::default(), |end, event| {
-            let next = end.length.saturating_add(1);
-            let follows = event.sequence == next && event.previous == end.head && event.hash == event.expected_hash();
-            if follows { Ok(Self { length: next, head: event.hash }) } else { Err(next) }
-        })
+        let next = |end: Self, event| end.next(event).ok_or(end.length.saturating_add(1));
+        events.into_iter().try_fold(Self::default(), next)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `keygate.v1.Directory`: accounts as messages, and the use cases between them.
 
 use super::{
-    act::{Act, Desk},
+    acts::{Act, Desk},
     fields::Fields,
     render,
 };

@@ -18,6 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 const MANAGE_KEYS: &str = "/keygate.v1.Authorization/ManageKeys";
 const DIRECTORY: &str = "/keygate.v1.Directory/";
+const AUDIT_LOG: &str = "/keygate.v1.AuditLog/";
 /// Whoever asks for health is always let in: a server that is busy is not one that is ill.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// What a caller is told to wait that was not let in.
@@ -44,7 +45,7 @@ impl Turnstile {
         Self { tickets: Arc::new(()), most }
     }
 
-    fn enter(&self) -> Option<Ticket> {
+    pub(super) fn enter(&self) -> Option<Ticket> {
         let ticket = Ticket { _counted: Arc::clone(&self.tickets) };
         // One is the turnstile's own.
         (Arc::strong_count(&self.tickets).saturating_sub(1) <= self.most).then_some(ticket)
@@ -60,7 +61,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// `decisions` counts every call but acts on keys, which `acts` counts. A request has to arrive within `arrival`.
+    /// `decisions` counts every call but acts on keys and readings of the audit log, which `acts` counts. A request has to arrive within `arrival`.
     #[must_use]
     pub fn new(decisions: Turnstile, acts: Arc<Turnstile>, arrival: Duration, clock: Arc<dyn Clock>) -> Self {
         Self { decisions, acts, arrival, clock }
@@ -68,7 +69,7 @@ impl Gate {
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
     pub(super) fn enter(&self, path: &str) -> Result<Option<Ticket>, Status> {
-        let acts = path == MANAGE_KEYS || path.starts_with(DIRECTORY);
+        let acts = path == MANAGE_KEYS || path.starts_with(DIRECTORY) || path.starts_with(AUDIT_LOG);
         let turnstile = if acts { &self.acts } else { &self.decisions };
         let ticket = turnstile.enter();
         if ticket.is_none() && !path.starts_with(HEALTH) {

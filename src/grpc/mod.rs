@@ -1,6 +1,7 @@
 //! The services as gRPC sees them: thin handlers, and beside each the conversion from and to its messages. Knows no store.
 
-mod act;
+mod acts;
+pub mod audit;
 pub mod authorization;
 mod decision_log;
 pub mod directory;
@@ -16,7 +17,7 @@ mod render;
 mod status;
 mod writer;
 
-pub use act::Desk;
+pub use acts::Desk;
 pub use gate::{Gate, Turnstile};
 pub use rekeying::Rekeying;
 pub use status::status;

@@ -62,9 +62,12 @@ impl<'b> MessageWriter<'b> {
         match (u8::try_from(length), self.0.get_mut(start)) {
             (Ok(short), Some(slot)) if short < 0x80 => *slot = short,
             _ => {
-                let mut prefix = Vec::with_capacity(4);
-                encode_varint(length as u64, &mut prefix);
-                self.0.splice(start..=start, prefix);
+                let mut prefix = [0; 10];
+                let mut unused = &mut prefix[..];
+                encode_varint(length as u64, &mut unused);
+                let unused = unused.len();
+                let used = prefix.len().saturating_sub(unused);
+                self.0.splice(start..=start, prefix.into_iter().take(used));
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use super::connection::{Accepted, Stream};
 use crate::app::{ports::Clock, seldom::Seldom};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -14,6 +15,11 @@ use tokio::{
 
 /// How long accepting rests after a failure that passes by itself, such as too many open files.
 const REST: Duration = Duration::from_millis(50);
+
+/// A connection that is silent for `IDLE` is asked whether somebody is there, and closed when `PROBES` go unanswered.
+const IDLE: Duration = Duration::from_secs(60);
+const PROBE: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 
 /// One worker's connections.
 pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
@@ -61,10 +67,12 @@ impl Places {
 
 /// Binds a port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let kind = if address.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
-    let socket = socket2::Socket::new(kind, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    let kind = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(kind, Type::STREAM, Some(Protocol::TCP))?;
     // A restarted server gets its port back at once; two servers at a time still cannot have it.
     socket.set_reuse_address(true)?;
+    // What is accepted inherits it. Of a peer behind a Unix socket the system knows when it is gone.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(PROBE).with_retries(PROBES))?;
     socket.bind(&address.into())?;
     socket.listen(1_024)?;
     socket.set_nonblocking(true)?;

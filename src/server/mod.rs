@@ -23,7 +23,7 @@ use crate::{
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
-    grpc::Turnstile,
+    grpc::{Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
     telemetry,
 };
@@ -100,6 +100,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let acts = Arc::new(Turnstile::new(load.acts));
     let routing = Arc::new(settings.routing.clone());
     let (stop, stopping) = signal::channel(false);
+    let audit = AuditStreams::new(stopping.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut senders = Vec::new();
     let mut workers = Vec::new();
@@ -111,13 +112,22 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
         let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
-        let routing = Arc::clone(&routing);
+        let (routing, audit) = (Arc::clone(&routing), audit.clone());
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
-                let services =
-                    worker::Services { decisions, management, management_runtime, health, load, routing, calls, acts };
+                let services = worker::Services {
+                    decisions,
+                    management,
+                    management_runtime,
+                    health,
+                    load,
+                    routing,
+                    calls,
+                    acts,
+                    audit,
+                };
                 worker::serve(services, incoming, stopping).await
             });
             // Whoever is still connected after the drain is cut off.

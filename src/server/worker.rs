@@ -11,12 +11,15 @@ use crate::{
     domain::realm::Routing,
     grpc::{
         Desk, Gate, Rekeying, Turnstile,
+        audit::{AuditLogService, AuditStreams},
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
         directory::DirectoryService,
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
     },
-    proto::v1::{DESCRIPTORS, directory_server::DirectoryServer, realms_server::RealmsServer},
+    proto::v1::{
+        DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer, realms_server::RealmsServer,
+    },
 };
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::{
@@ -37,8 +40,6 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 const HEALTH_BYTES: usize = 1_024;
 /// Bytes of a request's header list, at most.
 const HEADER_LIST_BYTES: u32 = 16 * 1_024;
-/// A connection that is silent for so long is asked whether it lives, and closed when it does not answer.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// What a worker serves.
 pub(super) struct Services<S, H: Health> {
@@ -52,6 +53,8 @@ pub(super) struct Services<S, H: Health> {
     pub(super) calls: Turnstile,
     /// The acts on keys in work on all workers.
     pub(super) acts: Arc<Turnstile>,
+    /// The streams of the audit log that are open on all workers.
+    pub(super) audit: AuditStreams,
 }
 
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
@@ -91,14 +94,13 @@ pub(super) async fn serve<S: Store, H: Health>(
 }
 
 /// HTTP/2, and nothing else, straight on the connection: what a general server would put between costs more than a decision.
+/// It does not ask silent clients whether they live: for that it would read a clock at every frame, and the system does it too.
 fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
     let mut protocol = http2::Builder::new(TokioExecutor::new());
     protocol
         .timer(TokioTimer::new())
         .max_concurrent_streams(load.streams_per_connection)
         .max_header_list_size(HEADER_LIST_BYTES)
-        .keep_alive_interval(KEEPALIVE.0)
-        .keep_alive_timeout(KEEPALIVE.1)
         .auto_date_header(false);
     protocol
 }
@@ -141,7 +143,7 @@ impl<S: Store> Connections<S> {
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load, routing, calls, acts } = services;
+    let Services { decisions, management, management_runtime, health, load, routing, calls, acts, audit } = services;
     let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
     let clock = Arc::clone(&decisions.house.clock);
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
@@ -153,6 +155,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
+    let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
     let desk = Desk::new(management, management_runtime, load.act_timeout);
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
@@ -164,6 +167,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
+        .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));

@@ -290,6 +290,15 @@ impl<S: Store> Store for Cached<S> {
         self.store.list_keys(query).await
     }
 
+    async fn list_accounts(
+        &self,
+        realm: &RealmName,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.store.list_accounts(realm, after, limit).await
+    }
+
     async fn read_idempotency(
         &self,
         owner: &AccountRef,

@@ -106,6 +106,15 @@ impl Store for Backend {
         delegate!(self, store => store.list_keys(query))
     }
 
+    async fn list_accounts(
+        &self,
+        realm: &RealmName,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        delegate!(self, store => store.list_accounts(realm, after, limit))
+    }
+
     async fn read_idempotency(
         &self,
         owner: &AccountRef,

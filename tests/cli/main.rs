@@ -6,9 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod decisions;
 mod exits;
 mod first_start;
+mod forge;
 mod import;
 mod keys;
 mod offline;

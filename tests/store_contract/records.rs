@@ -69,6 +69,41 @@ pub async fn a_listing_is_ordered_filtered_and_paged<W: World>(world: &W) {
     assert_eq!(world.store().list_keys(&before).await.unwrap().keys.len(), 5);
 }
 
+pub async fn accounts_are_listed_in_order_and_page_by_page<W: World>(world: &W) {
+    let store = world.store();
+    assert_eq!(store.list_accounts(&realm_name(), None, 10).await, Ok(vec![]));
+    let mut names = ["ac", "ac-me", "ac.me", "acme", "acme~", "Z", "b"].map(|name| AccountId::new(name).unwrap());
+    for (number, name) in (1..).zip(&names) {
+        world.create(&owner(name.as_str()), number).await;
+    }
+    // A second change of an account does not list it twice; another realm's accounts stand elsewhere.
+    world.create(&owner("acme"), 100).await;
+    names.sort();
+    for limit in [1, 2, 3, 7, 100] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.list_accounts(&realm_name(), after.as_ref(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            found.extend(page.iter().cloned());
+            after = page.last().cloned();
+            if page.len() < limit {
+                break;
+            }
+        }
+        assert_eq!(found, names, "{limit} at a time");
+    }
+    assert_eq!(store.list_accounts(&realm_name(), None, 0).await, Ok(vec![]));
+    let behind = AccountId::new("acm").unwrap();
+    let after = store.list_accounts(&realm_name(), Some(&behind), 1).await.unwrap();
+    assert_eq!(after, [AccountId::new("acme").unwrap()], "the name to go on from need not be there");
+    let last = AccountId::new("~").unwrap();
+    assert_eq!(store.list_accounts(&realm_name(), Some(&last), 5).await, Ok(vec![]));
+    for realm in ["contrac", "contract-2", "contracts"] {
+        let realm = keygate::domain::id::RealmName::new(realm).unwrap();
+        assert_eq!(store.list_accounts(&realm, None, 10).await, Ok(vec![]));
+    }
+}
+
 pub async fn ten_thousand_keys_are_listed_page_by_page<W: World>(world: &W) {
     let owner = owner("large");
     for batch in 0..10 {

@@ -91,6 +91,7 @@ macro_rules! contract {
                 records: what_was_never_written_is_absent,
                 records: keys_are_read_in_the_order_that_was_asked,
                 records: a_listing_is_ordered_filtered_and_paged,
+                records: accounts_are_listed_in_order_and_page_by_page,
                 records: ten_thousand_keys_are_listed_page_by_page,
                 records: an_idempotency_record_is_remembered_until_its_time_is_over,
                 records: the_audit_chain_is_kept_whole_and_verifies,

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "what is missing here fails the test")]
 #![allow(clippy::disallowed_methods, reason = "waiting for another process takes a real clock")]
 
+pub mod audit;
 pub mod calls;
 pub mod envoy;
 pub mod files;

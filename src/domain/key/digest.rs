@@ -2,7 +2,7 @@
 //! one realm and one environment; a record carries a MAC so that whoever can write to the store can delete, never forge.
 
 use super::RequestMarker;
-use crate::domain::{id::RealmName, realm::Realm};
+use crate::domain::{audit::Signer, id::RealmName, realm::Realm};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -139,14 +139,19 @@ impl ServerSecret {
         Self { version, bytes }
     }
 
-    /// Derives a key for one purpose. The labels are joined with their lengths, so that no two lists of labels meet.
+    /// Derives a key for one purpose.
     fn derive(&self, purpose: &str, labels: &[&str]) -> HmacSha256 {
+        keyed(&self.derive_bytes(purpose, labels)[..])
+    }
+
+    /// The same, as bytes. The labels are joined with their lengths, so that no two lists of labels meet.
+    fn derive_bytes(&self, purpose: &str, labels: &[&str]) -> Zeroizing<[u8; 32]> {
         let mut mac = keyed(&*self.bytes);
         for label in std::iter::once(&purpose).chain(labels) {
             mac.update(&(label.len() as u64).to_be_bytes());
             mac.update(label.as_bytes());
         }
-        keyed(&Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()))[..])
+        Zeroizing::new(mac.finalize().into_bytes().into())
     }
 }
 
@@ -197,6 +202,13 @@ impl SecretRing {
     pub fn request_marker(&self, realm: &RealmName) -> RequestMarker {
         let derive = |secret: &ServerSecret| secret.derive("idempotency", &[realm.as_str()]);
         RequestMarker::new(derive(&self.newest), self.older.iter().map(derive).collect())
+    }
+
+    /// What signs checkpoints of audit chains: with the newest version; what older ones signed can still be verified.
+    #[must_use]
+    pub fn audit_signer(&self) -> Signer {
+        let seed = |secret: &ServerSecret| (secret.version, secret.derive_bytes("audit-signing", &[]));
+        Signer::new(seed(&self.newest), self.older.iter().map(seed))
     }
 
     /// A value that tells whether two rings share their newest secret, and tells nothing of the secret.

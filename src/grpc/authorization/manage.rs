@@ -15,7 +15,7 @@ use crate::{
         realm::Realm,
     },
     grpc::{
-        act::{self, Act, Desk},
+        acts::{self, Act, Desk},
         authorization::import,
         fields::Fields,
     },
@@ -106,7 +106,7 @@ async fn manage<S: Store>(
         }
     };
     if let Reply::Created(v1::KeyWithSecret { key: Some(key), .. }) = &reply {
-        act::made(&key.id);
+        acts::made(&key.id);
     }
     Ok(v1::ManageKeysResponse { result: Some(reply) })
 }

@@ -10,7 +10,7 @@ mod manage;
 
 pub use direct::{Deciding, Entrance, LargestRequests};
 
-use super::{act::Desk, rekeying::Rekeying};
+use super::{acts::Desk, rekeying::Rekeying};
 use crate::{
     app::{house::App, ports::Store},
     proto::v1::{

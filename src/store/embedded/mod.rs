@@ -120,6 +120,15 @@ impl Store for Embedded {
         self.core.list_keys(query)
     }
 
+    async fn list_accounts(
+        &self,
+        realm: &RealmName,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.core.list_accounts(realm, after, limit)
+    }
+
     async fn read_idempotency(
         &self,
         owner: &AccountRef,

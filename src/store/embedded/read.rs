@@ -117,6 +117,29 @@ impl Core {
         }
     }
 
+    pub(super) fn list_accounts(
+        &self,
+        realm: &RealmName,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::ACCOUNTS))?;
+        let (start, end) = tables::range(realm, None);
+        let after =
+            after.map(|account| tables::account(&AccountRef { realm: realm.clone(), account: account.clone() }));
+        let first = after.as_ref().map_or(Bound::Included(start.as_slice()), |after| Bound::Excluded(after.as_slice()));
+        let range = told(table.range::<&[u8]>((first, Bound::Excluded(end.as_slice()))))?;
+        let mut accounts = Vec::new();
+        for entry in range.take(limit) {
+            let (place, _) = told(entry)?;
+            let account = tables::split_account(place.value())
+                .ok_or_else(|| StoreError::Corrupt("an account stands in a place that is not legal".to_owned()))?;
+            accounts.push(account);
+        }
+        Ok(accounts)
+    }
+
     pub(super) fn read_idempotency(
         &self,
         owner: &AccountRef,

@@ -64,10 +64,14 @@ pub(super) fn range(realm: &RealmName, account: Option<&AccountId>) -> (Vec<u8>,
 /// The account and the id in the key of a key's record.
 pub(super) fn split_key(bytes: &[u8]) -> Option<(AccountId, KeyId)> {
     let (rest, id) = bytes.split_last_chunk::<16>()?;
-    let rest = rest.strip_suffix(&[SEPARATOR])?;
+    Some((split_account(rest)?, KeyId::from_bytes(*id)))
+}
+
+/// The account in the key of an account's record.
+pub(super) fn split_account(bytes: &[u8]) -> Option<AccountId> {
+    let rest = bytes.strip_suffix(&[SEPARATOR])?;
     let mut fields = rest.splitn(2, |byte| *byte == SEPARATOR).skip(1);
-    let account = AccountId::new(std::str::from_utf8(fields.next()?).ok()?).ok()?;
-    Some((account, KeyId::from_bytes(*id)))
+    AccountId::new(std::str::from_utf8(fields.next()?).ok()?).ok()
 }
 
 fn join(realm: &RealmName, account: Option<&AccountId>, last: &[u8], end: u8) -> Vec<u8> {

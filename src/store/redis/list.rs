@@ -50,7 +50,7 @@ impl Redis {
             if page.next.is_some() {
                 return self.fill(query, page).await;
             }
-            let accounts = self.accounts(&query.realm, behind.as_ref()).await?;
+            let accounts = self.accounts(&query.realm, behind.as_ref(), ACCOUNTS_AT_ONCE).await?;
             let ids = self.ids(query, &accounts, None, page.room()).await?;
             for (account, ids) in accounts.iter().zip(ids) {
                 page.take(account, ids);
@@ -64,12 +64,17 @@ impl Redis {
         self.fill(query, page).await
     }
 
-    /// Accounts of a realm in order.
-    async fn accounts(&self, realm: &RealmName, behind: Option<&AccountId>) -> Result<Vec<AccountId>, StoreError> {
+    /// Accounts of a realm in order, those that no act made after all included.
+    pub(super) async fn accounts(
+        &self,
+        realm: &RealmName,
+        behind: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
         let start = behind.map_or_else(|| "-".to_owned(), |account| format!("({account}"));
         let mut commands = pipe();
         let command = commands.cmd("ZRANGEBYLEX").arg(keyspace::accounts(realm)).arg(start).arg("+");
-        command.arg("LIMIT").arg(0).arg(ACCOUNTS_AT_ONCE);
+        command.arg("LIMIT").arg(0).arg(limit);
         let reply = self.connection.pipeline(&commands).await?.into_iter().next();
         let account = |member: Vec<u8>| {
             let legal = std::str::from_utf8(&member).ok().and_then(|text| AccountId::new(text).ok());

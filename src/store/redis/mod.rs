@@ -244,6 +244,15 @@ impl Store for Redis {
         self.connection.within(self.leisure(), self.list(query)).await
     }
 
+    async fn list_accounts(
+        &self,
+        realm: &RealmName,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.connection.within(self.leisure(), self.accounts(realm, after, limit)).await
+    }
+
     async fn read_idempotency(
         &self,
         owner: &AccountRef,

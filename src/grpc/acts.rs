@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use std::{future::Future, time::Duration};
-use tokio::{runtime::Handle, time::error::Elapsed};
+use tokio::runtime::Handle;
 use tonic::{
     Response, Status,
     metadata::{KeyAndValueRef, MetadataMap},
@@ -83,13 +83,6 @@ where
     F: Future<Output = Result<R, AppError>>,
 {
     let request_id = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) }.request_id();
-    let headers: Vec<(&str, &str)> = metadata
-        .iter()
-        .filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
-            KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),
-        })
-        .collect();
     // What is no realm's name may be anything, a key that was put in the wrong place too.
     let known = app.house.realm(&act.realm).ok().map(|guard| guard.realm.clone());
     let realm = known.as_deref().map_or("", |realm: &Realm| realm.name.as_str());
@@ -106,12 +99,20 @@ where
         account = account.map(tracing::field::display)
     );
     let done = async {
-        let manager = app.manager(headers).await?;
+        let manager = app.manager(headers(metadata)).await?;
         Span::current().record("actor", manager.actor().text());
         work(app.clone(), manager).await
     };
     let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
-    let mut reply = span.in_scope(|| told(done, most)).map(Response::new);
+    let reply = span.in_scope(|| match done {
+        Ok(done) => told(done, "done", "not done"),
+        Err(_) => {
+            let most = most.as_millis();
+            tracing::warn!("not done within {most} ms; whether it is done later is not known");
+            Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
+        }
+    });
+    let mut reply = reply.map(Response::new);
     let echoed = match &mut reply {
         Ok(reply) => reply.metadata_mut(),
         Err(status) => status.metadata_mut(),
@@ -125,25 +126,29 @@ pub(super) fn made(key_id: &str) {
     Span::current().record("key_id", key_id);
 }
 
-/// Logs what came of an act, one line for each.
-fn told<R>(done: Result<Result<R, AppError>, Elapsed>, most: Duration) -> Result<R, Status> {
+/// A call's metadata as the headers that a management credential is taken from.
+pub(super) fn headers(metadata: &MetadataMap) -> Vec<(&str, &str)> {
+    let header = |entry| match entry {
+        KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
+        KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),
+    };
+    metadata.iter().filter_map(header).collect()
+}
+
+/// Logs what came of a call.
+pub(super) fn told<T>(done: Result<T, AppError>, well: &str, ill: &str) -> Result<T, Status> {
     match done {
-        Ok(Ok(reply)) => {
-            tracing::info!("done");
+        Ok(reply) => {
+            tracing::info!("{well}");
             Ok(reply)
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             match Fault::of(&error) {
-                Fault::Callers => tracing::info!(%error, "not done"),
-                Fault::Passing(_) => tracing::warn!(%error, "not done"),
-                Fault::Grave(_) => tracing::error!(%error, "not done"),
+                Fault::Callers => tracing::info!(%error, "{ill}"),
+                Fault::Passing(_) => tracing::warn!(%error, "{ill}"),
+                Fault::Grave(_) => tracing::error!(%error, "{ill}"),
             }
             Err(status(&error))
-        }
-        Err(_) => {
-            let most = most.as_millis();
-            tracing::warn!("not done within {most} ms; whether it is done later is not known");
-            Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
         }
     }
 }

@@ -1,0 +1,188 @@
+//! `keygate.v1.AuditLog`: the audit log for whoever may read a realm's keys. Runs on the runtime of management.
+
+mod events;
+mod streams;
+
+use super::{
+    Turnstile, acts,
+    failure::{self, Call, IdIn},
+};
+use crate::{
+    app::{
+        error::AppError,
+        house::{App, Guarded},
+        manager::{ManagePermit, Manager, Reader},
+        ports::Store,
+    },
+    proto::v1::{
+        AuditPublicKey, CheckpointRequest, CheckpointResponse, FollowEventsRequest, FollowEventsResponse,
+        ListEventsRequest, ListEventsResponse, PublicKeysRequest, PublicKeysResponse, audit_log_server::AuditLog,
+    },
+};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tracing::{Instrument, Span, field::Empty};
+
+/// What all workers' services share.
+#[derive(Clone)]
+pub struct AuditStreams {
+    /// The streams that are open.
+    places: Arc<Turnstile>,
+    /// True once the server goes down.
+    stopping: watch::Receiver<bool>,
+}
+
+impl AuditStreams {
+    /// Streams that may be open at a time.
+    pub const MOST: usize = 64;
+    /// How often a stream that is followed looks for new events.
+    pub const PERIOD: Duration = Duration::from_millis(500);
+
+    /// No stream yet; all end when `stopping` says so.
+    #[must_use]
+    pub fn new(stopping: watch::Receiver<bool>) -> Self {
+        Self { places: Arc::new(Turnstile::new(Self::MOST)), stopping }
+    }
+}
+
+/// The service.
+pub struct AuditLogService<S> {
+    app: App<S>,
+    runtime: Handle,
+    /// How long one step of any call may take.
+    most: Duration,
+    streams: AuditStreams,
+}
+
+impl<S: Store> AuditLogService<S> {
+    /// The service over the use cases of management, which run on `runtime`.
+    #[must_use]
+    pub fn new(app: App<S>, runtime: Handle, most: Duration, streams: AuditStreams) -> Self {
+        Self { app, runtime, most, streams }
+    }
+
+    /// Runs a call where management runs.
+    async fn run<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        self.runtime.spawn(call).await.map_err(|_| streams::going_down())?
+    }
+
+    fn reading(&self, name: &'static str, realm: &str, metadata: MetadataMap) -> Reading<S> {
+        let request_id = Call { house: &self.app.house, name, id: IdIn::Metadata(&metadata) }.request_id();
+        // What is no realm's name may be anything, a key that was put in the wrong place too.
+        let known = self.app.house.realm(realm).map_or("", |guard| guard.realm.name.as_str());
+        // Of the highest level, so that a line of any level carries what it says.
+        let span = tracing::error_span!("audit_log", call = name, request_id, realm = known, actor = Empty);
+        Reading { app: self.app.clone(), realm: realm.to_owned(), metadata, request_id, span, most: self.most }
+    }
+}
+
+/// A call that reads the log, and with what it may.
+struct Reading<S> {
+    app: App<S>,
+    realm: String,
+    metadata: MetadataMap,
+    request_id: String,
+    span: Span,
+    most: Duration,
+}
+
+impl<S: Store> Reading<S> {
+    /// Proof that the caller may read. From then on the log tells who it is.
+    async fn begin(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+        let known = |manager: &Manager| {
+            self.span.record("actor", manager.actor().text());
+        };
+        self.judge(known).await
+    }
+
+    /// The same again, as of now. A span keeps whatever is recorded in it, so who it is is not recorded each time.
+    async fn permit(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+        self.judge(|_| ()).await
+    }
+
+    async fn judge(&self, known: impl FnOnce(&Manager)) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+        let manager = self.app.manager(acts::headers(&self.metadata)).await?;
+        known(&manager);
+        let guard = self.app.house.realm_to_manage(&self.realm, &manager)?;
+        Ok((guard, manager.permit(guard)?))
+    }
+
+    /// Does one step of the call in the time that it has.
+    async fn step<T>(&self, step: impl Future<Output = Result<T, AppError>>) -> Result<T, Status> {
+        let done = tokio::time::timeout(self.most, step.instrument(self.span.clone())).await;
+        let done = done.map_err(|_| {
+            let most = self.most.as_millis();
+            self.span.in_scope(|| tracing::warn!("not read within {most} ms"));
+            Status::unavailable(format!("reading the audit log took longer than {most} ms: try again"))
+        });
+        done.and_then(|done| match done {
+            Ok(done) => Ok(done),
+            Err(error) => self.span.in_scope(|| acts::told(Err(error), "", "not read")),
+        })
+    }
+
+    /// The answer with the request's id, and a line in the log for one that is none.
+    fn answer<T>(&self, answer: Result<T, Status>) -> Result<Response<T>, Status> {
+        if answer.is_ok() {
+            self.span.in_scope(|| tracing::info!("read"));
+        }
+        let mut answer = answer.map(Response::new);
+        let echoed = match &mut answer {
+            Ok(answer) => answer.metadata_mut(),
+            Err(status) => status.metadata_mut(),
+        };
+        failure::echo(&self.request_id, echoed);
+        answer
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Store> AuditLog for AuditLogService<S> {
+    async fn list(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reading = self.reading("List", &message.realm, metadata);
+        let list = async move {
+            let page = reading.step(async {
+                let (guard, permit) = reading.begin().await?;
+                let filter = events::read_list(&guard.realm, &message)?;
+                let page = reading.app.list_events(permit, &filter).await?;
+                Ok(events::page(&guard.realm, &page))
+            });
+            let page = page.await;
+            reading.answer(page)
+        };
+        self.run(list).await
+    }
+
+    type FollowStream = ReceiverStream<Result<FollowEventsResponse, Status>>;
+
+    async fn follow(&self, request: Request<FollowEventsRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reading = self.reading("Follow", &message.realm, metadata);
+        self.run(streams::follow(reading, self.streams.clone(), message)).await
+    }
+
+    type CheckpointStream = ReceiverStream<Result<CheckpointResponse, Status>>;
+
+    async fn checkpoint(
+        &self,
+        request: Request<CheckpointRequest>,
+    ) -> Result<Response<Self::CheckpointStream>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let reading = self.reading("Checkpoint", &message.realm, metadata);
+        self.run(streams::checkpoints(reading, self.streams.clone(), message)).await
+    }
+
+    async fn public_keys(&self, _: Request<PublicKeysRequest>) -> Result<Response<PublicKeysResponse>, Status> {
+        let key = |(secret_version, key): &(u32, crate::domain::audit::PublicKey)| AuditPublicKey {
+            secret_version: *secret_version,
+            public_key: key.as_bytes().to_vec(),
+        };
+        Ok(Response::new(PublicKeysResponse { keys: self.app.house.audit_keys().iter().map(key).collect() }))
+    }
+}
