@@ -66,8 +66,11 @@ pub fn closest<'w>(written: &str, words: impl IntoIterator<Item = &'w str>) -> O
     if written.len() > LONGEST {
         return None;
     }
-    let near = words.into_iter().filter(|word| word.len() <= LONGEST).map(|word| (distance(written, word), word));
-    let enough = (written.chars().count() / 3).clamp(1, 3);
+    let length = written.chars().count();
+    let enough = (length / 3).clamp(1, 3);
+    // Words cannot be nearer to each other than their lengths are: most are left out by that alone.
+    let alike = |word: &&str| word.len() <= LONGEST && word.chars().count().abs_diff(length) <= enough;
+    let near = words.into_iter().filter(alike).map(|word| (distance(written, word), word));
     near.filter(|(distance, _)| *distance <= enough).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
 
