@@ -50,10 +50,16 @@ pub fn quoted(text: &str) -> String {
     format!("`{}{cut}`", shown.replace("\\\"", "\"").replace("\\'", "'"))
 }
 
-/// Lists words for people: `a`, `b` and `c`.
+/// Lists words for people: `a`, `b` and `c`; of many, the first ones and how many there are beside them.
 pub fn listed<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match words.split_last() {
+    const SHOWN: usize = 32;
+    let mut words = words.into_iter();
+    let mut shown: Vec<String> = words.by_ref().take(SHOWN).map(|word| format!("`{word}`")).collect();
+    let beside = words.count();
+    if beside > 0 {
+        shown.push(format!("{} more", grouped(beside as u64)));
+    }
+    match shown.split_last() {
         None => "nothing".to_owned(),
         Some((only, [])) => only.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
@@ -139,6 +145,9 @@ mod tests {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(closest("banana", ["name", "scopes", "routes"]), None);
         assert_eq!(allowed_words("nam", ["name"]), "did you mean `name`? allowed is `name`");
+        let many = listed(["a"; 1_032]);
+        assert!(many.starts_with("`a`, `a`, ") && many.ends_with("`a` and 1,000 more"), "{many}");
+        assert_eq!(listed(["a"; 32]), format!("{}`a` and `a`", "`a`, ".repeat(30)));
         assert_eq!(quoted("a`\"\n\u{1b}"), "`a`\"\\n\\u{1b}`");
     }
 }
