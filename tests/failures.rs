@@ -109,6 +109,17 @@ async fn a_port_that_is_taken_is_told() {
     assert!(told.contains(&format!("cannot listen on {address}")), "{told}");
 }
 
+/// The store answers while it is opened, and has no connection left for the workers.
+#[tokio::test]
+async fn a_redis_that_is_gone_before_the_workers_reach_it_is_told_before_anything_listens() {
+    let redis = RedisServer::start();
+    redis.config_set("maxclients", "1");
+    let url = redis.url();
+    let ended = refused(DataDir::new(), &["--store", "redis", "--redis-url", &url]).await;
+    assert!(ended.output.contains("max number of clients"), "{ended:#?}");
+    assert!(!ended.output.contains("listening on"), "{ended:#?}");
+}
+
 #[tokio::test]
 async fn redis_absent_at_start_is_told() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

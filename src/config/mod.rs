@@ -5,6 +5,7 @@
 
 mod builtin;
 mod caps;
+mod lines;
 mod mistake;
 mod reader;
 mod realm;

@@ -1,7 +1,7 @@
 //! Collects the mistakes of one file and knows where in it an offset lies.
 
-use super::mistake::Mistake;
-use std::{cell::RefCell, ops::Range};
+use super::{lines::Lines, mistake::Mistake};
+use std::{cell::RefCell, collections::HashSet, ops::Range};
 use toml::de::DeTable;
 
 /// A place in a file that a later mistake can point at.
@@ -41,12 +41,13 @@ pub enum Cause {
 pub struct Report<'t> {
     file: &'t str,
     text: &'t str,
+    lines: Lines<'t>,
     found: RefCell<Vec<(Cause, Mistake)>>,
 }
 
 impl<'t> Report<'t> {
     pub fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, found: RefCell::default() }
+        Self { file, text, lines: Lines::new(text), found: RefCell::default() }
     }
 
     /// Reads the text as TOML, as much of it as can be read, and gives the syntax errors beside it.
@@ -67,9 +68,7 @@ impl<'t> Report<'t> {
 
     /// A place that a later mistake can point at.
     pub fn mark(&self, path: String, offset: usize) -> Mark {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.bytes().filter(|b| *b == b'\n').count().saturating_add(1);
-        let column = before.chars().rev().take_while(|c| *c != '\n').count().saturating_add(1);
+        let (line, column) = self.lines.place(offset);
         Mark { file: self.file.to_owned(), line, column, path }
     }
 
@@ -79,15 +78,10 @@ impl<'t> Report<'t> {
         if syntax.is_empty() {
             return found.into_iter().map(|(_, mistake)| mistake).collect();
         }
-        let broken_header = syntax.iter().any(|error| {
-            let line = self.text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default();
-            line.trim_start().starts_with('[')
-        });
-        let certain = found.into_iter().filter(|(cause, mistake)| {
-            let spoilt = syntax.iter().any(|error| error.line == mistake.line);
-            *cause == Cause::Written && !spoilt && !broken_header
-        });
-        let certain: Vec<Mistake> = certain.map(|(_, mistake)| mistake).collect();
-        syntax.into_iter().chain(certain).collect()
+        let spoilt: HashSet<usize> = syntax.iter().map(|error| error.line).collect();
+        let broken_header = spoilt.iter().any(|line| self.lines.line(*line).trim_start().starts_with('['));
+        let certain = |cause: Cause, line| cause == Cause::Written && !broken_header && !spoilt.contains(&line);
+        let found = found.into_iter().filter(|(cause, mistake)| certain(*cause, mistake.line));
+        syntax.into_iter().chain(found.map(|(_, mistake)| mistake)).collect()
     }
 }

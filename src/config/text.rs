@@ -50,10 +50,16 @@ pub fn quoted(text: &str) -> String {
     format!("`{}{cut}`", shown.replace("\\\"", "\"").replace("\\'", "'"))
 }
 
-/// Lists words for people: `a`, `b` and `c`.
+/// Lists words for people: `a`, `b` and `c`; of many, the first ones and how many there are beside them.
 pub fn listed<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match words.split_last() {
+    const SHOWN: usize = 32;
+    let mut words = words.into_iter();
+    let mut shown: Vec<String> = words.by_ref().take(SHOWN).map(|word| format!("`{word}`")).collect();
+    let beside = words.count();
+    if beside > 0 {
+        shown.push(format!("{} more", grouped(beside as u64)));
+    }
+    match shown.split_last() {
         None => "nothing".to_owned(),
         Some((only, [])) => only.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
@@ -66,8 +72,11 @@ pub fn closest<'w>(written: &str, words: impl IntoIterator<Item = &'w str>) -> O
     if written.len() > LONGEST {
         return None;
     }
-    let near = words.into_iter().filter(|word| word.len() <= LONGEST).map(|word| (distance(written, word), word));
-    let enough = (written.chars().count() / 3).clamp(1, 3);
+    let length = written.chars().count();
+    let enough = (length / 3).clamp(1, 3);
+    // Words cannot be nearer to each other than their lengths are: most are left out by that alone.
+    let alike = |word: &&str| word.len() <= LONGEST && word.chars().count().abs_diff(length) <= enough;
+    let near = words.into_iter().filter(alike).map(|word| (distance(written, word), word));
     near.filter(|(distance, _)| *distance <= enough).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
 
@@ -136,6 +145,9 @@ mod tests {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(closest("banana", ["name", "scopes", "routes"]), None);
         assert_eq!(allowed_words("nam", ["name"]), "did you mean `name`? allowed is `name`");
+        let many = listed(["a"; 1_032]);
+        assert!(many.starts_with("`a`, `a`, ") && many.ends_with("`a` and 1,000 more"), "{many}");
+        assert_eq!(listed(["a"; 32]), format!("{}`a` and `a`", "`a`, ".repeat(30)));
         assert_eq!(quoted("a`\"\n\u{1b}"), "`a`\"\\n\\u{1b}`");
     }
 }

@@ -102,6 +102,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let (stop, stopping) = signal::channel(false);
     let audit = AuditStreams::new(stopping.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
+    let (is_ready, ready) = std::sync::mpsc::channel();
     let mut senders = Vec::new();
     let mut workers = Vec::new();
     let threads = settings.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -113,10 +114,14 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
         let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
         let (routing, audit) = (Arc::clone(&routing), audit.clone());
+        let is_ready = is_ready.clone();
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
+                // Nobody hears it when the start has failed already.
+                let _ = is_ready.send(());
+                drop(is_ready);
                 let services = worker::Services {
                     decisions,
                     management,
@@ -135,6 +140,13 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
             served
         };
         workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
+    }
+
+    // Nobody is told that the server listens while a worker may still fail to reach the store.
+    drop(is_ready);
+    if ready.iter().take(threads).count() < threads {
+        let _ = stop.send(true);
+        return drain(workers);
     }
 
     let places = Arc::new(acceptor::Places::new(load.connections, clock.clone()));

@@ -62,6 +62,19 @@ fn fragments() -> impl Strategy<Value = String> {
     prop_oneof![prop::sample::select(odd.to_vec()).prop_map(str::to_owned), ".{0,12}", "[a-z_]{1,12} = .{0,8}\n"]
 }
 
+#[test]
+fn a_file_of_nothing_but_mistakes_is_told_to_its_end() {
+    // Were each looked for from the beginning of the file, this would not end in a minute.
+    for (text, least) in [
+        (format!("title = \"{}\"\n", "\\q".repeat(40_000)), 40_000),
+        ("!\n".repeat(40_000), 40_000),
+        (format!("[[errors]]\nfor = [{}]\n", "'x',".repeat(20_000)), 20_000),
+    ] {
+        let mistakes = parse_realm("f", &text).unwrap_err();
+        assert!(mistakes.count() >= least, "{} of {least}", mistakes.count());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
