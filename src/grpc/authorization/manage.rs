@@ -39,10 +39,9 @@ pub(super) async fn handle<S: Store>(
     most: Duration,
 ) -> Result<Response<v1::ManageKeysResponse>, Status> {
     let (metadata, _, message) = request.into_parts();
-    let request_id = Call { house: &app.house, name: "ManageKeys", id: IdIn::Metadata(&metadata) }.request_id();
+    let call = Call { house: &app.house, name: "ManageKeys", id: IdIn::Metadata(&metadata) };
+    let (request_id, realm) = (call.request_id(), call.known_realm(&message.realm));
     let act = act_name(message.operation.as_ref());
-    // What is no realm's name may be anything, a key that was put in the wrong place too.
-    let realm = app.house.realm(&message.realm).map_or("", |guard| guard.realm.name.as_str());
     // Of the highest level, so that a line of any level carries what it says.
     let span = tracing::error_span!("manage_keys", request_id, realm, act, actor = Empty, key_id = Empty);
     if let Some(key) = message.operation.as_ref().and_then(named_key) {
@@ -54,13 +53,7 @@ pub(super) async fn handle<S: Store>(
         manage(app, &manager, message).await
     };
     let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
-    let mut reply = span.in_scope(|| told(done, most)).map(Response::new);
-    let echoed = match &mut reply {
-        Ok(reply) => reply.metadata_mut(),
-        Err(status) => status.metadata_mut(),
-    };
-    failure::echo(&request_id, echoed);
-    reply
+    failure::echoed(&request_id, span.in_scope(|| told(done, most)))
 }
 
 /// Logs what came of an act, one line for each.
