@@ -81,6 +81,9 @@ fn embedded(plan: &Plan, keys: &[String]) -> Vec<Line> {
 
 fn on_redis(plan: &Plan, keys: &[String]) -> Vec<Line> {
     let redis = RedisServer::start();
+    // A child that rewrites the log would take the core from Redis and the loader, for longer than a decision waits.
+    redis.config_set("auto-aof-rewrite-percentage", "0");
+    redis.config_set("save", "");
     let info = redis.cli(&["INFO", "server"]);
     let id = info.lines().find_map(|line| line.strip_prefix("process_id:")).and_then(|id| id.parse().ok());
     let id = id.expect("Redis tells its process");

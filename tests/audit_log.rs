@@ -9,9 +9,9 @@ mod support;
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signature, VerifyingKey};
 use keygate::proto::v1::{
-    AccountStatus, AuditAct, AuditEvent, CheckpointRequest, CreateKey, FollowEventsRequest, HashAlgorithm, HashEncoding, HashedPart,
-    ImportKeys, ImportRow, ImportedHash, KeyState, ListEventsRequest, PublicKeysRequest, UpdateKey, import_row::Secret,
-    manage_keys_request::Operation, manage_keys_response::Result as Done,
+    AccountStatus, AuditAct, AuditEvent, CheckpointRequest, CreateKey, FollowEventsRequest, HashAlgorithm,
+    HashEncoding, HashedPart, ImportKeys, ImportRow, ImportedHash, KeyState, ListEventsRequest, PublicKeysRequest,
+    UpdateKey, import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -95,8 +95,7 @@ fn hash_of(event: &AuditEvent) -> Vec<u8> {
     let (sequence, at) = (event.sequence.to_be_bytes(), micros(event.at.as_ref()).to_be_bytes());
     let act = u64::try_from(event.act).unwrap().to_be_bytes();
     let count = (event.fields.len() as u64).to_be_bytes();
-    let mut fields: Vec<&[u8]> =
-        vec![&sequence, &at, event.actor.as_bytes(), &act, event.environment.as_bytes(), key];
+    let mut fields: Vec<&[u8]> = vec![&sequence, &at, event.actor.as_bytes(), &act, event.environment.as_bytes(), key];
     fields.extend([event.other_account_id.as_bytes(), &count]);
     fields.extend(event.fields.iter().map(String::as_bytes));
     fields.push(&event.previous_hash);

@@ -15,6 +15,7 @@ mod keys;
 mod limit;
 mod names;
 mod output;
+mod pages;
 mod ready;
 mod realm;
 mod secrets;

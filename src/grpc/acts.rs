@@ -7,10 +7,7 @@ use super::{
 };
 use crate::{
     app::{error::AppError, house::App, manager::Manager, ports::Store},
-    domain::{
-        id::{AccountId, KeyId},
-        realm::Realm,
-    },
+    domain::id::{AccountId, KeyId},
 };
 use std::{future::Future, time::Duration};
 use tokio::runtime::Handle;
@@ -82,10 +79,8 @@ where
     S: Store,
     F: Future<Output = Result<R, AppError>>,
 {
-    let request_id = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) }.request_id();
-    // What is no realm's name may be anything, a key that was put in the wrong place too.
-    let known = app.house.realm(&act.realm).ok().map(|guard| guard.realm.clone());
-    let realm = known.as_deref().map_or("", |realm: &Realm| realm.name.as_str());
+    let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) };
+    let (request_id, realm) = (caller.request_id(), caller.known_realm(&act.realm));
     let Act { call, name, key, account, .. } = act;
     // Of the highest level, so that a line of any level carries what it says.
     let span = tracing::error_span!(
@@ -104,7 +99,7 @@ where
         work(app.clone(), manager).await
     };
     let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
-    let reply = span.in_scope(|| match done {
+    let answer = span.in_scope(|| match done {
         Ok(done) => told(done, "done", "not done"),
         Err(_) => {
             let most = most.as_millis();
@@ -112,13 +107,7 @@ where
             Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
         }
     });
-    let mut reply = reply.map(Response::new);
-    let echoed = match &mut reply {
-        Ok(reply) => reply.metadata_mut(),
-        Err(status) => status.metadata_mut(),
-    };
-    failure::echo(&request_id, echoed);
-    reply
+    failure::echoed(&request_id, answer)
 }
 
 /// Notes the key that an act made.

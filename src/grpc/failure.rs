@@ -3,7 +3,7 @@
 
 use super::{envoy::HttpRequest, status};
 use crate::app::{error::AppError, house::House, ports::StoreError, seldom::Seldom};
-use tonic::{Status, metadata::MetadataMap};
+use tonic::{Response, Status, metadata::MetadataMap};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -65,7 +65,7 @@ pub(super) enum IdIn<'c> {
     Proxied(&'c HttpRequest<'c>),
 }
 
-impl Call<'_> {
+impl<'c> Call<'c> {
     /// The caller's request id where it is legal, else a new one.
     pub(super) fn request_id(&self) -> String {
         let given = match self.id {
@@ -74,6 +74,12 @@ impl Call<'_> {
         };
         let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
         given.filter(legal).map_or_else(|| self.house.new_request_id(), ToOwned::to_owned)
+    }
+
+    /// The realm that a request names, if there is one. What is no realm's name may be anything, a key that was put in the wrong
+    /// place too: of that the log tells nothing.
+    pub(super) fn known_realm(&self, named: &str) -> &'c str {
+        self.house.realm(named).map_or("", |guard| guard.realm.name.as_str())
     }
 
     /// The status of a failure, which is logged with its cause. `realm` is what the request named as one.
@@ -86,8 +92,7 @@ impl Call<'_> {
         };
         let Some(left_out) = turn else { return status };
         let (call, request_id) = (self.name, self.request_id());
-        // What is no realm's name may be anything, a key that was put in the wrong place too.
-        let realm = self.house.realm(realm).map_or("", |guard| guard.realm.name.as_str());
+        let realm = self.known_realm(realm);
         match fault {
             Fault::Callers => tracing::debug!(call, request_id, realm, %error, "refused"),
             Fault::Passing(_) => tracing::warn!(call, request_id, realm, %error, left_out, "failed"),
@@ -98,8 +103,19 @@ impl Call<'_> {
     }
 }
 
+/// An answer, or a failure, with the request id that the log carries.
+pub(super) fn echoed<T>(request_id: &str, answer: Result<T, Status>) -> Result<Response<T>, Status> {
+    let mut answer = answer.map(Response::new);
+    let metadata = match &mut answer {
+        Ok(answer) => answer.metadata_mut(),
+        Err(status) => status.metadata_mut(),
+    };
+    echo(request_id, metadata);
+    answer
+}
+
 /// Tells the caller the request id that the log carries.
-pub(super) fn echo(request_id: &str, metadata: &mut MetadataMap) {
+fn echo(request_id: &str, metadata: &mut MetadataMap) {
     if let Ok(value) = request_id.parse() {
         metadata.insert(REQUEST_ID, value);
     }

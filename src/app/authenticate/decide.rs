@@ -1,10 +1,12 @@
 //! One attempt to authenticate, step by step: credential, format, operation, lookup, access, limits.
 
-use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Presented, Verdict};
+mod claim;
+
+use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Verdict};
 use crate::{
     app::{
         check_rate_limit::{fill, missing, pass_over},
-        error::{AppError, Violation},
+        error::AppError,
         explain::Steps,
         house::{App, Guarded, mint},
         ports::{Fence, Found, Freshness, Sought, Store},
@@ -14,17 +16,15 @@ use crate::{
     domain::{
         access::{self, Wanted},
         account::AccountSnapshot,
-        credential,
         deny::{Answer, DenyReason},
         id::{AccountId, AccountRef, Environment},
-        key::{Digest, DigestScheme, KeySnapshot, LastUse, TextForm},
+        key::{Digest, DigestScheme, KeySnapshot, LastUse},
         limit::{Charged, LimitOutcome, Plan, Subject},
-        realm::{Matched, ParameterSource},
-        request::ParameterError,
-        secret::SecretRef,
+        realm::Matched,
         time::{Ticks, Timestamp},
     },
 };
+use claim::Claim;
 use smallvec::{SmallVec, smallvec};
 use std::{sync::Arc, time::Duration};
 
@@ -43,22 +43,6 @@ pub(super) struct Attempt<'a, 'g, S> {
     /// Whether the store was asked for the key.
     asked: bool,
     steps: Steps,
-}
-
-/// A credential of which only the text is known.
-struct Claim<'a, 'g> {
-    text: SecretRef<'a>,
-    form: TextForm<'g>,
-    /// Absent: the request named none. A reason: it matched none.
-    operation: Result<Option<Matched<'g, 'a>>, DenyReason>,
-    target: Target,
-}
-
-/// What the request itself says that it acts on.
-#[derive(Default)]
-struct Target {
-    account: Option<AccountId>,
-    organization: Option<AccountId>,
 }
 
 /// A key and how its text led to it.
@@ -140,18 +124,6 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         Err(AppError::Contended)
     }
 
-    /// Whether the request says what it wants to do.
-    fn asks(&self) -> bool {
-        self.request.operation.is_some() || self.request.request.line().is_some()
-    }
-
-    /// Whether the service that asks wants more than the operation does: then a caller must be known all the same.
-    fn demands_a_caller(&self) -> bool {
-        let request = self.request;
-        let named = request.account.is_some() || request.organization.is_some() || request.environment.is_some();
-        named || !request.required_scopes.is_empty()
-    }
-
     /// A request that needs no credential is charged to the limits that know no caller, and passes.
     async fn let_pass(mut self, matched: Matched<'g, 'a>) -> Result<Decision<'g>, AppError> {
         let (guard, request) = (self.guard, self.request);
@@ -172,43 +144,6 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         };
         let decision = Decision::new(verdict, limits, Duration::ZERO, degraded, self.now);
         Ok(self.finish(decision))
-    }
-
-    fn take_credential(&mut self) -> Result<SecretRef<'a>, DenyReason> {
-        let taken = match &self.request.presented {
-            Presented::Nothing => Err(DenyReason::MissingCredential),
-            Presented::Key(key) if key.expose().is_empty() => Err(DenyReason::MissingCredential),
-            Presented::Key(key) => Ok(*key),
-            Presented::InHeaders => credential::extract(&self.guard.realm.credentials, self.request.request.headers()),
-        };
-        self.steps.note("credential", || match taken {
-            Ok(_) => "exactly one".to_owned(),
-            Err(reason) => reason.name().replace('_', " "),
-        });
-        taken
-    }
-
-    fn match_operation(&self) -> Result<Option<Matched<'g, 'a>>, DenyReason> {
-        let operations = &self.guard.realm.operations;
-        match (self.request.operation, self.request.request.line()) {
-            (Some(index), _) => {
-                let named = operations.list().get(index).map(|operation| Matched::new(index, operation));
-                named.map(Some).ok_or(DenyReason::UnknownOperation)
-            }
-            (None, Some(line)) => operations.matched(line).map(Some).ok_or(DenyReason::UnknownOperation),
-            (None, None) => Ok(operations.fallback().map(|(index, operation)| Matched::new(index, operation))),
-        }
-    }
-
-    fn target(&self, matched: Option<Matched<'_, '_>>) -> Result<Target, AppError> {
-        let Some(matched) = matched.filter(|_| self.asks()) else { return Ok(Target::default()) };
-        let (request, operation) = (&self.request.request, matched.operation);
-        let account = request.account(&matched).map_err(|error| not_named("account", &operation.account, &error))?;
-        let organization = request.organization(&matched);
-        let organization = organization.map_err(|error| not_named("organization", &operation.organization, &error))?;
-        agrees("account", self.request.account.as_ref(), account.as_ref())?;
-        agrees("organization", self.request.organization.as_ref(), organization.as_ref())?;
-        Ok(Target { account, organization })
     }
 
     /// The key that the text leads to, by the first of its digests that it carries.
@@ -425,23 +360,5 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         });
         decision.steps = self.steps.into_vec();
         decision
-    }
-}
-
-fn not_named(what: &str, source: &Option<ParameterSource>, error: &ParameterError) -> AppError {
-    let (field, place) = match source {
-        Some(ParameterSource::Header(_)) => ("headers", "them"),
-        _ => ("path", "it"),
-    };
-    AppError::Target(Violation { field: field.to_owned(), problem: format!("the {what} in {place} {error}") })
-}
-
-fn agrees(what: &str, given: Option<&AccountId>, named: Option<&AccountId>) -> Result<(), AppError> {
-    match (given, named) {
-        (Some(given), Some(named)) if given != named => {
-            let problem = format!("must be the {what} that the request names, or be left out");
-            Err(AppError::invalid(&format!("{what}_id"), problem))
-        }
-        _ => Ok(()),
     }
 }

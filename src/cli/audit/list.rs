@@ -6,20 +6,18 @@ use crate::{
         client::Management,
         exit::{Exit, help},
         failure::Failure,
-        output,
         output::Output,
+        pages::{self, LARGEST_PAGE, Listing, Page},
         values,
     },
+    domain::audit::Act,
     proto::{
         google,
-        v1::{AuditAct, AuditEvent, ListEventsRequest, ListEventsResponse},
+        v1::{AuditEvent, ListEventsRequest, ListEventsResponse},
     },
 };
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
-
-/// The largest page that the API gives.
-const LARGEST_PAGE: i32 = 1_000;
 
 /// List events of the audit log, page by page or all of them
 ///
@@ -37,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     account: String,
     /// Only these acts; may be repeated
-    #[arg(long = "act", value_name = "ACT", value_enum)]
+    #[arg(long = "act", value_name = "ACT", value_parser = act_parser())]
     acts: Vec<Act>,
     /// Only what was done to the key with this id
     #[arg(long, value_name = "ID", value_parser = key_id)]
@@ -65,35 +63,8 @@ pub struct Args {
     all: bool,
 }
 
-/// Acts that a list can be filtered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Act {
-    AccountCreated,
-    KeyCreated,
-    KeyImported,
-    KeyUpdated,
-    KeySuspended,
-    KeyResumed,
-    KeyRotated,
-    KeyRevoked,
-    KeyRekeyed,
-}
-
-impl From<Act> for AuditAct {
-    fn from(act: Act) -> Self {
-        match act {
-            Act::AccountCreated => Self::AccountCreated,
-            Act::KeyCreated => Self::KeyCreated,
-            Act::KeyImported => Self::KeyImported,
-            Act::KeyUpdated => Self::KeyUpdated,
-            Act::KeySuspended => Self::KeySuspended,
-            Act::KeyResumed => Self::KeyResumed,
-            Act::KeyRotated => Self::KeyRotated,
-            Act::KeyRevoked => Self::KeyRevoked,
-            Act::KeyRekeyed => Self::KeyRekeyed,
-        }
-    }
+fn act_parser() -> impl TypedValueParser<Value = Act> {
+    PossibleValuesParser::new(Act::ALL.map(Act::name)).try_map(|name| Act::from_name(&name).ok_or("no such act"))
 }
 
 fn key_id(text: &str) -> Result<String, String> {
@@ -107,84 +78,46 @@ fn actor(text: &str) -> Result<String, String> {
 impl Args {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
         let default_size = if self.all { LARGEST_PAGE } else { 0 };
-        let first = ListEventsRequest {
-            realm: String::new(),
+        let request = ListEventsRequest {
             account_id: self.account,
-            acts: self.acts.into_iter().map(|act| AuditAct::from(act).into()).collect(),
+            // The numbers of the API are those of the domain.
+            acts: self.acts.into_iter().map(|act| act.code() as i32).collect(),
             key_id: self.key_id.unwrap_or_default(),
             actor: self.actor.unwrap_or_default(),
             since: self.since,
             until: self.until,
             environment: self.environment,
             page_size: self.page_size.unwrap_or(default_size),
-            page_token: self.page_token,
+            ..ListEventsRequest::default()
         };
-        let mut pages = Pages { reader: Reader::open(self.management).await?, next: Some(first), all: self.all };
-        if output.is_json() { pages.as_json(output).await } else { pages.as_tables(output).await }
+        let reader = Reader::open(self.management).await?;
+        pages::show(Events { reader, request }, self.page_token, self.all, output).await
     }
 }
 
-struct Pages {
+struct Events {
     reader: Reader,
-    /// The request for the next page.
-    next: Option<ListEventsRequest>,
-    all: bool,
+    /// What every page is asked for with, but for its token.
+    request: ListEventsRequest,
 }
 
-impl Pages {
-    /// The next page, until there is none or none is wanted.
-    async fn next(&mut self) -> Result<Option<ListEventsResponse>, Failure> {
-        let Some(request) = self.next.take() else { return Ok(None) };
-        let page = self.reader.list(request.clone()).await?;
-        // A server that gives the same token again would be asked for ever.
-        if self.all && !page.next_page_token.is_empty() {
-            if page.next_page_token == request.page_token {
-                return Err(Failure::odd_answer());
-            }
-            self.next = Some(ListEventsRequest { page_token: page.next_page_token.clone(), ..request });
-        }
-        Ok(Some(page))
+impl Listing for Events {
+    type Item = AuditEvent;
+    const NAME: &'static str = "events";
+
+    async fn page(&mut self, token: &str) -> Result<Page<AuditEvent>, Failure> {
+        let request = ListEventsRequest { page_token: token.to_owned(), ..self.request.clone() };
+        let ListEventsResponse { events: items, next_page_token } = self.reader.list(request).await?;
+        Ok(Page { items, next_page_token })
     }
 
-    async fn as_json(&mut self, output: &mut Output) -> Result<Exit, Failure> {
-        // A first page that fails leaves standard output empty.
-        let mut page = self.next().await?;
-        let mut list = output.begin_list("events")?;
-        let mut token = String::new();
-        while let Some(ListEventsResponse { events, next_page_token }) = page {
-            events.iter().try_for_each(|event| list.item(&record::event(event)))?;
-            token = next_page_token;
-            if list.closed() {
-                break;
-            }
-            page = self.next().await?;
-        }
-        list.end(&[("next_page_token", Value::from(token))])?;
-        Ok(Exit::Success)
+    fn json(event: &AuditEvent) -> Value {
+        record::event(event)
     }
 
-    async fn as_tables(&mut self, output: &mut Output) -> Result<Exit, Failure> {
-        let (mut shown, mut token) = (0_usize, String::new());
-        while let Some(ListEventsResponse { events, next_page_token }) = self.next().await? {
-            if !events.is_empty() {
-                table(output, &events)?;
-            }
-            shown = shown.saturating_add(events.len());
-            token = next_page_token;
-            if output.closed() {
-                return Ok(Exit::Success);
-            }
-        }
-        if !token.is_empty() {
-            output::note(&format!("more follow: `--page-token {token}` shows the next page, `--all` everything"));
-        } else if shown == 0 {
-            output::note("no events");
-        }
-        Ok(Exit::Success)
+    fn table(output: &mut Output, events: &[AuditEvent]) -> Result<(), Failure> {
+        let header = ["ACCOUNT", "EVENT", "AT", "ACT", "ENVIRONMENT", "KEY", "OTHER ACCOUNT", "ACTOR", "FIELDS"];
+        let row = |event: &AuditEvent| [vec![event.account_id.clone()], record::cells(event)].concat();
+        output.table(&header, events.iter().map(row))
     }
-}
-
-fn table(output: &mut Output, events: &[AuditEvent]) -> Result<(), Failure> {
-    let header = ["ACCOUNT", "EVENT", "AT", "ACT", "ENVIRONMENT", "KEY", "OTHER ACCOUNT", "ACTOR", "FIELDS"];
-    output.table(&header, events.iter().map(|event| [vec![event.account_id.clone()], record::cells(event)].concat()))
 }

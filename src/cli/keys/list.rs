@@ -6,15 +6,13 @@ use crate::{
         client::{Management, Manager},
         exit::{Exit, help},
         failure::Failure,
-        json, names, output,
+        json, names,
         output::Output,
+        pages::{self, LARGEST_PAGE, Listing, Page},
     },
-    proto::v1::{KeyPage, KeyState, ListKeys, manage_keys_request::Operation, manage_keys_response},
+    proto::v1::{Key, KeyPage, KeyState, ListKeys, manage_keys_request::Operation, manage_keys_response},
 };
 use serde_json::Value;
-
-/// The largest page that the API gives.
-const LARGEST_PAGE: i32 = 1_000;
 
 /// List keys, page by page or all of them
 ///
@@ -51,78 +49,43 @@ pub struct Args {
 impl Args {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
         let default_size = if self.all { LARGEST_PAGE } else { 0 };
-        let first = ListKeys {
+        let request = ListKeys {
             account_id: self.account,
             environment: self.environment,
             state: self.state.map_or(KeyState::Unspecified, KeyState::from).into(),
             page_size: self.page_size.unwrap_or(default_size),
-            page_token: self.page_token,
+            ..ListKeys::default()
         };
-        let mut pages = Pages { manager: self.management.open().await?, next: Some(first), all: self.all };
-        if output.is_json() { pages.as_json(output).await } else { pages.as_tables(output).await }
+        let manager = self.management.open().await?;
+        pages::show(Keys { manager, request }, self.page_token, self.all, output).await
     }
 }
 
-struct Pages {
+struct Keys {
     manager: Manager,
-    /// The request for the next page.
-    next: Option<ListKeys>,
-    all: bool,
+    /// What every page is asked for with, but for its token.
+    request: ListKeys,
 }
 
-impl Pages {
-    /// The next page, until there is none or none is wanted.
-    async fn next(&mut self) -> Result<Option<KeyPage>, Failure> {
-        let Some(request) = self.next.take() else { return Ok(None) };
-        let manage_keys_response::Result::Page(page) = self.manager.manage(Operation::List(request.clone())).await?
-        else {
-            return Err(Failure::odd_answer());
-        };
-        // A server that gives the same token again would be asked for ever.
-        if self.all && !page.next_page_token.is_empty() {
-            if page.next_page_token == request.page_token {
-                return Err(Failure::odd_answer());
+impl Listing for Keys {
+    type Item = Key;
+    const NAME: &'static str = "keys";
+
+    async fn page(&mut self, token: &str) -> Result<Page<Key>, Failure> {
+        let request = ListKeys { page_token: token.to_owned(), ..self.request.clone() };
+        match self.manager.manage(Operation::List(request)).await? {
+            manage_keys_response::Result::Page(KeyPage { keys: items, next_page_token }) => {
+                Ok(Page { items, next_page_token })
             }
-            self.next = Some(ListKeys { page_token: page.next_page_token.clone(), ..request });
+            _ => Err(Failure::odd_answer()),
         }
-        Ok(Some(page))
     }
 
-    async fn as_json(&mut self, output: &mut Output) -> Result<Exit, Failure> {
-        // A first page that fails leaves standard output empty.
-        let mut page = self.next().await?;
-        let mut list = output.begin_list("keys")?;
-        let mut token = String::new();
-        while let Some(KeyPage { keys, next_page_token }) = page {
-            keys.iter().try_for_each(|key| list.item(&json::key(key)))?;
-            token = next_page_token;
-            if list.closed() {
-                break;
-            }
-            page = self.next().await?;
-        }
-        list.end(&[("next_page_token", Value::from(token))])?;
-        Ok(Exit::Success)
+    fn json(key: &Key) -> Value {
+        json::key(key)
     }
 
-    async fn as_tables(&mut self, output: &mut Output) -> Result<Exit, Failure> {
-        let mut shown = 0_usize;
-        let mut token = String::new();
-        while let Some(KeyPage { keys, next_page_token }) = self.next().await? {
-            if !keys.is_empty() {
-                show::table(output, &keys)?;
-            }
-            shown = shown.saturating_add(keys.len());
-            token = next_page_token;
-            if output.closed() {
-                return Ok(Exit::Success);
-            }
-        }
-        if !token.is_empty() {
-            output::note(&format!("more follow: `--page-token {token}` shows the next page, `--all` everything"));
-        } else if shown == 0 {
-            output::note("no keys");
-        }
-        Ok(Exit::Success)
+    fn table(output: &mut Output, keys: &[Key]) -> Result<(), Failure> {
+        show::table(output, keys)
     }
 }

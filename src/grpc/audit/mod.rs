@@ -72,9 +72,8 @@ impl<S: Store> AuditLogService<S> {
     }
 
     fn reading(&self, name: &'static str, realm: &str, metadata: MetadataMap) -> Reading<S> {
-        let request_id = Call { house: &self.app.house, name, id: IdIn::Metadata(&metadata) }.request_id();
-        // What is no realm's name may be anything, a key that was put in the wrong place too.
-        let known = self.app.house.realm(realm).map_or("", |guard| guard.realm.name.as_str());
+        let call = Call { house: &self.app.house, name, id: IdIn::Metadata(&metadata) };
+        let (request_id, known) = (call.request_id(), call.known_realm(realm));
         // Of the highest level, so that a line of any level carries what it says.
         let span = tracing::error_span!("audit_log", call = name, request_id, realm = known, actor = Empty);
         Reading { app: self.app.clone(), realm: realm.to_owned(), metadata, request_id, span, most: self.most }
@@ -131,13 +130,7 @@ impl<S: Store> Reading<S> {
         if answer.is_ok() {
             self.span.in_scope(|| tracing::info!("read"));
         }
-        let mut answer = answer.map(Response::new);
-        let echoed = match &mut answer {
-            Ok(answer) => answer.metadata_mut(),
-            Err(status) => status.metadata_mut(),
-        };
-        failure::echo(&self.request_id, echoed);
-        answer
+        failure::echoed(&self.request_id, answer)
     }
 }
 

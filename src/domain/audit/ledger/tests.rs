@@ -22,7 +22,12 @@ fn copy(accounts: &[(&str, u64)], at: u64, byte: u8) -> Vec<Entry> {
     for (account, length) in accounts {
         let mut chain = Chain::default();
         for number in 1..=*length {
-            let event = chain.append(Timestamp::from_micros(number), &Actor::System, Act::KeyUpdated, About { fields: &["name"], ..About::default() });
+            let event = chain.append(
+                Timestamp::from_micros(number),
+                &Actor::System,
+                Act::KeyUpdated,
+                About { fields: &["name"], ..About::default() },
+            );
             entries.push(Entry::Event(owner(account), event));
         }
         let checkpoint = Checkpoint { owner: owner(account), chain, at: Timestamp::from_micros(at) };
