@@ -6,6 +6,7 @@
 //! ```text
 //! main → cli → server → grpc  → app → domain
 //!                     → store → app::ports, domain
+//!                     → tokens → app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -38,3 +39,4 @@ pub mod proto;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod tokens;

@@ -7,6 +7,8 @@ use crate::domain::{
     key::LifecycleError,
 };
 
+use std::sync::Arc;
+
 /// A field of a request and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -56,6 +58,12 @@ pub enum AppError {
     /// The store cannot answer, so keygate cannot judge.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The public keys of a token's issuer are not known, so keygate cannot judge the token.
+    #[error("the public keys of the token issuer `{issuer}` are not known: try again")]
+    NoKeys {
+        /// The issuer.
+        issuer: Arc<str>,
+    },
     /// The operating system failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),

@@ -4,16 +4,17 @@ use super::{
     error::AppError,
     manager::Manager,
     misses::Misses,
-    ports::{Clock, Entropy, Store},
+    ports::{Clock, Entropy, Store, TokenVerdict, Tokens},
     uses::UseQueue,
 };
 use crate::domain::{
     audit::Signer,
-    id::{AccountRef, KeyId},
+    id::{AccountRef, KeyId, RealmName},
     key::{Minted, RealmDigester, RequestMarker, SecretRing, hint},
     realm::{Realm, Realms},
-    secret::Secret,
+    secret::{Secret, SecretRef},
     time::Timestamp,
+    token::{Token, TokenFlaw},
 };
 use std::{
     hash::{BuildHasher, RandomState},
@@ -39,6 +40,8 @@ pub struct House {
     pub clock: Arc<dyn Clock>,
     /// Makes random bytes.
     pub entropy: Arc<dyn Entropy>,
+    /// Judges access tokens.
+    pub(super) tokens: Arc<dyn Tokens>,
     pub(super) uses: UseQueue,
     pub(super) misses: Misses,
     /// Signs checkpoints of audit chains.
@@ -61,6 +64,19 @@ impl<S: Clone> Clone for App<S> {
     }
 }
 
+/// For a server of which no realm takes tokens.
+struct NoTokens;
+
+impl Tokens for NoTokens {
+    fn recall(&self, _: &RealmName, _: SecretRef<'_>, _: Timestamp) -> Option<Arc<Token>> {
+        None
+    }
+
+    fn verify(&self, _: &RealmName, _: SecretRef<'_>, _: Timestamp) -> TokenVerdict {
+        TokenVerdict::Flawed(TokenFlaw::NotTaken, None)
+    }
+}
+
 impl House {
     /// Acts on this many accounts are made at the same time, at most.
     const LOCKS: usize = 256;
@@ -77,6 +93,7 @@ impl House {
             realms: realms.iter().map(guarded).collect(),
             clock,
             entropy,
+            tokens: Arc::new(NoTokens),
             uses: UseQueue::default(),
             misses: Misses::new(0),
             signer: ring.audit_signer(),
@@ -89,6 +106,12 @@ impl House {
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
         Self { misses: Misses::new(misses_per_source), ..self }
+    }
+
+    /// The same, with whoever judges access tokens.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Arc<dyn Tokens>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// The realm of that name.

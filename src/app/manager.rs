@@ -140,7 +140,7 @@ impl<S: Store> App<S> {
                 actor: Actor::Key(key.key.id),
                 scopes: key.key.scopes.to_vec(),
             }),
-            Verdict::Public { .. } | Verdict::Denied(_) => Err(AppError::Unauthenticated),
+            Verdict::Bearer(_) | Verdict::Public { .. } | Verdict::Denied(_) => Err(AppError::Unauthenticated),
         }
     }
 }

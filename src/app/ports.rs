@@ -7,9 +7,11 @@ use crate::domain::{
     id::{AccountId, AccountRef, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
     limit::{Charged, Plan},
+    secret::SecretRef,
     time::{Ticks, Timestamp},
+    token::{Token, TokenFlaw},
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
 /// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
@@ -204,6 +206,27 @@ pub enum CommitError {
     /// The store could not answer; after a deadline, whether the change was applied is not known.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Judges access tokens of third parties.
+pub trait Tokens: Send + Sync + 'static {
+    /// What a token says that was found good before, and still is.
+    fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<Arc<Token>>;
+
+    /// Judges a token: form, issuer, key, signature, audience, times.
+    fn verify(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> TokenVerdict;
+}
+
+/// What came of judging a token.
+pub enum TokenVerdict {
+    /// It is good.
+    Good(Arc<Token>),
+    /// It is not; told with what it says where its signature is good.
+    Flawed(TokenFlaw, Option<Arc<Token>>),
+    /// The keys of this issuer are not known, so nobody can tell.
+    Unavailable(Arc<str>),
+    /// Newer keys of this issuer are on their way: wait for that, a bounded time, and judge again.
+    Wait(Arc<str>, Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 /// Reads clocks.

@@ -8,6 +8,10 @@ pub const REALMS: usize = 256;
 pub const ENVIRONMENTS: usize = 16;
 /// Places where a realm's requests may carry the credential.
 pub const CREDENTIALS: usize = 8;
+/// Issuers of access tokens of a realm.
+pub const ISSUERS: usize = 8;
+/// Audiences of one issuer.
+pub const AUDIENCES: usize = 16;
 /// Scopes of a realm.
 pub const SCOPES: usize = 64;
 /// Operations of a realm.

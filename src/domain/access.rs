@@ -63,13 +63,68 @@ pub fn judge<'a>(
     if wanted.environment.is_some_and(|pinned| *pinned != key.key.environment) {
         return Err(DenyReason::WrongEnvironment);
     }
-    works(key.account.status)?;
-    let target = reach(&realm.access, &key.owner.account, &key.account, wanted)?;
+    let target = may_act(realm, &key.owner.account, &key.account, &key.key.scopes, wanted)?;
+    Ok(Permit { key, target })
+}
+
+/// The account of whoever presents an access token, and what the token says beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// The account's id.
+    pub id: &'a AccountId,
+    /// Its record, or that of an account that nobody made yet.
+    pub account: &'a Account,
+    /// The token's environment.
+    pub environment: &'a Environment,
+    /// The token's scopes.
+    pub scopes: &'a [Scope],
+}
+
+/// Proof that whoever presents a token may do what was wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct BearerPermit<'a> {
+    target: &'a AccountId,
+}
+
+impl<'a> BearerPermit<'a> {
+    /// The account acted on.
+    #[must_use]
+    pub fn target(&self) -> &'a AccountId {
+        self.target
+    }
+}
+
+/// Judges whether whoever presents a good token may do what is wanted.
+///
+/// # Errors
+/// The true reason of the denial.
+pub fn judge_bearer<'a>(
+    realm: &Realm,
+    standing: Standing<'a>,
+    wanted: &Wanted<'a>,
+) -> Result<BearerPermit<'a>, DenyReason> {
+    if wanted.environment.is_some_and(|pinned| pinned != standing.environment) {
+        return Err(DenyReason::WrongEnvironment);
+    }
+    let target = may_act(realm, standing.id, standing.account, standing.scopes, wanted)?;
+    Ok(BearerPermit { target })
+}
+
+/// The account acted on, if the caller's own works, reaches it, and its scopes suffice.
+fn may_act<'a>(
+    realm: &Realm,
+    own: &'a AccountId,
+    account: &Account,
+    scopes: &[Scope],
+    wanted: &Wanted<'a>,
+) -> Result<&'a AccountId, DenyReason> {
+    works(account.status)?;
+    let target = reach(&realm.access, own, account, wanted)?;
     let mut needed = wanted.operation_scopes.iter().chain(wanted.required_scopes);
-    if !needed.all(|scope| realm.scopes.grant(&key.key.scopes, scope)) {
+    if !needed.all(|scope| realm.scopes.grant(scopes, scope)) {
         return Err(DenyReason::InsufficientScope);
     }
-    Ok(Permit { key, target })
+    Ok(target)
 }
 
 /// Whether the key itself works.

@@ -9,6 +9,33 @@ pub struct CredentialSource {
     pub header: String,
     /// The authentication scheme before the key, such as `Bearer`; absent: the value is the key.
     pub scheme: Option<String>,
+    /// What it may be.
+    pub accepts: Accepts,
+}
+
+/// What a credential may be. One of them at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepts {
+    /// A key of the realm.
+    pub key: bool,
+    /// An access token of one of the realm's issuers.
+    pub token: bool,
+}
+
+impl Accepts {
+    /// A key and nothing else.
+    pub const KEY: Self = Self { key: true, token: false };
+    /// An access token and nothing else.
+    pub const TOKEN: Self = Self { key: false, token: true };
+}
+
+/// The one credential of a request.
+#[derive(Clone, Copy)]
+pub struct Taken<'h> {
+    /// Its text.
+    pub text: SecretRef<'h>,
+    /// What it may be, where it was found.
+    pub accepts: Accepts,
 }
 
 /// Takes the one credential from a request's headers.
@@ -18,7 +45,7 @@ pub struct CredentialSource {
 pub fn extract<'h>(
     sources: &[CredentialSource],
     headers: impl IntoIterator<Item = (&'h str, &'h str)>,
-) -> Result<SecretRef<'h>, DenyReason> {
+) -> Result<Taken<'h>, DenyReason> {
     let mut found: Option<(&CredentialSource, &str)> = None;
     for (name, value) in headers {
         let Some(source) = sources.iter().find(|source| is_or_mimics(name, &source.header)) else { continue };
@@ -36,13 +63,15 @@ pub fn extract<'h>(
     if value.contains(',') {
         return Err(DenyReason::AmbiguousCredential);
     }
-    let Some(scheme) = &source.scheme else { return Ok(SecretRef::new(value)) };
+    let taken = |text| Taken { text: SecretRef::new(text), accepts: source.accepts };
+    let Some(scheme) = &source.scheme else { return Ok(taken(value)) };
     let (given, key) = value.split_once(' ').unwrap_or((value, ""));
     if !given.eq_ignore_ascii_case(scheme) {
-        return Err(DenyReason::MalformedKey);
+        let only_tokens = !source.accepts.key;
+        return Err(if only_tokens { DenyReason::InvalidToken } else { DenyReason::MalformedKey });
     }
     let key = key.trim_start_matches(' ');
-    if key.is_empty() { Err(DenyReason::MissingCredential) } else { Ok(SecretRef::new(key)) }
+    if key.is_empty() { Err(DenyReason::MissingCredential) } else { Ok(taken(key)) }
 }
 
 #[cfg(test)]
@@ -52,15 +81,19 @@ mod tests {
 
     fn sources() -> Vec<CredentialSource> {
         vec![
-            CredentialSource { header: "x-partner-key".to_owned(), scheme: None },
-            CredentialSource { header: "authorization".to_owned(), scheme: Some("Bearer".to_owned()) },
+            CredentialSource { header: "x-partner-key".to_owned(), scheme: None, accepts: Accepts::KEY },
+            CredentialSource {
+                header: "authorization".to_owned(),
+                scheme: Some("Bearer".to_owned()),
+                accepts: Accepts::KEY,
+            },
         ]
     }
 
     #[test]
     fn exactly_one_legal_form_is_taken() {
         let take = |headers: &[(&'static str, &'static str)]| {
-            extract(&sources(), headers.iter().copied()).map(SecretRef::expose)
+            extract(&sources(), headers.iter().copied()).map(|taken| taken.text.expose())
         };
         assert_eq!(take(&[("X-Partner-Key", " pk ")]), Ok("pk"));
         assert_eq!(take(&[("accept", "*/*"), ("AUTHORIZATION", "bearer  pk")]), Ok("pk"));

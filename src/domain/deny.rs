@@ -41,11 +41,15 @@ pub enum DenyReason {
     MalformedRequest,
     /// Too many keys came from the same address that do not work: this one was not looked up.
     TooManyMisses,
+    /// Not a token that the realm takes: form, algorithm, issuer, key, signature, audience or claims are wrong.
+    InvalidToken,
+    /// A token of the realm's issuer, past its expiry.
+    ExpiredToken,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -65,6 +69,8 @@ impl DenyReason {
         Self::CostAboveLimit,
         Self::MalformedRequest,
         Self::TooManyMisses,
+        Self::InvalidToken,
+        Self::ExpiredToken,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -90,6 +96,8 @@ impl DenyReason {
             Self::CostAboveLimit => "cost_above_limit",
             Self::TooManyMisses => "too_many_misses",
             Self::MalformedRequest => "malformed_request",
+            Self::InvalidToken => "invalid_token",
+            Self::ExpiredToken => "expired_token",
         }
     }
 
@@ -106,7 +114,9 @@ impl DenyReason {
             | Self::ExpiredKey
             | Self::RetiredSecret
             | Self::SuspendedKey
-            | Self::WrongEnvironment => Answer::InvalidCredential,
+            | Self::WrongEnvironment
+            | Self::InvalidToken
+            | Self::ExpiredToken => Answer::InvalidCredential,
             Self::SuspendedAccount | Self::DeactivatedAccount => Answer::InactiveAccount,
             Self::ForbiddenAccount => Answer::ForbiddenAccount,
             Self::UnknownAccount => Answer::UnknownAccount,

@@ -16,3 +16,4 @@ pub mod realm;
 pub mod request;
 pub mod secret;
 pub mod time;
+pub mod token;

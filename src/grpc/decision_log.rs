@@ -18,6 +18,10 @@ pub(super) fn write(call: &Call<'_>, guard: &Guarded, decision: &Decision<'_>) {
             let (key_id, account) = (key.key.id, &key.owner.account);
             tracing::debug!(request_id, realm, %key_id, %account, degraded, decision = "allowed");
         }
+        Verdict::Bearer(bearer) => {
+            let (issuer, account) = (&*bearer.token.issuer, &bearer.token.account);
+            tracing::debug!(request_id, realm, issuer, %account, degraded, decision = "allowed");
+        }
         Verdict::Public { operation } => {
             tracing::debug!(request_id, realm, operation = &*operation.name, degraded, decision = "public");
         }

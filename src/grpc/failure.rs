@@ -13,6 +13,7 @@ static DEADLINE: Seldom = Seldom::new();
 static FULL: Seldom = Seldom::new();
 static CORRUPT: Seldom = Seldom::new();
 static CONTENDED: Seldom = Seldom::new();
+static NO_KEYS: Seldom = Seldom::new();
 static ENTROPY: Seldom = Seldom::new();
 static BUG: Seldom = Seldom::new();
 
@@ -42,6 +43,7 @@ impl Fault {
             AppError::Store(StoreError::Deadline(_)) => Self::Passing(&DEADLINE),
             AppError::Store(StoreError::Full(_)) => Self::Passing(&FULL),
             AppError::Store(StoreError::Corrupt(_)) => Self::Grave(&CORRUPT),
+            AppError::NoKeys { .. } => Self::Passing(&NO_KEYS),
             AppError::Entropy(_) => Self::Grave(&ENTROPY),
             AppError::Bug(_) => Self::Grave(&BUG),
         }

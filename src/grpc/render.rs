@@ -7,6 +7,7 @@ use crate::{
         limit::LimitOutcome,
         realm::{RateHeaders, Realm, ceil_seconds},
         time::Timestamp,
+        token::Token,
     },
     proto::v1,
 };
@@ -87,6 +88,8 @@ pub(super) fn denied(realm: &Realm, denial: &Denial<'_>, limits: &[LimitOutcome<
     if let Some(wait) = denial.retry_after {
         headers.push(header("retry-after", ceil_seconds(wait).max(1).to_string()));
     }
+    let of_key = denial.key.as_ref().map(|key| &key.owner.account);
+    let account = of_key.or(denial.token.as_ref().map(|token| &token.account));
     v1::Denied {
         reason: reason(denial.reason).into(),
         http_status,
@@ -95,7 +98,18 @@ pub(super) fn denied(realm: &Realm, denial: &Denial<'_>, limits: &[LimitOutcome<
         retry_after: denial.retry_after.map(span),
         limit: denial.limit.map(|rule| rule.name.to_string()).unwrap_or_default(),
         key_id: denial.key.as_ref().map(|key| key.key.id.to_string()).unwrap_or_default(),
-        account_id: denial.key.as_ref().map(|key| key.owner.account.to_string()).unwrap_or_default(),
+        account_id: account.map(ToString::to_string).unwrap_or_default(),
+        token: denial.token.as_deref().map(token),
+    }
+}
+
+/// What is told of a token.
+pub(super) fn token(token: &Token) -> v1::TokenIdentity {
+    v1::TokenIdentity {
+        issuer: token.issuer.to_string(),
+        subject: token.subject.clone(),
+        expires_at: Some(instant(token.expires_at)),
+        roles: token.roles.clone(),
     }
 }
 
@@ -120,5 +134,7 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::CostAboveLimit => v1::DenyReason::CostAboveLimit,
         DenyReason::TooManyMisses => v1::DenyReason::TooManyMisses,
         DenyReason::MalformedRequest => v1::DenyReason::MalformedRequest,
+        DenyReason::InvalidToken => v1::DenyReason::InvalidToken,
+        DenyReason::ExpiredToken => v1::DenyReason::ExpiredToken,
     }
 }

@@ -45,6 +45,9 @@ pub fn status(error: &AppError) -> Status {
             StoreError::Full(_) => Status::unavailable("the store is full: nothing can be written"),
             StoreError::Corrupt(_) => Status::data_loss("the store holds a record that cannot be trusted"),
         },
+        AppError::NoKeys { .. } => {
+            Status::unavailable("the public keys of the token's issuer are not known: try again")
+        }
         AppError::Entropy(_) => Status::internal("the operating system gives no random bytes"),
         AppError::Bug(_) => Status::internal("internal error: a defect of keygate"),
     }

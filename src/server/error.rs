@@ -1,6 +1,6 @@
 //! Why a server did not start, or stopped.
 
-use crate::{app::error::AppError, config::Mistakes, store};
+use crate::{app::error::AppError, config::Mistakes, store, tokens};
 use std::{io, net::SocketAddr, path::PathBuf};
 
 /// Why a server did not start, or stopped. Each is a sentence for whoever started it.
@@ -40,6 +40,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),
+    /// The issuers of access tokens cannot be set up.
+    #[error("{0}")]
+    Issuers(#[from] tokens::IssuerError),
     /// The first operator key cannot be made.
     #[error("the operator key cannot be made: {0}")]
     Operator(AppError),

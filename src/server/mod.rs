@@ -20,12 +20,14 @@ use crate::{
     app::{
         authenticate::FLAW_REMEMBERED,
         house::{App, House},
+        ports::{Clock, Entropy},
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
     grpc::{Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
     telemetry,
+    tokens::Issuers,
 };
 use clock::SystemClock;
 use entropy::SystemEntropy;
@@ -86,9 +88,13 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let clock = Arc::new(SystemClock::new());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
-    let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy));
+    let told_time: Arc<dyn Clock> = clock.clone();
+    let issuers = Arc::new(Issuers::open(&realms, &told_time)?);
+    let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
     let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
     let background = background_runtime()?;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
     let management = App::new(Arc::clone(&house), store.clone());

@@ -3,6 +3,7 @@
 //! Whatever it prints is kept, and every secret that went through this harness is looked for in it: when a server ends, the
 //! test fails if one of them was printed. Errors are searched as they come.
 
+use super::realms;
 use keygate::proto::v1::authorization_client::AuthorizationClient;
 use std::{
     env, fs,
@@ -67,7 +68,11 @@ impl Keygate {
 
     /// The same with this data directory, or how the server ended.
     pub async fn try_start(data: DataDir, arguments: &[&str]) -> Result<Self, Ended> {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        if !arguments.iter().any(|argument| argument == "--realm-file") {
+            let folder = realms::write_shipped(data.path());
+            arguments.extend(["--realm-file".to_owned(), folder.display().to_string()]);
+        }
         let printed = Arc::default();
         let (process, address) = launch(&data, ANY_PORT, &arguments, &printed).await?;
         let channel = connect(&address).await;

@@ -1,5 +1,6 @@
 //! One attempt to authenticate, step by step: credential, format, operation, lookup, access, limits.
 
+mod bearer;
 mod claim;
 
 use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Verdict};
@@ -16,6 +17,7 @@ use crate::{
     domain::{
         access::{self, Wanted},
         account::AccountSnapshot,
+        credential::Taken,
         deny::{Answer, DenyReason},
         id::{AccountId, AccountRef, Environment},
         key::{Digest, DigestScheme, KeySnapshot, LastUse},
@@ -76,12 +78,17 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         {
             return Box::pin(self.let_pass(matched)).await;
         }
-        let text = match self.take_credential() {
-            Ok(text) => text,
+        let Taken { text, accepts } = match self.take_credential() {
+            Ok(taken) => taken,
             Err(reason) => return Ok(self.denied(reason, Duration::ZERO)),
         };
         let guard = self.guard;
-        let Some(form) = guard.realm.recognize(text.expose()) else {
+        let form = if accepts.key { guard.realm.recognize(text.expose()) } else { None };
+        let Some(form) = form else {
+            if accepts.token {
+                // Apart, so that a decision on a key does not carry room for it.
+                return Box::pin(self.for_bearer(text, operation)).await;
+            }
             self.steps
                 .note("format", || "not a key of this realm: wrong prefix, length, alphabet or checksum".to_owned());
             return Ok(self.denied(DenyReason::MalformedKey, Duration::ZERO));
@@ -275,6 +282,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 account: Some(&key.owner.account),
                 target_account: permit.ok().map(|permit| permit.target()),
                 key: Some(key.key.id),
+                bearer: None,
                 address: request.source_address,
                 custom: None,
                 descriptor: None,
@@ -355,7 +363,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             });
         }
         self.steps.note("decision", || match &decision.verdict {
-            Verdict::Allowed { .. } | Verdict::Public { .. } => "allowed".to_owned(),
+            Verdict::Allowed { .. } | Verdict::Bearer(_) | Verdict::Public { .. } => "allowed".to_owned(),
             Verdict::Denied(denial) => denial.reason.name().replace('_', " "),
         });
         decision.steps = self.steps.into_vec();

@@ -19,6 +19,7 @@ use crate::domain::{
     request::CanonicalRequest,
     secret::SecretRef,
     time::Timestamp,
+    token::Token,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -33,6 +34,8 @@ pub enum Presented<'a> {
     Nothing,
     /// The key itself.
     Key(SecretRef<'a>),
+    /// The access token itself.
+    Token(SecretRef<'a>),
     /// Somewhere in the request's headers.
     InHeaders,
 }
@@ -92,6 +95,8 @@ pub enum Verdict<'g> {
         /// The operation.
         operation: Option<&'g Operation>,
     },
+    /// The request may pass: an access token came with it.
+    Bearer(Box<Bearer<'g>>),
     /// The request may pass, whoever sent it: nobody asked.
     Public {
         /// The operation.
@@ -101,12 +106,24 @@ pub enum Verdict<'g> {
     Denied(Denial<'g>),
 }
 
+/// Whoever presented an access token, and what they may do.
+pub struct Bearer<'g> {
+    /// What the token says.
+    pub token: Arc<Token>,
+    /// The account acted on.
+    pub target: AccountId,
+    /// The operation.
+    pub operation: Option<&'g Operation>,
+}
+
 /// Why not.
 pub struct Denial<'g> {
     /// The true reason.
     pub reason: DenyReason,
     /// The key in question, where it is known.
     pub key: Option<Arc<KeySnapshot>>,
+    /// The token in question, once its signature was found to be good.
+    pub token: Option<Arc<Token>>,
     /// The limit that denied.
     pub limit: Option<&'g LimitRule>,
     /// How long to wait.
@@ -148,7 +165,7 @@ impl<'g> Decision<'g> {
 
 impl<'g> Denial<'g> {
     fn plain(reason: DenyReason, key: Option<Arc<KeySnapshot>>) -> Self {
-        Self { reason, key, limit: None, retry_after: None }
+        Self { reason, key, token: None, limit: None, retry_after: None }
     }
 
     /// A denial of whatever is not known to work: too many keys came from that address that do not.
@@ -161,6 +178,6 @@ impl<'g> Denial<'g> {
     pub fn by_limit(outcome: &LimitOutcome<'g>, cost: u32, key: Option<Arc<KeySnapshot>>) -> Self {
         let hopeless = cost > outcome.rule.limit;
         let reason = if hopeless { DenyReason::CostAboveLimit } else { DenyReason::RateLimited };
-        Self { reason, key, limit: Some(outcome.rule), retry_after: outcome.retry_after }
+        Self { reason, key, token: None, limit: Some(outcome.rule), retry_after: outcome.retry_after }
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod keys;
 mod limits;
 mod requests;
+mod tokens;
 mod upstream;
 
 pub use requests::legal_header;
@@ -31,6 +32,7 @@ const KEYS: &[&str] = &[
     "environments",
     "legacy_formats",
     "credentials",
+    "tokens",
     "access",
     "scopes",
     "operations",
@@ -63,14 +65,14 @@ pub fn read(file: &str, text: &str) -> Draft {
     let report = Report::new(file, text);
     let (document, syntax) = report.parse();
     let root = Table::root(&report, &document, KEYS);
-    let mut draft = read_realm(&root);
+    let mut draft = read_realm(&root, file);
     drop(document);
     draft.mistakes = report.finish(syntax);
     draft.realm = draft.realm.filter(|_| draft.mistakes.is_empty());
     draft
 }
 
-fn read_realm(root: &Table<'_>) -> Draft {
+fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let name_value = root.need("realm", RealmName::ALLOWED);
     let name = name_value.as_ref().and_then(|value| value.parsed(|text| RealmName::new(text).map_err(must_be)));
     let title = root.get("title").map(|value| value.line(caps::TITLE_BYTES));
@@ -82,6 +84,8 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let environments = keys::environments(root);
     let legacy_formats = keys::legacy_formats(root, &environments);
     let credentials = requests::credentials(root);
+    let tokens = tokens::tokens(root, file, &environments);
+    tokens::used(root, &tokens, &credentials);
     let access = access::access(root);
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
@@ -99,6 +103,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             environments: environments.iter().map(|found| found.rules.clone()).collect::<Option<_>>()?,
             legacy_formats,
             credentials,
+            tokens,
             access,
             scopes: Scopes::new(&scopes, default_scopes),
             operations,

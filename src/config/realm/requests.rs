@@ -8,7 +8,7 @@ use crate::{
         text::quoted,
     },
     domain::{
-        credential::CredentialSource,
+        credential::{Accepts, CredentialSource},
         id::Scope,
         realm::{Operation, Operations, ParameterSource, ScopeRule},
         request::CanonicalPath,
@@ -18,7 +18,7 @@ use http::HeaderName;
 use std::sync::Arc;
 
 pub fn credentials(root: &Table<'_>) -> Vec<CredentialSource> {
-    let tables = root.tables("credentials", caps::CREDENTIALS, &["header", "scheme"]);
+    let tables = root.tables("credentials", caps::CREDENTIALS, &["header", "scheme", "accepts"]);
     if root.get("credentials").is_none_or(|value| value.list(caps::CREDENTIALS).is_some_and(|list| list.is_empty())) {
         root.missing(
             "credentials",
@@ -43,9 +43,30 @@ pub fn credentials(root: &Table<'_>) -> Vec<CredentialSource> {
             None => None,
             Some(legal) => Some(legal?),
         };
-        Some(CredentialSource { header: header?, scheme })
+        let accepts = accepts(table);
+        Some(CredentialSource { header: header?, scheme, accepts: accepts? })
     });
     sources.collect()
+}
+
+fn accepts(table: &Table<'_>) -> Option<Accepts> {
+    let Some(value) = table.get("accepts") else { return Some(Accepts::KEY) };
+    let items = value.list(2)?;
+    let (mut seen, mut accepts) = (Vec::new(), Accepts { key: false, token: false });
+    for item in &items {
+        match item.word(&[("key", Accepts::KEY), ("token", Accepts::TOKEN)]) {
+            Some(kind) => {
+                once(&mut seen, if kind.key { "key" } else { "token" }, item);
+                accepts = Accepts { key: accepts.key || kind.key, token: accepts.token || kind.token };
+            }
+            None => return None,
+        }
+    }
+    if items.is_empty() {
+        value.wrong("is empty", "must hold \"key\", \"token\", or both");
+        return None;
+    }
+    Some(accepts)
 }
 
 /// A header's name that is not about the connection or the message's framing.

@@ -59,7 +59,8 @@ fn the_example_settings_are_the_defaults() {
 fn recover_carries_the_numbers_of_its_contract() {
     let realm = realm("recover");
     assert_eq!(environments(&realm), [("live", "pk_live_")]);
-    let taken = |header: (&'static str, &'static str)| extract(&realm.credentials, [header]).map(SecretRef::expose);
+    let taken =
+        |header: (&'static str, &'static str)| extract(&realm.credentials, [header]).map(|taken| taken.text.expose());
     assert_eq!((taken(("X-Partner-Key", "k")), taken(("authorization", "Bearer k"))), (Ok("k"), Ok("k")));
     assert_eq!(realm.keys.default_grace, Duration::from_secs(86_400));
 
@@ -125,7 +126,7 @@ fn recover_carries_the_numbers_of_its_contract() {
 fn recoup_refuses_neither_and_both_headers() {
     let realm = realm("recoup");
     let both = extract(&realm.credentials, [("x-api-key", "k"), ("authorization", "Bearer t")]);
-    assert_eq!(both.map(SecretRef::expose), Err(DenyReason::AmbiguousCredential));
+    assert_eq!(both.map(|taken| taken.text.expose()), Err(DenyReason::AmbiguousCredential));
     for reason in [DenyReason::AmbiguousCredential, DenyReason::MissingCredential, DenyReason::MalformedKey] {
         assert_eq!(answer(&realm, reason).0, 401);
     }

@@ -19,6 +19,8 @@ pub struct Subject<'a> {
     pub target_account: Option<&'a AccountId>,
     /// The key.
     pub key: Option<KeyId>,
+    /// In place of a key: what tells apart whoever presents a token.
+    pub bearer: Option<&'a [u8; 32]>,
     /// The client's address.
     pub address: Option<IpAddr>,
     /// Free text.
@@ -193,7 +195,11 @@ fn put_part(names: &mut Names, part: Part, subject: &Subject<'_>) -> Option<()> 
     match part {
         Part::Account => put(names, subject.account?.as_str().as_bytes()),
         Part::TargetAccount => put(names, subject.target_account.or(subject.account)?.as_str().as_bytes()),
-        Part::Key => put(names, subject.key?.as_bytes()),
+        Part::Key => match (&subject.key, subject.bearer) {
+            (Some(key), _) => put(names, key.as_bytes()),
+            // Longer than a key's id, so that neither can be taken for the other.
+            (None, bearer) => put(names, bearer?),
+        },
         Part::Address => put_address(names, subject.address?),
         Part::Subject => put(names, subject.custom?.as_bytes()),
         Part::Descriptor => put_descriptor(names, subject.descriptor?),

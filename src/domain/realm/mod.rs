@@ -22,6 +22,7 @@ use super::{
     key::{HintStyle, LegacyFormat, TextForm},
     limit::LimitRule,
     request::{HeaderRole, is_or_mimics},
+    token::TokenRules,
 };
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Realm {
     pub legacy_formats: Vec<(usize, LegacyFormat)>,
     /// Where requests carry the credential, at least one place.
     pub credentials: Vec<CredentialSource>,
+    /// The issuers whose access tokens it takes, and on which terms.
+    pub tokens: Vec<TokenRules>,
     /// What keys may be allowed.
     pub scopes: Scopes,
     /// Which accounts keys reach beside their own.
@@ -71,6 +74,12 @@ impl Realm {
     #[must_use]
     pub fn environment_at(&self, index: usize) -> Option<&Environment> {
         self.environments.get(index).map(|rules| &rules.name)
+    }
+
+    /// Whether requests may carry an access token in place of a key.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        self.credentials.iter().any(|source| source.accepts.token)
     }
 
     /// The limit of that name.

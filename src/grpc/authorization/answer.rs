@@ -70,6 +70,7 @@ impl AllowedAnswer<'_> {
             metadata: key.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             operation: self.operation.to_owned(),
             headers,
+            token: None,
         };
         v1::AuthenticateResponse {
             outcome: Some(Outcome::Allowed(allowed)),

@@ -14,6 +14,7 @@ use crate::{
         realm::{Operation, Realm},
         request::{CanonicalPath, CanonicalRequest, METHOD_BYTES, RequestError},
         secret::{Secret, SecretRef},
+        token::TOKEN_BYTES,
     },
     grpc::{
         decision_log,
@@ -89,6 +90,12 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
             }
             Presented::Key(SecretRef::new(key))
         }
+        Some(Credential::AccessToken(token)) => {
+            if token.len() > TOKEN_BYTES {
+                fields.wrong("access_token", format_args!("must be at most {TOKEN_BYTES} bytes"));
+            }
+            Presented::Token(SecretRef::new(token))
+        }
         Some(Credential::Headers(lines)) => {
             let lines = &lines.entries;
             let bytes: usize = lines.iter().map(|line| line.name.len().saturating_add(line.value.len())).sum();
@@ -161,6 +168,21 @@ fn write(realm: &Realm, decision: &Decision<'_>) -> v1::AuthenticateResponse {
         Verdict::Allowed { key, target, operation } => {
             let answer = allowed(realm, decision, key, target, *operation);
             return v1::AuthenticateResponse { explanation, ..answer.message() };
+        }
+        Verdict::Bearer(bearer) => {
+            let mut headers = Vec::new();
+            render::rate_headers(&realm.rate_headers, &decision.limits, decision.now, &mut headers);
+            let token = &bearer.token;
+            Outcome::Allowed(v1::Allowed {
+                environment: token.environment.to_string(),
+                account_id: token.account.to_string(),
+                target_account_id: bearer.target.to_string(),
+                scopes: token.scopes.iter().map(ToString::to_string).collect(),
+                operation: bearer.operation.map(|operation| operation.name.to_string()).unwrap_or_default(),
+                headers,
+                token: Some(render::token(token)),
+                ..v1::Allowed::default()
+            })
         }
         Verdict::Public { operation } => {
             let mut headers = Vec::new();

@@ -68,6 +68,7 @@ async fn decide<'a, S: Store>(
         address: owned.address,
         custom: owned.custom.as_deref(),
         descriptor: None,
+        bearer: None,
     };
     let request = CheckRateLimit { environment, selection, subject, cost, peek: message.peek };
     Ok((guard, app.check_rate_limit(guard, &request).await?))

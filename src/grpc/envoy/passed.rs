@@ -5,9 +5,9 @@ use super::message::{Metadata, set};
 use crate::{
     app::authenticate::{Decision, Verdict},
     domain::{
-        id::AccountId,
-        key::KeySnapshot,
+        id::{AccountId, Environment, Scope},
         realm::{Identity, Operation, Realm},
+        token::Token,
     },
     grpc::{plain::Answer, render, writer::MessageWriter},
 };
@@ -34,9 +34,12 @@ pub(super) struct Passed<'d> {
 
 /// Whoever was found to be calling.
 struct Caller<'d> {
-    key: &'d KeySnapshot,
-    /// The key's id in words.
+    account: &'d AccountId,
+    environment: &'d Environment,
+    scopes: &'d [Scope],
+    /// The key's id in words; empty for a token.
     key_id: String,
+    token: Option<&'d Token>,
     target: &'d AccountId,
 }
 
@@ -45,7 +48,15 @@ impl<'d> Passed<'d> {
     pub(super) fn of(realm: &'d Realm, decision: &'d Decision<'d>) -> Option<Self> {
         let (caller, operation) = match &decision.verdict {
             Verdict::Allowed { key, target, operation } => {
-                (Some(Caller { key, key_id: key.key.id.to_string(), target }), *operation)
+                let (account, environment, scopes) = (&key.owner.account, &key.key.environment, &key.key.scopes[..]);
+                let key_id = key.key.id.to_string();
+                (Some(Caller { account, environment, scopes, key_id, token: None, target }), *operation)
+            }
+            Verdict::Bearer(bearer) => {
+                let (token, target) = (&*bearer.token, &bearer.target);
+                let (account, environment, scopes) = (&token.account, &token.environment, &token.scopes[..]);
+                let key_id = String::new();
+                (Some(Caller { account, environment, scopes, key_id, token: Some(token), target }), bearer.operation)
             }
             Verdict::Public { operation } => (None, Some(*operation)),
             Verdict::Denied(_) => return None,
@@ -86,12 +97,12 @@ impl<'d> Passed<'d> {
                 field.nested(2, |value| value.text(3, text));
             });
         });
-        if let Some(Caller { key, .. }) = &self.caller {
+        if let Some(Caller { scopes, .. }) = &self.caller {
             told.nested(1, |field| {
                 field.text(1, "scopes");
                 field.nested(2, |value| {
                     value.nested(6, |list| {
-                        for scope in &key.key.scopes {
+                        for scope in *scopes {
                             list.nested(1, |value| value.text(3, scope.as_str()));
                         }
                     });
@@ -116,8 +127,8 @@ impl<'d> Passed<'d> {
 
         let mut metadata = Metadata::default();
         self.each_text(|name, text| metadata.text(name, text));
-        if let Some(Caller { key, .. }) = &self.caller {
-            metadata.list("scopes", key.key.scopes.iter().map(ToString::to_string));
+        if let Some(Caller { scopes, .. }) = &self.caller {
+            metadata.list("scopes", scopes.iter().map(ToString::to_string));
         }
         CheckResponse {
             status: Some(rpc::Status { code: Code::Ok.into(), ..rpc::Status::default() }),
@@ -132,13 +143,13 @@ impl<'d> Passed<'d> {
         let value = if identity == Identity::Operation {
             Cow::Borrowed(&*self.operation?.name)
         } else {
-            let Caller { key, key_id, target } = self.caller.as_ref()?;
+            let Caller { account, environment, scopes, key_id, target, .. } = self.caller.as_ref()?;
             match identity {
-                Identity::Account => Cow::Borrowed(key.owner.account.as_str()),
+                Identity::Account => Cow::Borrowed(account.as_str()),
                 Identity::TargetAccount => Cow::Borrowed(target.as_str()),
                 Identity::KeyId => Cow::Owned(key_id.clone()),
-                Identity::Environment => Cow::Borrowed(key.key.environment.as_str()),
-                Identity::Scopes => match &key.key.scopes[..] {
+                Identity::Environment => Cow::Borrowed(environment.as_str()),
+                Identity::Scopes => match scopes {
                     [one] => Cow::Borrowed(one.as_str()),
                     scopes => {
                         let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
@@ -167,11 +178,16 @@ impl<'d> Passed<'d> {
         };
         text("realm", self.realm.name.as_str());
         text("operation", self.operation.map_or("", |operation| &operation.name));
-        if let Some(Caller { key, key_id, target }) = &self.caller {
-            text("account", key.owner.account.as_str());
+        if let Some(Caller { account, environment, key_id, token, target, .. }) = &self.caller {
+            text("account", account.as_str());
             text("target_account", target.as_str());
             text("key_id", key_id);
-            text("environment", key.key.environment.as_str());
+            text("environment", environment.as_str());
+            if let Some(token) = token {
+                text("token_issuer", &token.issuer);
+                text("token_subject", &token.subject);
+                text("token_expires_at", &token.expires_at.as_secs_ceil().to_string());
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         ports::Store,
     },
     domain::{
-        credential,
+        credential::{self, Accepts, Taken},
         deny::DenyReason,
         id::AccountId,
         key::TextForm,
@@ -47,12 +47,18 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         named || !request.required_scopes.is_empty()
     }
 
-    pub(super) fn take_credential(&mut self) -> Result<SecretRef<'a>, DenyReason> {
+    pub(super) fn take_credential(&mut self) -> Result<Taken<'a>, DenyReason> {
+        let guard = self.guard;
+        let whole = |text: SecretRef<'a>, accepts| match text.expose() {
+            "" => Err(DenyReason::MissingCredential),
+            _ => Ok(Taken { text, accepts }),
+        };
         let taken = match &self.request.presented {
             Presented::Nothing => Err(DenyReason::MissingCredential),
-            Presented::Key(key) if key.expose().is_empty() => Err(DenyReason::MissingCredential),
-            Presented::Key(key) => Ok(*key),
-            Presented::InHeaders => credential::extract(&self.guard.realm.credentials, self.request.request.headers()),
+            Presented::Key(key) => whole(*key, Accepts::KEY),
+            Presented::Token(_) if !guard.realm.takes_tokens() => Err(DenyReason::InvalidToken),
+            Presented::Token(token) => whole(*token, Accepts::TOKEN),
+            Presented::InHeaders => credential::extract(&guard.realm.credentials, self.request.request.headers()),
         };
         self.steps.note("credential", || match taken {
             Ok(_) => "exactly one".to_owned(),
