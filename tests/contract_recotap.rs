@@ -5,8 +5,9 @@
 mod support;
 
 use keygate::proto::v1::{
-    CreateKey, Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, UpdateKey,
-    import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
+    AuthenticateRequest, CreateKey, Denied, DenyReason, GetKey, ImportKeys, ImportOutcome, ImportRow, KeyState,
+    ListKeys, RevokeKey, RotateKey, UpdateKey, import_row::Secret, manage_keys_request::Operation,
+    manage_keys_response::Result as Done,
 };
 use std::{
     sync::{
@@ -15,7 +16,10 @@ use std::{
     },
     time::Duration,
 };
-use support::calls::{Answered, by_headers, by_key, header_list, key_for, seconds, well_formed};
+use support::{
+    calls::{Answered, by_headers, by_key, header_list, key_for, seconds, well_formed},
+    issuer::Issuer,
+};
 use tonic::Code;
 
 const REQUIRED: &str = r#"{"status":401,"message":"X-Api-Key header is required"}"#;
@@ -53,6 +57,51 @@ on_both_stores! {
             assert_401(&answer.denied_for(reason), INVALID);
         }
         stack.authenticate(by_headers("recotap", &[("X-Api-Key", &newer)])).await.allowed();
+    }
+
+    async fn t2_keys_belong_to_a_user_and_nobody_else_sees_or_manages_them(stack) {
+        let (user, admin) = (Issuer::shared().token("user-1"), Issuer::shared().token("admin"));
+        let (id, key) = stack.new_key("recotap", "user-1", "live").await;
+        let on = |key_id: &str| {
+            let key_id = key_id.to_owned();
+            let update = UpdateKey { key_id: key_id.clone(), name: Some("mine".to_owned()), ..Default::default() };
+            let rotate = RotateKey { key_id: key_id.clone(), ..Default::default() };
+            let revoke = RevokeKey { key_id: key_id.clone(), reason: "not mine".to_owned(), ..Default::default() };
+            [Operation::Get(GetKey { key_id }), Operation::Update(update), Operation::Rotate(rotate), Operation::Revoke(revoke)]
+        };
+        // Another user of the workspace, its admin too.
+        for operation in on(&id) {
+            let status = stack.try_manage_as(Some(&admin), "recotap", operation).await.unwrap_err();
+            assert_eq!(status.code(), Code::NotFound, "{status:?}");
+        }
+        let listed = stack.try_manage_as(Some(&admin), "recotap", Operation::List(ListKeys::default())).await;
+        assert!(matches!(&listed, Ok(Done::Page(page)) if page.keys.is_empty()), "{listed:?}");
+        let named = CreateKey { name: "for user-1".to_owned(), ..key_for("user-1", "live") };
+        let status = stack.try_manage_as(Some(&admin), "recotap", Operation::Create(named)).await.unwrap_err();
+        support::calls::assert_invalid(&status, &["create.account_id"]);
+        // Whoever runs the server.
+        let [get, update, rotate, _] = on(&id);
+        for operation in [get, update, rotate, Operation::List(ListKeys::default()), Operation::Create(key_for("user-1", "live"))] {
+            let status = stack.try_manage_as(Some(stack.operator()), "recotap", operation).await.unwrap_err();
+            assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        }
+        // The key itself is for the API alone, and the token for management alone.
+        let status = stack.try_manage_as(Some(&key), "recotap", Operation::List(ListKeys::default())).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+        let bearer = format!("Bearer {user}");
+        let answer = stack.authenticate(by_headers("recotap", &[("authorization", &bearer)])).await;
+        assert_401(&answer.denied_for(DenyReason::MissingCredential), REQUIRED);
+        let credential = Some(keygate::proto::v1::authenticate_request::Credential::AccessToken(user.clone()));
+        let direct = AuthenticateRequest { realm: "recotap".to_owned(), credential, ..Default::default() };
+        assert_401(&stack.authenticate(direct).await.denied_for(DenyReason::InvalidToken), INVALID);
+        let answer = stack.authenticate(by_headers("recotap", &[("X-Api-Key", &user)])).await;
+        assert_401(&answer.denied_for(DenyReason::MalformedKey), INVALID);
+        // All that was tried changed nothing, and the user's own token does it all.
+        stack.authenticate(by_key("recotap", &key)).await.allowed();
+        let Ok(Done::Key(seen)) = stack.try_manage_as(Some(&user), "recotap", on(&id)[0].clone()).await else { panic!("no key") };
+        assert_eq!((seen.id.as_str(), seen.version, seen.account_id.as_str()), (id.as_str(), 1, "user-1"));
+        stack.try_manage_as(Some(&user), "recotap", on(&id)[3].clone()).await.unwrap();
+        stack.authenticate(by_key("recotap", &key)).await.denied_for(DenyReason::RevokedKey);
     }
 
     async fn t3_a_new_key_replaces_the_old_one_at_once(stack) {
@@ -201,7 +250,7 @@ on_both_stores! {
             format!("{key:?}"),
             format!("{allowed:?}"),
             format!("{:?}", stack.get("recotap", &key.id).await),
-            format!("{:?}", stack.list("recotap", ListKeys::default()).await),
+            format!("{:?}", stack.list("recotap", of_account("user-1", KeyState::Unspecified)).await),
             format!("{:?}", stack.revoke("recotap", &key.id).await),
         ];
         let body = &secret["rtap_".len()..];

@@ -9,18 +9,22 @@ use keygate::{
     config::{self, Settings},
     domain::key::{SecretRing, ServerSecret},
     proto::v1::{
-        AuthenticateRequest, CreateKey, Denied, DenyReason, ImportKeys, ImportRow, import_row,
-        manage_keys_request::Operation,
+        AccountStatus, AuthenticateRequest, CreateKey, Denied, DenyReason, GetKey, ImportKeys, ImportRow, ListKeys,
+        ManageKeysRequest, RevokeAccountKeys, RevokeKey, RotateKey, UpdateKey, import_row,
+        manage_keys_request::Operation, manage_keys_response::Result as Done,
     },
 };
 use prost::Message;
+use serde_json::json;
 use sha2::{Digest, Sha256, Sha512};
 use std::collections::HashMap;
 use support::{
-    calls::{Answered, by_key, charged, key_for},
+    calls::{Answered, by_bearer, by_headers, by_key, charged, key_for},
+    issuer::{Issuer, claims, claims_with, compact, hs256},
     keygate::Keygate,
     stored::Stored,
 };
+use tonic::{Code, Request, Status};
 
 /// A request of that key with that query.
 fn acting(key: &str, query: &str) -> AuthenticateRequest {
@@ -73,7 +77,175 @@ fn unkeyed_marks(act: &str, idempotency_key: &str, request: &[u8]) -> Vec<(&'sta
     ]
 }
 
+/// A key of that name, of whoever makes it.
+fn named(name: &str) -> CreateKey {
+    CreateKey { name: name.to_owned(), ..Default::default() }
+}
+
+impl Keygate {
+    /// Does one act with a credential of the realm in that header.
+    async fn own(&self, (header, value): (&'static str, &str), operation: Operation) -> Result<Done, Status> {
+        let operation = Some(operation);
+        let mut request = Request::new(ManageKeysRequest { realm: "recoup".to_owned(), operation });
+        request.metadata_mut().insert(header, value.parse().expect("a credential is ASCII"));
+        let done = self.client().manage_keys(request).await.map_err(|status| self.checked(status))?;
+        let done = done.into_inner().result.expect("every answer holds a result");
+        if let Done::Created(made) | Done::Rotated(made) = &done {
+            self.remember(&made.secret);
+        }
+        Ok(done)
+    }
+}
+
+#[track_caller]
+fn made(done: Result<Done, Status>) -> (String, String) {
+    match done {
+        Ok(Done::Created(made)) => (made.key.expect("a key comes with its secret").id, made.secret),
+        other => panic!("not made: {other:?}"),
+    }
+}
+
 on_both_stores! {
+    async fn p1_a_key_or_an_access_token_and_never_both(stack) {
+        let (_, key) = stack.new_key("recoup", "did:privy:ann", "live").await;
+        let token = Issuer::shared().token("did:privy:ann");
+        stack.remember(&token);
+        let bearer = format!("Bearer {token}");
+        for header in [("x-api-key", key.as_str()), ("X-API-Key", key.as_str()), ("authorization", &bearer), ("Authorization", &bearer)] {
+            let allowed = stack.authenticate(by_headers("recoup", &[header])).await.allowed();
+            assert_eq!(allowed.account_id, "did:privy:ann");
+            assert_eq!(allowed.key_id.is_empty(), header.1 == bearer);
+        }
+        let key_as_bearer = format!("Bearer {key}");
+        for (headers, reason) in [
+            (vec![], DenyReason::MissingCredential),
+            (vec![("authorization", "Bearer")], DenyReason::MissingCredential),
+            (vec![("x-api-key", key.as_str()), ("authorization", bearer.as_str())], DenyReason::AmbiguousCredential),
+            (vec![("x-api-key", key.as_str()), ("x-api-key", key.as_str())], DenyReason::AmbiguousCredential),
+            (vec![("authorization", bearer.as_str()), ("authorization", bearer.as_str())], DenyReason::AmbiguousCredential),
+            (vec![("x-api-key", key.as_str()), ("authorization", "")], DenyReason::AmbiguousCredential),
+            (vec![("x_api_key", key.as_str())], DenyReason::AmbiguousCredential),
+            // Neither is taken in the other's place.
+            (vec![("x-api-key", token.as_str())], DenyReason::MalformedKey),
+            (vec![("authorization", key_as_bearer.as_str())], DenyReason::InvalidToken),
+            (vec![("authorization", token.as_str())], DenyReason::InvalidToken),
+        ] {
+            let denied = stack.authenticate(by_headers("recoup", &headers)).await.denied_for(reason);
+            assert_eq!(denied.http_status, 401, "{headers:?}");
+        }
+    }
+
+    async fn p2_the_access_token_is_the_issuers_and_no_other_will_do(stack) {
+        let issuer = Issuer::shared();
+        let good = stack.authenticate(by_bearer("recoup", &issuer.token("did:privy:ann"))).await.allowed();
+        let told = good.token.expect("the token is told");
+        assert_eq!((told.issuer.as_str(), told.subject.as_str()), (support::issuer::ISSUER, "did:privy:ann"));
+        assert!(told.expires_at.is_some_and(|at| at.seconds > support::calls::now()));
+        let header = |algorithm: &str, key: &str| json!({ "alg": algorithm, "kid": key }).to_string();
+        let plain = claims("did:privy:ann").to_string();
+        let public: serde_json::Value = serde_json::from_str(&issuer.key_set()).unwrap();
+        let changed = |changes| issuer.signed("es256", "ES256", &claims_with("did:privy:ann", changes));
+        let unknown = stack.authenticate(by_headers("recoup", &[("x-api-key", &support::calls::well_formed("recoup_sk_", "Unknown0Unknown0Unknown012"))]));
+        let unknown = unknown.await.denied_for(DenyReason::UnknownKey);
+        for (what, token, reason) in [
+            ("none", compact(&header("none", "es256"), &plain, |_| Vec::new()), DenyReason::InvalidToken),
+            ("HS256 with a public key", hs256(public["keys"][0]["x"].as_str().unwrap().as_bytes(), &header("HS256", "es256"), &plain), DenyReason::InvalidToken),
+            ("wrong audience", changed(json!({ "aud": "another-app" })), DenyReason::InvalidToken),
+            ("wrong issuer", changed(json!({ "iss": "https://privy.example" })), DenyReason::InvalidToken),
+            ("expired", changed(json!({ "exp": support::calls::now() - 60 })), DenyReason::ExpiredToken),
+            ("unknown kid", issuer.pair("es256").sign_as("ES256", &header("ES256", "another"), &plain), DenyReason::InvalidToken),
+            ("not on the realm's list", issuer.signed("rsa", "RS256", &claims("did:privy:ann")), DenyReason::InvalidToken),
+            ("another issuer's signature", Issuer::new().token("did:privy:ann"), DenyReason::InvalidToken),
+        ] {
+            let denied = stack.authenticate(by_bearer("recoup", &token)).await.denied();
+            assert_eq!(denied.reason(), reason, "{what}");
+            assert_eq!((denied.http_status, &denied.headers, &denied.body), (401, &unknown.headers, &unknown.body), "{what}");
+        }
+    }
+
+    async fn p3_keys_are_personal_and_belong_to_whoever_makes_them(stack) {
+        let bearer = |account: &str| format!("Bearer {}", Issuer::shared().token(account));
+        let (ann, bob) = (bearer("ann"), bearer("bob"));
+        let (ann, bob) = (("authorization", ann.as_str()), ("authorization", bob.as_str()));
+        // The first key is made with a token, the next one with the key.
+        let (first, key) = made(stack.own(ann, Operation::Create(named("Production Server"))).await);
+        let by_key = ("x-api-key", key.as_str());
+        let (second, _) = made(stack.own(by_key, Operation::Create(named("CI"))).await);
+        let allowed = stack.authenticate(by_headers("recoup", &[by_key])).await.allowed();
+        assert_eq!((allowed.account_id.as_str(), allowed.name.as_str()), ("ann", "Production Server"));
+        // An account is not named, not even one's own.
+        for credential in [ann, by_key] {
+            for account in ["ann", "bob"] {
+                let create = CreateKey { account_id: account.to_owned(), ..named("a key") };
+                let status = stack.own(credential, Operation::Create(create)).await.unwrap_err();
+                support::calls::assert_invalid(&status, &["create.account_id"]);
+            }
+        }
+        let status = stack.own(ann, Operation::Create(named(""))).await.unwrap_err();
+        support::calls::assert_invalid(&status, &["create.name"]);
+        // Nobody sees or changes another one's.
+        let (theirs, _) = made(stack.own(bob, Operation::Create(named("Bob's"))).await);
+        let on = |id: &str| -> Vec<Operation> {
+            let key_id = id.to_owned();
+            vec![
+                Operation::Get(GetKey { key_id: key_id.clone() }),
+                Operation::Update(UpdateKey { key_id: key_id.clone(), name: Some("mine".to_owned()), ..Default::default() }),
+                Operation::Rotate(RotateKey { key_id: key_id.clone(), ..Default::default() }),
+                Operation::Revoke(RevokeKey { key_id, reason: "not mine".to_owned(), ..Default::default() }),
+            ]
+        };
+        let nobodys = "key_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        for credential in [ann, by_key] {
+            for id in [theirs.as_str(), nobodys] {
+                for operation in on(id) {
+                    let status = stack.own(credential, operation.clone()).await.unwrap_err();
+                    assert_eq!(status.code(), Code::NotFound, "{operation:?}: {status:?}");
+                    assert_eq!(status.message(), format!("there is no key `{id}` in this realm"));
+                }
+            }
+            let of_bob = ListKeys { account_id: "bob".to_owned(), ..Default::default() };
+            assert_eq!(stack.own(credential, Operation::List(of_bob)).await.unwrap_err().code(), Code::NotFound);
+            let end = RevokeAccountKeys { account_id: "bob".to_owned(), reason: "no".to_owned(), ..Default::default() };
+            assert_eq!(stack.own(credential, Operation::RevokeAccount(end)).await.unwrap_err().code(), Code::NotFound);
+            let Done::Page(page) = stack.own(credential, Operation::List(ListKeys::default())).await.unwrap() else { panic!("no page") };
+            let listed: Vec<&str> = page.keys.iter().map(|key| key.id.as_str()).collect();
+            assert_eq!(listed, [first.as_str(), second.as_str()]);
+        }
+        // Operators neither see nor make them, but may end them.
+        let operator = format!("Bearer {}", stack.operator());
+        let operator = ("authorization", operator.as_str());
+        for operation in on(&theirs).into_iter().take(3).chain([
+            Operation::Create(key_for("bob", "live")),
+            Operation::List(ListKeys::default()),
+        ]) {
+            let status = stack.own(operator, operation.clone()).await.unwrap_err();
+            assert_eq!(status.code(), Code::PermissionDenied, "{operation:?}: {status:?}");
+            assert!(status.message().contains("belong to their owners"), "{status:?}");
+        }
+        stack.own(bob, on(&theirs).remove(0)).await.unwrap();
+        stack.own(operator, on(&theirs).remove(3)).await.unwrap();
+        // Own keys are rotated, changed and ended, and the log tells who did it.
+        stack.own(ann, on(&first).remove(1)).await.unwrap();
+        stack.own(by_key, on(&second).remove(2)).await.unwrap();
+        stack.own(by_key, on(&first).remove(3)).await.unwrap();
+        let status = stack.own(by_key, Operation::List(ListKeys::default())).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "a key that ended manages nothing: {status:?}");
+        let Ok(Done::Key(seen)) = stack.own(ann, on(&second).remove(0)).await else { panic!("no key") };
+        assert_eq!(seen.created_by, first);
+        let Ok(Done::Key(seen)) = stack.own(ann, on(&first).remove(0)).await else { panic!("no key") };
+        assert_eq!(seen.created_by, format!("token:{}#ann", support::issuer::ISSUER));
+        // No credential, two of them, or one that is not good.
+        let nonsense = ("authorization", "Bearer nonsense");
+        assert_eq!(stack.own(nonsense, Operation::List(ListKeys::default())).await.unwrap_err().code(), Code::Unauthenticated);
+        let mut both = Request::new(ManageKeysRequest { realm: "recoup".to_owned(), operation: Some(Operation::List(ListKeys::default())) });
+        both.metadata_mut().insert("x-api-key", key.parse().unwrap());
+        both.metadata_mut().insert("authorization", ann.1.parse().unwrap());
+        assert_eq!(stack.client().manage_keys(both).await.unwrap_err().code(), Code::Unauthenticated);
+        // Whose account is suspended manages nothing.
+        stack.set_status("recoup", "ann", AccountStatus::Suspended).await;
+        assert_eq!(stack.own(ann, Operation::List(ListKeys::default())).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+
     async fn p4_a_key_reaches_accounts_of_the_organizations_that_its_account_is_in(stack) {
         let keys = stack.organizations().await;
         for (who, account, reached) in [

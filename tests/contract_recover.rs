@@ -14,6 +14,7 @@ use support::{
         Answered, RECOVER_CODES, by_bearer, by_headers, by_key, charged, has_checksum, header, header_list, key_for,
         millis, now, seconds, well_formed,
     },
+    issuer::Issuer,
     keygate::Keygate,
 };
 use tonic::Code;
@@ -83,9 +84,19 @@ on_both_stores! {
             rotate,
             revoke,
         ] {
-            for credential in [None, Some(partner.as_str())] {
+            let unknown = well_formed("pk_live_", "Unknown0Unknown0Unknown012");
+            let token = Issuer::shared().token("partner-1");
+            for (credential, told) in [
+                (None, "a management key is needed"),
+                (Some(token.as_str()), "a management key is needed"),
+                (Some("nonsense"), "a management key is needed"),
+                // Whether the key is one is not said.
+                (Some(partner.as_str()), "a key of the realm itself manages none"),
+                (Some(unknown.as_str()), "a key of the realm itself manages none"),
+            ] {
                 let status = stack.try_manage_as(credential, "recover", operation.clone()).await.unwrap_err();
                 assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+                assert!(status.message().contains(told), "{status:?}");
             }
         }
         let page = stack.list("recover", ListKeys::default()).await;

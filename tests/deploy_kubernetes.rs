@@ -233,9 +233,9 @@ async fn keygate_serves_with_the_settings_and_secrets_of_a_pod() {
     // The operator key of the Secret manages what both serve.
     let create = support::calls::key_for("acme", "live");
     let create = keygate::proto::v1::manage_keys_request::Operation::Create(create);
-    let made = servers[0].try_manage_as(Some(&operator), "recotap", create).await.unwrap();
+    let made = servers[0].try_manage_as(Some(&operator), "recover", create).await.unwrap();
     let keygate::proto::v1::manage_keys_response::Result::Created(made) = made else { panic!("{made:?}") };
-    servers[1].authenticate(by_key("recotap", &made.secret)).await.allowed();
+    servers[1].authenticate(by_key("recover", &made.secret)).await.allowed();
     assert!(secrets.join("operator.key").exists());
 }
 

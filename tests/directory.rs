@@ -207,15 +207,16 @@ on_both_stores! {
         sorted.sort();
         assert_eq!((ann.organization_ids, ann.version), (sorted, 17));
 
+        stack.new_account("recover", "ann", "").await;
         // Offboarding against the making of keys: whichever comes first, no key is left that works.
         let mut tasks = Vec::new();
         for number in 0..16 {
             let (mut client, mut directory) = (stack.client(), stack.directory());
             let key = CreateKey { name: format!("key {number}"), ..key_for("ann", "live") };
             let operation = Some(keygate::proto::v1::manage_keys_request::Operation::Create(key));
-            let create = keygate::proto::v1::ManageKeysRequest { realm: "recoup".to_owned(), operation };
+            let create = keygate::proto::v1::ManageKeysRequest { realm: "recover".to_owned(), operation };
             let (create, offboard) =
-                (stack.by_operator(create), stack.by_operator(setting("recoup", "ann", AccountStatus::Offboarded)));
+                (stack.by_operator(create), stack.by_operator(setting("recover", "ann", AccountStatus::Offboarded)));
             tasks.push(tokio::spawn(async move { client.manage_keys(create).await.map(drop) }));
             if number == 8 {
                 tasks.push(tokio::spawn(async move { directory.set_account_status(offboard).await.map(drop) }));
@@ -226,7 +227,7 @@ on_both_stores! {
                 assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
             }
         }
-        let page = stack.list("recoup", keygate::proto::v1::ListKeys { account_id: "ann".to_owned(), ..Default::default() }).await;
+        let page = stack.list("recover", keygate::proto::v1::ListKeys { account_id: "ann".to_owned(), ..Default::default() }).await;
         assert!(page.keys.iter().all(|key| key.state() == KeyState::Revoked), "{:?}", page.keys);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use support::{
     calls::{RECOVER_CODES, by_key, charged, key_for, now, seconds, texts, well_formed},
     http::Answer,
+    issuer::Issuer,
     upstream::Told,
 };
 
@@ -150,8 +151,25 @@ behind_envoy! {
         let (_, key) = front.stack.new_key("recoup", "a1", "live").await;
         front.passes("recoup", "GET /api/keys", &[("x-api-key", &key)]).await;
         assert_eq!(front.upstream.last().header("x-auth-account"), Some("a1"));
-        for headers in [vec![], vec![("x-api-key", key.as_str()), ("authorization", &bearer(&key))]] {
-            front.stops("recoup", "GET /api/keys", &headers, 401).await;
+        let token = Issuer::shared().token("did:privy:ann");
+        front.stack.remember(&token);
+        front.passes("recoup", "GET /api/keys", &[("Authorization", &bearer(&token))]).await;
+        let received = front.upstream.last();
+        assert_eq!(received.header("x-auth-account"), Some("did:privy:ann"));
+        assert_eq!((received.header("x-auth-key-id"), received.header("authorization")), (None, None));
+        let wrong = Issuer::new().token("did:privy:ann");
+        let refused = front.stops("recoup", "GET /api/keys", &[("authorization", &bearer(&wrong))], 401).await;
+        for headers in [
+            vec![],
+            vec![("x-api-key", key.as_str()), ("authorization", &bearer(&token))],
+            vec![("x-api-key", key.as_str()), ("authorization", &bearer(&key))],
+            vec![("x-api-key", token.as_str())],
+            vec![("authorization", &bearer(&key))],
+            vec![("authorization", token.as_str())],
+            vec![("authorization", &bearer(&token)), ("authorization", &bearer(&token))],
+        ] {
+            let answer = front.stops("recoup", "GET /api/keys", &headers, 401).await;
+            assert_eq!(answer.telling(), if headers.is_empty() { answer.telling() } else { refused.telling() });
         }
     }
 

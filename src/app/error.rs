@@ -40,6 +40,38 @@ pub enum AppError {
         /// The realm that was to be managed.
         realm: RealmName,
     },
+    /// Keys of the realm are managed by operators, and somebody presented one of them.
+    #[error("the keys of the realm `{realm}` are managed with management keys: a key of the realm itself manages none")]
+    OwnKey {
+        /// The realm.
+        realm: RealmName,
+    },
+    /// Keys of the realm are managed by their owners, and nobody showed to be one.
+    #[error(
+        "keys of the realm `{realm}` are managed by their owners: a credential of the realm is needed as metadata, where the \
+         realm says, and the one given is missing or not valid"
+    )]
+    NoOwner {
+        /// The realm.
+        realm: RealmName,
+    },
+    /// Keys of the realm are their owners' business.
+    #[error(
+        "keys of the realm `{realm}` belong to their owners and cannot be {what} with a management key, which may end them \
+         and manage their accounts"
+    )]
+    OwnersOnly {
+        /// The realm.
+        realm: RealmName,
+        /// What was to be done.
+        what: &'static str,
+    },
+    /// What only operators may do.
+    #[error("keys that were made elsewhere are taken over by operators, with a management key")]
+    OperatorsOnly,
+    /// The key may do more, or lives longer, than the credential that acts on it.
+    #[error("the key may do more, or lives longer, than the credential that would change it")]
+    Wider,
     /// No such key in this realm.
     #[error("there is no key `{0}` in this realm")]
     UnknownKey(KeyId),

@@ -4,6 +4,7 @@ use super::{
     authenticate::{AuthenticateRequest, Presented, Verdict},
     error::AppError,
     house::{App, Guarded},
+    key_permit::Owner,
     ports::Store,
 };
 use crate::domain::{
@@ -55,6 +56,8 @@ pub struct Manager {
     realm: Arc<Realm>,
     actor: Actor,
     scopes: Vec<Scope>,
+    /// Present for the owner of keys, who is no operator.
+    pub(super) owner: Option<Owner>,
 }
 
 /// Proof that a manager has the role `R` in a realm, which it carries: an act is done where it was permitted. Only
@@ -66,6 +69,11 @@ pub struct ManagePermit<'g, R> {
 }
 
 impl<'g, R> ManagePermit<'g, R> {
+    /// For the owner of keys, whose own they are.
+    pub(super) fn of_owner(guard: &'g Guarded, actor: &Actor) -> Self {
+        Self { guard, actor: actor.clone(), role: PhantomData }
+    }
+
     /// The realm that is managed.
     pub(super) fn guard(&self) -> &'g Guarded {
         self.guard
@@ -88,6 +96,11 @@ impl<'g, R> ManagePermit<'g, R> {
 }
 
 impl Manager {
+    /// The owner of keys of a realm.
+    pub(super) fn owning(guard: &Guarded, actor: Actor, owner: Owner) -> Self {
+        Self { realm: Arc::clone(&guard.realm), actor, scopes: Vec::new(), owner: Some(owner) }
+    }
+
     /// Who that is, for the log.
     #[must_use]
     pub fn actor(&self) -> &Actor {
@@ -102,6 +115,9 @@ impl Manager {
     pub fn permit<'g, R: Role>(&self, guard: &'g Guarded) -> Result<ManagePermit<'g, R>, AppError> {
         let realm = &guard.realm.name;
         let grants = |scope: &str| Scope::new(scope).is_ok_and(|needed| self.realm.scopes.grant(&self.scopes, &needed));
+        if self.owner.is_some() {
+            return Err(AppError::NotAllowed { role: R::NAME, realm: realm.clone() });
+        }
         let (role, granted) = match realm.as_str() {
             Realms::BUILT_IN => (OPERATOR, grants(OPERATOR)),
             _ => (R::NAME, grants(R::NAME) || grants(&format!("{}@{realm}", R::NAME))),
@@ -139,6 +155,7 @@ impl<S: Store> App<S> {
                 realm: Arc::clone(&guard.realm),
                 actor: Actor::Key(key.key.id),
                 scopes: key.key.scopes.to_vec(),
+                owner: None,
             }),
             Verdict::Bearer(_) | Verdict::Public { .. } | Verdict::Denied(_) => Err(AppError::Unauthenticated),
         }

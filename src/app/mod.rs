@@ -9,6 +9,7 @@ pub mod directory;
 pub mod error;
 pub mod explain;
 pub mod house;
+pub mod key_permit;
 pub mod keys;
 pub mod manager;
 pub mod misses;

@@ -38,6 +38,9 @@ pub struct Args {
     /// Read the key from standard input
     #[arg(long, conflicts_with = "headers")]
     key_stdin: bool,
+    /// Read an access token from standard input, in place of a key; without, `KEYGATE_ACCESS_TOKEN` may hold one
+    #[arg(long, conflicts_with_all = ["key", "key_stdin", "headers"])]
+    token_stdin: bool,
     /// A header of the request that carries the credential; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -75,7 +78,7 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
-        let credential = credential(self.key, self.key_stdin, &self.headers)?;
+        let credential = credential(self.key, self.key_stdin, self.token_stdin, &self.headers)?;
         let request = AuthenticateRequest {
             realm: self.realm,
             method: self.method,
@@ -105,7 +108,7 @@ impl Args {
     }
 }
 
-fn credential(key: Option<String>, stdin: bool, headers: &[String]) -> Result<Credential, Failure> {
+fn credential(key: Option<String>, stdin: bool, token: bool, headers: &[String]) -> Result<Credential, Failure> {
     if !headers.is_empty() {
         let entries = headers.iter().map(|line| {
             let (name, value) = values::parse_header(line).map_err(Failure::usage)?;
@@ -113,9 +116,12 @@ fn credential(key: Option<String>, stdin: bool, headers: &[String]) -> Result<Cr
         });
         return Ok(Credential::Headers(Headers { entries: entries.collect::<Result<_, _>>()? }));
     }
+    if let Some(token) = secrets::judged_token(token, key.is_some() || stdin)? {
+        return Ok(Credential::AccessToken(token.to_string()));
+    }
     let key = secrets::judged_key(key, stdin)?;
     let key = key.ok_or_else(|| {
-        Failure::usage("no key to judge: use `--key-stdin`, set KEYGATE_API_KEY, or give `--header 'Name: value'`")
+        Failure::usage("no key to judge: use `--key-stdin` or `--token-stdin`, set KEYGATE_API_KEY, or give `--header 'Name: value'`")
     })?;
     Ok(Credential::ApiKey(key.to_string()))
 }
@@ -155,6 +161,7 @@ fn show_allowed(output: &mut Output, allowed: &Allowed) -> Result<(), Failure> {
         ("metadata", metadata.join(", ")),
         ("operation", allowed.operation.clone()),
     ];
+    fields.extend(decision::token(allowed.token.as_ref()));
     fields.extend(decision::headers(&allowed.headers));
     output.fields(&fields)
 }
@@ -166,9 +173,9 @@ mod tests {
     #[test]
     fn headers_are_taken_as_they_are() {
         let lines = ["Authorization: Bearer a:b".to_owned(), "x-y:z".to_owned()];
-        let Ok(Credential::Headers(headers)) = credential(None, false, &lines) else { panic!("not headers") };
+        let Ok(Credential::Headers(headers)) = credential(None, false, false, &lines) else { panic!("not headers") };
         let entries: Vec<_> = headers.entries.iter().map(|one| (one.name.as_str(), one.value.as_str())).collect();
         assert_eq!(entries, [("Authorization", "Bearer a:b"), ("x-y", "z")]);
-        assert!(credential(None, false, &["nonsense".to_owned()]).is_err());
+        assert!(credential(None, false, false, &["nonsense".to_owned()]).is_err());
     }
 }

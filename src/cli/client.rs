@@ -14,7 +14,7 @@ use crate::proto::v1::{
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
     Code, Request, Response, Status,
-    metadata::{Ascii, MetadataValue},
+    metadata::{Ascii, AsciiMetadataKey, MetadataValue},
     transport::{Channel, Endpoint},
 };
 use zeroize::Zeroizing;
@@ -47,6 +47,14 @@ pub struct Management {
     /// File with the management key; without it `KEYGATE_KEY` holds the key, or ./keygate-data/operator.key does
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub key_file: Option<PathBuf>,
+    /// Send the credential alone in this header, in place of `authorization: Bearer …`: for keys of a realm that manages its own
+    #[arg(long, value_name = "HEADER", help_heading = HEADING, value_parser = parse_header_name)]
+    pub key_header: Option<AsciiMetadataKey>,
+}
+
+fn parse_header_name(text: &str) -> Result<AsciiMetadataKey, &'static str> {
+    let named = AsciiMetadataKey::from_bytes(text.to_ascii_lowercase().as_bytes());
+    named.map_err(|_| "allowed is the name of a header, such as `x-api-key`")
 }
 
 /// A client of one server.
@@ -163,6 +171,7 @@ pub struct Manager {
     directory: DirectoryClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
+    header: Option<AsciiMetadataKey>,
 }
 
 impl Management {
@@ -174,7 +183,7 @@ impl Management {
         let credential = self.credential()?;
         let client = self.connection.open().await?;
         let directory = DirectoryClient::new(client.channel.clone());
-        Ok(Manager { client, directory, realm: self.realm, credential })
+        Ok(Manager { client, directory, realm: self.realm, credential, header: self.key_header })
     }
 }
 
@@ -184,12 +193,15 @@ impl Management {
     /// # Errors
     /// When there is none.
     pub fn credential(&self) -> Result<MetadataValue<Ascii>, Failure> {
-        credential(&secrets::management_key(self.key_file.as_deref())?)
+        credential(
+            &secrets::management_key(self.key_file.as_deref())?,
+            if self.key_header.is_none() { "Bearer " } else { "" },
+        )
     }
 }
 
-fn credential(key: &GivenKey) -> Result<MetadataValue<Ascii>, Failure> {
-    let text = Zeroizing::new(format!("Bearer {}", key.as_str()));
+fn credential(key: &GivenKey, before: &str) -> Result<MetadataValue<Ascii>, Failure> {
+    let text = Zeroizing::new(format!("{before}{}", key.as_str()));
     let mut value = MetadataValue::try_from(text.as_str())
         .map_err(|_| Failure::usage("the management key is none: allowed are printable ASCII characters"))?;
     value.set_sensitive(true);
@@ -216,7 +228,10 @@ impl Manager {
 
     fn signed<T>(&self, message: T) -> Request<T> {
         let mut request = self.client.request(message);
-        request.metadata_mut().insert("authorization", self.credential.clone());
+        match &self.header {
+            Some(header) => request.metadata_mut().insert(header.clone(), self.credential.clone()),
+            None => request.metadata_mut().insert("authorization", self.credential.clone()),
+        };
         request
     }
 }
@@ -274,9 +289,9 @@ mod tests {
 
     #[test]
     fn a_credential_is_sent_as_sensitive_metadata() {
-        let value = credential(&Zeroizing::new("abc".to_owned())).unwrap();
+        let value = credential(&Zeroizing::new("abc".to_owned()), "Bearer ").unwrap();
         assert!(value.is_sensitive() && value == "Bearer abc");
-        let failure = credential(&Zeroizing::new("a\u{7f}bc".to_owned())).unwrap_err();
+        let failure = credential(&Zeroizing::new("a\u{7f}bc".to_owned()), "Bearer ").unwrap_err();
         assert!(!failure.lines().concat().contains("bc"));
     }
 

@@ -1,7 +1,7 @@
 //! How decisions are shown for people: denials, limits, headers.
 
 use super::{failure::Failure, names, output, output::Output, values};
-use crate::proto::v1::{Denied, Header, LimitState};
+use crate::proto::v1::{Denied, Header, LimitState, TokenIdentity};
 
 /// Shows why not, and what the end client is told.
 pub fn denied(output: &mut Output, denied: &Denied) -> Result<(), Failure> {
@@ -13,9 +13,18 @@ pub fn denied(output: &mut Output, denied: &Denied) -> Result<(), Failure> {
         ("retry after", denied.retry_after.as_ref().map(values::span_for_people).unwrap_or_default()),
         ("status", denied.http_status.to_string()),
     ];
+    fields.extend(token(denied.token.as_ref()));
     fields.extend(headers(&denied.headers));
     fields.push(("body", denied.body.clone()));
     output.fields(&fields)
+}
+
+/// What an access token says, as fields.
+pub fn token(token: Option<&TokenIdentity>) -> Vec<(&'static str, String)> {
+    let Some(token) = token else { return Vec::new() };
+    let expires = token.expires_at.as_ref().map(values::instant).unwrap_or_default();
+    let (issuer, subject) = (token.issuer.clone(), token.subject.clone());
+    vec![("issuer", issuer), ("subject", subject), ("expires", expires), ("roles", token.roles.join(", "))]
 }
 
 /// Headers as fields.

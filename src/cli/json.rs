@@ -7,7 +7,8 @@ use crate::proto::{
     google,
     v1::{
         Account, Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
-        KeyWithSecret, KeysRevoked, LimitState, SetAccountStatusResponse, authenticate_response::Outcome,
+        KeyWithSecret, KeysRevoked, LimitState, SetAccountStatusResponse, TokenIdentity,
+        authenticate_response::Outcome,
     },
 };
 use serde_json::{Map, Value, json};
@@ -129,6 +130,15 @@ pub fn rate_limit_checked(answer: &CheckRateLimitResponse) -> Value {
     })
 }
 
+fn token(token: &TokenIdentity) -> Value {
+    json!({
+        "issuer": token.issuer,
+        "subject": token.subject,
+        "expires_at": instant(token.expires_at.as_ref()),
+        "roles": token.roles,
+    })
+}
+
 fn allowed(allowed: &Allowed) -> Value {
     json!({
         "key_id": allowed.key_id,
@@ -141,6 +151,7 @@ fn allowed(allowed: &Allowed) -> Value {
         "metadata": allowed.metadata,
         "operation": allowed.operation,
         "headers": headers(&allowed.headers),
+        "token": allowed.token.as_ref().map(token),
     })
 }
 
@@ -154,6 +165,7 @@ fn denied(denied: &Denied) -> Value {
         "limit": denied.limit,
         "key_id": denied.key_id,
         "account_id": denied.account_id,
+        "token": denied.token.as_ref().map(token),
     })
 }
 

@@ -31,6 +31,18 @@ pub fn judged_key(argument: Option<String>, from_stdin: bool) -> Result<Option<G
     variable("KEYGATE_API_KEY")
 }
 
+/// The access token to be judged: from standard input, or from `KEYGATE_ACCESS_TOKEN` where no key is named.
+///
+/// # Errors
+/// When standard input cannot be read or holds no token.
+pub fn judged_token(from_stdin: bool, key_is_named: bool) -> Result<Option<GivenKey>, Failure> {
+    match (from_stdin, key_is_named) {
+        (true, _) => one_line("standard input", io::stdin()).map(Some),
+        (false, true) => Ok(None),
+        (false, false) => variable("KEYGATE_ACCESS_TOKEN"),
+    }
+}
+
 /// The key that authenticates management: from `--key-file`, from `KEYGATE_KEY`, or from the default file.
 ///
 /// # Errors

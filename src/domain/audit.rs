@@ -15,22 +15,35 @@ use super::{
     time::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// Who acted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// A key of the realm `keygate`, or a realm's own key acting for its owner.
     Key(KeyId),
+    /// Whoever presented an access token.
+    Token {
+        /// Who issued it.
+        issuer: Arc<str>,
+        /// Whom it is about.
+        subject: Arc<str>,
+    },
     /// keygate itself.
     System,
 }
 
 impl Actor {
-    /// The actor as text: a key id, or `keygate`.
+    /// What the text begins with of whoever presented a token.
+    pub const OF_TOKEN: &str = "token:";
+
+    /// The actor as text: a key id, `token:ISSUER#SUBJECT`, or `keygate`. What a token says of whom it is about is no secret; the
+    /// token itself never stands there.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Key(id) => id.to_string(),
+            Self::Token { issuer, subject } => format!("{}{issuer}#{subject}", Self::OF_TOKEN),
             Self::System => "keygate".to_owned(),
         }
     }

@@ -44,6 +44,12 @@ pub(super) struct Act {
     pub(super) account: Option<AccountId>,
 }
 
+/// Who may act.
+enum By {
+    Operators,
+    OwnersToo,
+}
+
 impl<S: Store> Desk<S> {
     /// Acts on `runtime`, so that a burst of them never delays a decision; each takes `most` at most.
     #[must_use]
@@ -51,7 +57,7 @@ impl<S: Store> Desk<S> {
         Self { app, runtime, most }
     }
 
-    /// Does one act, and logs it.
+    /// Does one act of an operator, and logs it.
     pub(super) async fn run<R, F>(
         &self,
         metadata: MetadataMap,
@@ -62,8 +68,36 @@ impl<S: Store> Desk<S> {
         R: Send + 'static,
         F: Future<Output = Result<R, AppError>> + Send,
     {
+        self.perform(metadata, act, By::Operators, work).await
+    }
+
+    /// The same for an act on keys, which owners of keys may do too where the realm says so.
+    pub(super) async fn run_on_keys<R, F>(
+        &self,
+        metadata: MetadataMap,
+        act: Act,
+        work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
+    ) -> Result<Response<R>, Status>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R, AppError>> + Send,
+    {
+        self.perform(metadata, act, By::OwnersToo, work).await
+    }
+
+    async fn perform<R, F>(
+        &self,
+        metadata: MetadataMap,
+        act: Act,
+        by: By,
+        work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
+    ) -> Result<Response<R>, Status>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R, AppError>> + Send,
+    {
         let (app, most) = (self.app.clone(), self.most);
-        let done = self.runtime.spawn(async move { perform(app, &metadata, act, most, work).await });
+        let done = self.runtime.spawn(async move { perform(app, &metadata, (act, by), most, work).await });
         done.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
     }
 }
@@ -71,7 +105,7 @@ impl<S: Store> Desk<S> {
 async fn perform<S, R, F>(
     app: App<S>,
     metadata: &MetadataMap,
-    act: Act,
+    (act, by): (Act, By),
     most: Duration,
     work: impl FnOnce(App<S>, Manager) -> F,
 ) -> Result<Response<R>, Status>
@@ -81,7 +115,7 @@ where
 {
     let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) };
     let (request_id, realm) = (caller.request_id(), caller.known_realm(&act.realm));
-    let Act { call, name, key, account, .. } = act;
+    let Act { call, name, key, account, realm: act_realm } = act;
     // Of the highest level, so that a line of any level carries what it says.
     let span = tracing::error_span!(
         "act",
@@ -94,7 +128,10 @@ where
         account = account.map(tracing::field::display)
     );
     let done = async {
-        let manager = app.manager(headers(metadata)).await?;
+        let manager = match by {
+            By::Operators => app.manager(headers(metadata)).await?,
+            By::OwnersToo => app.manager_of_keys(&act_realm, headers(metadata)).await?,
+        };
         Span::current().record("actor", manager.actor().text());
         work(app.clone(), manager).await
     };

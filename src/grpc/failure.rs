@@ -34,6 +34,11 @@ impl Fault {
             | AppError::Target(_)
             | AppError::Unauthenticated
             | AppError::NotAllowed { .. }
+            | AppError::OwnKey { .. }
+            | AppError::NoOwner { .. }
+            | AppError::OwnersOnly { .. }
+            | AppError::OperatorsOnly
+            | AppError::Wider
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
             | AppError::Directory(_)

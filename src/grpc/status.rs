@@ -18,8 +18,12 @@ pub fn status(error: &AppError) -> Status {
     match error {
         AppError::Invalid(violations) => invalid(&message, violations),
         AppError::Target(violation) => invalid(&message, std::slice::from_ref(violation)),
-        AppError::Unauthenticated => Status::unauthenticated(message),
-        AppError::NotAllowed { .. } => Status::permission_denied(message),
+        AppError::Unauthenticated | AppError::OwnKey { .. } | AppError::NoOwner { .. } => {
+            Status::unauthenticated(message)
+        }
+        AppError::NotAllowed { .. } | AppError::OwnersOnly { .. } | AppError::OperatorsOnly | AppError::Wider => {
+            Status::permission_denied(message)
+        }
         AppError::UnknownKey(_) | AppError::UnknownAccount => Status::not_found(message),
         AppError::Contended => Status::aborted(message),
         AppError::Lifecycle(error) => match error {

@@ -67,6 +67,8 @@ pub fn realm_named(name: &str) -> Realm {
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),
+        tokens: Vec::new(),
+        management: keygate::domain::realm::Management::default(),
         keys: POLICY.clone(),
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", Template::DEFAULT_BODY).unwrap(), Vec::new()),

@@ -1,6 +1,6 @@
 //! Calls to keygate in few words. Whatever secret comes back is remembered as one that may never be printed.
 
-use super::keygate::Keygate;
+use super::{issuer::Issuer, keygate::Keygate};
 use envoy_types::pb::envoy::service::{
     auth::v3::{CheckRequest, CheckResponse, authorization_client::AuthorizationClient},
     ratelimit::v3::{RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient},
@@ -14,7 +14,11 @@ use keygate::proto::v1::{
     manage_keys_request::Operation, manage_keys_response::Result as Done, realms_client::RealmsClient,
 };
 use prost_types::{Duration, Timestamp};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
@@ -156,8 +160,15 @@ impl Keygate {
         self.try_manage(realm, operation).await.unwrap_or_else(|status| panic!("not done: {status:?}"))
     }
 
-    pub async fn try_manage(&self, realm: &str, operation: Operation) -> Result<Done, Status> {
-        self.try_manage_as(Some(self.operator()), realm, operation).await
+    /// As the operator or, where keys are their owners' business, as whoever owns those that the act is about.
+    pub async fn try_manage(&self, realm: &str, mut operation: Operation) -> Result<Done, Status> {
+        let owner = OWNED.contains(&realm).then(|| owner_of(&mut operation)).flatten();
+        let token = owner.as_ref().map(|owner| Issuer::shared().token(owner));
+        let done = self.try_manage_as(Some(token.as_deref().unwrap_or(self.operator())), realm, operation).await?;
+        if let Done::Created(KeyWithSecret { key: Some(key), .. }) = &done {
+            OWNERS.lock().expect("nobody panics with it").insert(key.id.clone(), key.account_id.clone());
+        }
+        Ok(done)
     }
 
     /// Does one act with that management key, or with none.
@@ -222,6 +233,25 @@ impl Keygate {
             other => panic!("not revoked: {other:?}"),
         }
     }
+}
+
+/// Realms whose keys are managed by their owners.
+const OWNED: [&str; 2] = ["recoup", "recotap"];
+/// Who owns the keys that were made so far.
+static OWNERS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// Whose keys an act is about, where only they may do it. The account that a new key is for is taken out: its owner's it is.
+fn owner_of(operation: &mut Operation) -> Option<String> {
+    let made = |id: &String| OWNERS.lock().expect("nobody panics with it").get(id).cloned();
+    match operation {
+        Operation::Create(create) => Some(std::mem::take(&mut create.account_id)),
+        Operation::List(list) => Some(list.account_id.clone()),
+        Operation::Get(get) => made(&get.key_id),
+        Operation::Update(update) => made(&update.key_id),
+        Operation::Rotate(rotate) => made(&rotate.key_id),
+        Operation::Revoke(_) | Operation::RevokeAccount(_) | Operation::Import(_) => None,
+    }
+    .filter(|owner| !owner.is_empty())
 }
 
 /// A request of management, with a management key or with none.

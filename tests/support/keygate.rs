@@ -69,9 +69,8 @@ impl Keygate {
     /// The same with this data directory, or how the server ended.
     pub async fn try_start(data: DataDir, arguments: &[&str]) -> Result<Self, Ended> {
         let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        if !arguments.iter().any(|argument| argument == "--realm-file") {
-            let folder = realms::write_shipped(data.path());
-            arguments.extend(["--realm-file".to_owned(), folder.display().to_string()]);
+        if !arguments.iter().any(|argument| argument == "--realm-file") && !names_realms(&arguments) {
+            arguments.extend(["--realm-file".to_owned(), realms::shipped().display().to_string()]);
         }
         let printed = Arc::default();
         let (process, address) = launch(&data, ANY_PORT, &arguments, &printed).await?;
@@ -267,6 +266,13 @@ impl Process {
             reader.join().expect("a reader does not panic");
         }
     }
+}
+
+/// Whether the settings file among the arguments says which realms there are.
+fn names_realms(arguments: &[String]) -> bool {
+    let file = arguments.iter().skip_while(|argument| *argument != "--config").nth(1);
+    let text = file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+    text.lines().any(|line| line.starts_with("realms") && !line.contains("shipped"))
 }
 
 /// Starts the process and waits until it serves.

@@ -12,6 +12,7 @@ pub mod files;
 pub mod front;
 pub mod http;
 pub mod issuer;
+pub mod key_host;
 pub mod keygate;
 pub mod proxy;
 pub mod python;

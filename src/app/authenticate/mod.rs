@@ -11,6 +11,7 @@ use super::{
     rekey::Rekey,
 };
 use crate::domain::{
+    credential::Taken,
     deny::DenyReason,
     id::{AccountId, Environment, Scope},
     key::KeySnapshot,
@@ -36,6 +37,8 @@ pub enum Presented<'a> {
     Key(SecretRef<'a>),
     /// The access token itself.
     Token(SecretRef<'a>),
+    /// Taken by other rules than those for requests.
+    Taken(Taken<'a>),
     /// Somewhere in the request's headers.
     InHeaders,
 }

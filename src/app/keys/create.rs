@@ -2,15 +2,10 @@
 
 use super::{ATTEMPTS, Outcome, OwnedKey};
 use crate::{
-    app::{
-        error::AppError,
-        house::App,
-        manager::{KeyManager, ManagePermit},
-        ports::Store,
-    },
+    app::{error::AppError, house::App, key_permit::KeyPermit, manager::KeyManager, ports::Store},
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
-        key::{Creation, Repeatable, create},
+        key::{Creation, Repeatable, create, expiry},
         secret::Secret,
         time::Timestamp,
     },
@@ -74,10 +69,14 @@ impl<S: Store> App<S> {
     /// When the realm's policy forbids it, or the store cannot answer.
     pub async fn create_key(
         &self,
-        permit: ManagePermit<'_, KeyManager>,
+        permit: KeyPermit<'_, KeyManager>,
         request: &CreateKey,
     ) -> Result<Created, AppError> {
         let guard = permit.guard();
+        if !permit.covers(&request.account) {
+            return Err(AppError::UnknownAccount);
+        }
+        permit.may_give(&request.scopes)?;
         let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
         let (secret, minted) = self.house.new_secret(guard, request.environment)?;
         let environment =
@@ -87,7 +86,7 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(&owner).await?;
             if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
-                return self.created_before(owner, made).await;
+                return self.created_before(&permit, owner, made).await;
             }
             let now = self.house.clock.now();
             let live = match guard.realm.keys.max_active_keys {
@@ -100,7 +99,7 @@ impl<S: Store> App<S> {
                 name: request.name.clone(),
                 scopes: request.scopes.clone(),
                 metadata: request.metadata.clone(),
-                expires_at: request.expiry.resolve(now),
+                expires_at: permit.may_end(request.expiry.resolve(now), expiry(&guard.realm.keys, None, now)?)?,
             };
             let acting = permit.acting(&owner, account.as_ref(), now);
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
@@ -115,9 +114,14 @@ impl<S: Store> App<S> {
     }
 
     /// The answer to a repeat: the key as it is now, without its secret.
-    pub(super) async fn created_before(&self, owner: AccountRef, made: Vec<KeyId>) -> Result<Created, AppError> {
+    pub(super) async fn created_before<R>(
+        &self,
+        permit: &KeyPermit<'_, R>,
+        owner: AccountRef,
+        made: Vec<KeyId>,
+    ) -> Result<Created, AppError> {
         let id = made.first().copied().ok_or(AppError::Bug("a remembered act made no key"))?;
-        let (_, key) = self.read_for_change(&owner, id).await?;
+        let (_, key) = self.read_for_change(permit, &owner, id).await?;
         Ok(Created { owned: OwnedKey::new(owner.account, key), secret: None, replaced: Vec::new() })
     }
 }

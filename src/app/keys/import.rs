@@ -6,7 +6,7 @@ use crate::{
     app::{
         error::AppError,
         house::{App, Guarded, mint},
-        manager::{KeyManager, ManagePermit},
+        key_permit::{Importer, KeyPermit},
         ports::{CommitError, Found, Freshness, Sought, Store},
         together::together,
     },
@@ -89,7 +89,7 @@ impl<S: Store> App<S> {
     /// answer. Accounts that were written before the store failed stay written: the same batch again goes on from there.
     pub async fn import_keys(
         &self,
-        permit: ManagePermit<'_, KeyManager>,
+        permit: KeyPermit<'_, Importer>,
         batch: ImportKeys,
     ) -> Result<Vec<Verdict>, AppError> {
         let guard = permit.guard();
@@ -177,7 +177,7 @@ impl<S: Store> App<S> {
 
     async fn import_account(
         &self,
-        permit: &ManagePermit<'_, KeyManager>,
+        permit: &KeyPermit<'_, Importer>,
         owner: &AccountRef,
         mut ready: Vec<Ready>,
         dry_run: bool,

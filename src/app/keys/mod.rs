@@ -19,7 +19,8 @@ pub use update::UpdateKey;
 
 use super::{
     error::AppError,
-    house::{App, Guarded},
+    house::App,
+    key_permit::KeyPermit,
     ports::{CommitError, KeyQuery, Store},
 };
 use crate::domain::{
@@ -66,18 +67,25 @@ impl<T> Outcome<T> {
 
 impl<S: Store> App<S> {
     /// The account that a key of the realm belongs to.
-    async fn owner_of(&self, guard: &Guarded, key: KeyId) -> Result<AccountRef, AppError> {
-        let realm = guard.realm.name.clone();
-        let account = self.store.locate_key(&realm, key).await?.ok_or(AppError::UnknownKey(key))?;
+    async fn owner_of<R>(&self, permit: &KeyPermit<'_, R>, key: KeyId) -> Result<AccountRef, AppError> {
+        let realm = permit.guard().realm.name.clone();
+        let account = self.store.locate_key(&realm, key).await?.filter(|account| permit.covers(account));
+        let account = account.ok_or(AppError::UnknownKey(key))?;
         Ok(AccountRef { realm, account })
     }
 
     /// A key and its account's record, as of one version of the account: the account is read first, so that a change in
     /// between makes the commit conflict.
-    async fn read_for_change(&self, owner: &AccountRef, key: KeyId) -> Result<(Account, KeyRecord), AppError> {
+    async fn read_for_change<R>(
+        &self,
+        permit: &KeyPermit<'_, R>,
+        owner: &AccountRef,
+        key: KeyId,
+    ) -> Result<(Account, KeyRecord), AppError> {
         let account = self.store.read_account(owner).await?.ok_or(AppError::UnknownKey(key))?;
         let keys = self.store.read_keys(owner, &[key]).await?;
-        let key = keys.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
+        let found = keys.into_iter().flatten().next().filter(|found| permit.sees(found));
+        let key = found.ok_or(AppError::UnknownKey(key))?;
         Ok((account, key))
     }
 

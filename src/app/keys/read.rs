@@ -5,7 +5,8 @@ use crate::{
     app::{
         error::AppError,
         house::App,
-        manager::{ManagePermit, Reader},
+        key_permit::KeyPermit,
+        manager::Reader,
         ports::{KeyQuery, Store},
     },
     domain::{
@@ -48,11 +49,12 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When there is no such key, or the store cannot answer.
-    pub async fn get_key(&self, permit: ManagePermit<'_, Reader>, key: KeyId) -> Result<OwnedKey, AppError> {
+    pub async fn get_key(&self, permit: KeyPermit<'_, Reader>, key: KeyId) -> Result<OwnedKey, AppError> {
         let guard = permit.guard();
-        let owner = self.owner_of(guard, key).await?;
+        let owner = self.owner_of(&permit, key).await?;
         let found = self.store.read_keys(&owner, &[key]).await?;
-        let key = found.into_iter().flatten().next().ok_or(AppError::UnknownKey(key))?;
+        let found = found.into_iter().flatten().next().filter(|found| permit.sees(found));
+        let key = found.ok_or(AppError::UnknownKey(key))?;
         let mut keys = [OwnedKey::new(owner.account, key)];
         self.with_last_use(&guard.realm.name, &mut keys).await?;
         let [key] = keys;
@@ -64,25 +66,31 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub async fn list_keys(&self, permit: ManagePermit<'_, Reader>, filter: &KeyFilter) -> Result<KeyPage, AppError> {
+    pub async fn list_keys(&self, permit: KeyPermit<'_, Reader>, filter: &KeyFilter) -> Result<KeyPage, AppError> {
         let guard = permit.guard();
         let now = self.house.clock.now();
+        if filter.account.as_ref().is_some_and(|account| !permit.covers(account)) {
+            return Err(AppError::UnknownAccount);
+        }
+        let account = permit.owner().map(|owner| owner.account.clone()).or_else(|| filter.account.clone());
         let mut query = KeyQuery {
             realm: guard.realm.name.clone(),
-            account: filter.account.clone(),
+            account,
             ended: filter.state.map(|state| state == KeyState::Revoked),
             after: filter.after.clone(),
             limit: filter.page_size,
         };
         let lets_through = |key: &KeyRecord| {
-            filter.environment.as_ref().is_none_or(|environment| key.environment == *environment)
+            permit.sees(key)
+                && filter.environment.as_ref().is_none_or(|environment| key.environment == *environment)
                 && filter.state.is_none_or(|state| key.state(now) == state)
         };
         let mut keys: Vec<OwnedKey> = Vec::new();
         let mut read: usize = 0;
         let next = loop {
             let missing = filter.page_size.saturating_sub(keys.len());
-            query.limit = if filter.is_sparse() { missing.max(READ_AT_LEAST) } else { missing };
+            query.limit =
+                if filter.is_sparse() || permit.owner().is_some() { missing.max(READ_AT_LEAST) } else { missing };
             let page = self.store.list_keys(&query).await?;
             read = read.saturating_add(query.limit);
             let mut found = page.keys.into_iter().filter(|(_, key)| lets_through(key));

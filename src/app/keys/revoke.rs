@@ -2,12 +2,7 @@
 
 use super::{ATTEMPTS, Outcome, OwnedKey};
 use crate::{
-    app::{
-        error::AppError,
-        house::App,
-        manager::{ManagePermit, Revoker},
-        ports::Store,
-    },
+    app::{error::AppError, house::App, key_permit::KeyPermit, manager::Revoker, ports::Store},
     domain::{
         id::{AccountId, AccountRef, Environment, KeyId},
         key::{KeyRecord, Limits, revoke},
@@ -50,16 +45,11 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When there is no such key, it changed in between, or the store cannot answer.
-    pub async fn revoke_key(
-        &self,
-        permit: ManagePermit<'_, Revoker>,
-        request: &RevokeKey,
-    ) -> Result<Revoked, AppError> {
-        let guard = permit.guard();
-        let owner = self.owner_of(guard, request.key).await?;
+    pub async fn revoke_key(&self, permit: KeyPermit<'_, Revoker>, request: &RevokeKey) -> Result<Revoked, AppError> {
+        let owner = self.owner_of(&permit, request.key).await?;
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
-            let (account, key) = self.read_for_change(&owner, request.key).await?;
+            let (account, key) = self.read_for_change(&permit, &owner, request.key).await?;
             if key.revoked.is_some() {
                 // Whoever revokes wants the key to be dead. It is.
                 return Ok(Revoked { keys: Vec::new(), more: false });
@@ -80,15 +70,23 @@ impl<S: Store> App<S> {
     /// When there is no such account, or the store cannot answer.
     pub async fn revoke_account(
         &self,
-        permit: ManagePermit<'_, Revoker>,
+        permit: KeyPermit<'_, Revoker>,
         request: &RevokeAccount,
     ) -> Result<Revoked, AppError> {
         let guard = permit.guard();
+        if !permit.covers(&request.account) {
+            return Err(AppError::UnknownAccount);
+        }
+        // An owner sees one environment, and so ends the keys of one.
+        let environment = permit.owner().map(|owner| &owner.environment).or(request.environment.as_ref());
+        if environment.zip(request.environment.as_ref()).is_some_and(|(only, named)| only != named) {
+            return Ok(Revoked { keys: Vec::new(), more: false });
+        }
         let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(&owner).await?.ok_or(AppError::UnknownAccount)?;
-            let (keys, more) = self.live_keys(&owner, request.environment.as_ref(), Limits::KEYS_PER_ACT).await?;
+            let (keys, more) = self.live_keys(&owner, environment, Limits::KEYS_PER_ACT).await?;
             if keys.is_empty() {
                 return Ok(Revoked { keys: Vec::new(), more });
             }

@@ -2,12 +2,7 @@
 
 use super::{ATTEMPTS, Created, Outcome, OwnedKey};
 use crate::{
-    app::{
-        error::AppError,
-        house::App,
-        manager::{KeyManager, ManagePermit},
-        ports::Store,
-    },
+    app::{error::AppError, house::App, key_permit::KeyPermit, manager::KeyManager, ports::Store},
     domain::{
         id::KeyId,
         key::{Repeatable, rotate},
@@ -35,16 +30,17 @@ impl<S: Store> App<S> {
     /// When there is no such key, it was revoked or changed in between, the grace is too long, or the store cannot answer.
     pub async fn rotate_key(
         &self,
-        permit: ManagePermit<'_, KeyManager>,
+        permit: KeyPermit<'_, KeyManager>,
         request: &RotateKey,
     ) -> Result<Created, AppError> {
         let guard = permit.guard();
-        let owner = self.owner_of(guard, request.key).await?;
+        let owner = self.owner_of(&permit, request.key).await?;
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
-            let (account, key) = self.read_for_change(&owner, request.key).await?;
+            let (account, key) = self.read_for_change(&permit, &owner, request.key).await?;
+            permit.not_wider(&key)?;
             if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
-                return self.created_before(owner, made).await;
+                return self.created_before(&permit, owner, made).await;
             }
             let environment = guard.realm.environment(key.environment.as_str()).map(|(index, _)| index);
             let environment = environment.ok_or_else(|| {

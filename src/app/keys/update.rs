@@ -2,12 +2,7 @@
 
 use super::{ATTEMPTS, Expiry, Outcome, OwnedKey};
 use crate::{
-    app::{
-        error::AppError,
-        house::App,
-        manager::{KeyManager, ManagePermit},
-        ports::Store,
-    },
+    app::{error::AppError, house::App, key_permit::KeyPermit, manager::KeyManager, ports::Store},
     domain::{
         id::KeyId,
         key::{KeyPatch, update},
@@ -34,14 +29,15 @@ impl<S: Store> App<S> {
     /// When there is no such key, it was revoked or changed in between, or the store cannot answer.
     pub async fn update_key(
         &self,
-        permit: ManagePermit<'_, KeyManager>,
+        permit: KeyPermit<'_, KeyManager>,
         request: &UpdateKey,
     ) -> Result<OwnedKey, AppError> {
         let guard = permit.guard();
-        let owner = self.owner_of(guard, request.key).await?;
+        let owner = self.owner_of(&permit, request.key).await?;
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
-            let (account, key) = self.read_for_change(&owner, request.key).await?;
+            let (account, key) = self.read_for_change(&permit, &owner, request.key).await?;
+            permit.not_wider(&key)?;
             let now = self.house.clock.now();
             // A key that comes back from its expiry needs a place.
             let live = match guard.realm.keys.max_active_keys {
@@ -54,6 +50,10 @@ impl<S: Store> App<S> {
             let patch = KeyPatch { expires_at, ..request.patch.clone() };
             let acting = permit.acting(&owner, Some(&account), now);
             let (change, key) = update(&acting, &live, &key, request.expected_version, patch)?;
+            permit.may_give(&key.scopes)?;
+            if request.expiry.is_some() && permit.may_end(key.expires_at, None)? != key.expires_at {
+                return Err(AppError::invalid("expires_at", "must not lie after the end of the key that acts"));
+            }
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
                 return Ok(OwnedKey::new(owner.account, key));
             }

@@ -20,13 +20,15 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
-  keygate keys create --realm recurr --account acme --environment live --name ci --expires-in 90d --output json"
+  keygate keys create --realm recurr --account acme --environment live --name ci --expires-in 90d --output json
+  keygate keys create --realm recoup --name laptop --key-file access.token
+  keygate keys create --realm recoup --name ci --key-file laptop.key --key-header x-api-key"
 ))]
 pub struct Args {
     #[command(flatten)]
     management: Management,
-    /// The account that owns the key
-    #[arg(long, value_name = "ID")]
+    /// The account that owns the key; left out where owners manage their own
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     account: String,
     /// The environment; may be left out where the realm has only one
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]

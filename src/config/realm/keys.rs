@@ -1,6 +1,6 @@
 //! A realm's environments, the formats of keys made elsewhere, and what may happen to keys.
 
-use super::{must_be, once};
+use super::{must_be, once, requests};
 use crate::{
     config::{
         caps,
@@ -11,7 +11,7 @@ use crate::{
     domain::{
         id::Environment,
         key::{HashAlgorithm, HashedPart, KeyFormat, LegacyFormat, Limits},
-        realm::{EnvironmentRules, KeyPolicy, WhenFull},
+        realm::{EnvironmentRules, KeyPolicy, Management, WhenFull},
     },
 };
 use std::{ops::RangeInclusive, time::Duration};
@@ -22,6 +22,21 @@ const MAX_LIFETIME: Duration = Duration::from_secs(36_600 * 86_400);
 /// As many as one act may read and write: every creation reads the keys that count.
 const MAX_ACTIVE: u64 = Limits::KEYS_PER_ACT as u64;
 const LENGTHS: RangeInclusive<u64> = 16..=256;
+
+/// Who manages keys.
+pub fn management(root: &Table<'_>) -> Management {
+    let Some(table) = root.table("management", &["by", "credentials", "import"]) else { return Management::default() };
+    let by = table.need("by", "\"operators\" or \"owners\"");
+    let by_owners = by.and_then(|value| value.word(&[("operators", false), ("owners", true)])).unwrap_or(false);
+    let credentials = requests::places(&table);
+    let imports = table.get("import").and_then(|value| value.truth()).unwrap_or(false);
+    for key in ["credentials", "import"].into_iter().filter(|_| !by_owners) {
+        if let Some(value) = table.get(key) {
+            value.wrong("stands beside `by = \"operators\"`", "must be left out: it is for keys that owners manage");
+        }
+    }
+    Management { by_owners, credentials, imports }
+}
 
 /// What was read of an environment, also when a part of it is wrong.
 pub struct FoundEnvironment {

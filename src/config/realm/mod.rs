@@ -38,6 +38,7 @@ const KEYS: &[&str] = &[
     "operations",
     "limits",
     "upstream",
+    "management",
     "keys",
     "rate_headers",
     "envelope",
@@ -85,7 +86,8 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let legacy_formats = keys::legacy_formats(root, &environments);
     let credentials = requests::credentials(root);
     let tokens = tokens::tokens(root, file, &environments);
-    tokens::used(root, &tokens, &credentials);
+    let management = keys::management(root);
+    tokens::used(root, &tokens, credentials.iter().chain(&management.credentials));
     let access = access::access(root);
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
@@ -108,6 +110,7 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
             scopes: Scopes::new(&scopes, default_scopes),
             operations,
             limits,
+            management,
             keys: policy?,
             hint: hint?,
             envelope: envelope?,

@@ -18,13 +18,19 @@ use http::HeaderName;
 use std::sync::Arc;
 
 pub fn credentials(root: &Table<'_>) -> Vec<CredentialSource> {
-    let tables = root.tables("credentials", caps::CREDENTIALS, &["header", "scheme", "accepts"]);
+    let sources = places(root);
     if root.get("credentials").is_none_or(|value| value.list(caps::CREDENTIALS).is_some_and(|list| list.is_empty())) {
         root.missing(
             "credentials",
             "must be at least one `[[credentials]]` with `header` and, if there is one, `scheme`".to_owned(),
         );
     }
+    sources
+}
+
+/// The places for credentials that a table lists.
+pub fn places(table: &Table<'_>) -> Vec<CredentialSource> {
+    let tables = table.tables("credentials", caps::CREDENTIALS, &["header", "scheme", "accepts"]);
     let mut seen = Vec::new();
     let sources = tables.iter().filter_map(|table| {
         let header = table.need("header", "the name of a header").and_then(|value| {

@@ -10,7 +10,6 @@ use crate::{
         limit::{LimitRule, OnStoreFailure, Part},
         realm::{OperationSet, ParameterSource, Realm, Realms, ResetForm, WhenFull},
         request::CanonicalRequest,
-        secret::SecretRef,
     },
 };
 use std::{path::Path, sync::Arc, time::Duration};

@@ -8,7 +8,7 @@ mod set;
 mod upstream;
 
 pub use operations::{Matched, Operation, OperationSet, Operations, ParameterSource, RouteError};
-pub use policy::{EnvironmentRules, KeyPolicy, RateHeaders, ResetForm, WhenFull, ceil_seconds};
+pub use policy::{EnvironmentRules, KeyPolicy, Management, RateHeaders, ResetForm, WhenFull, ceil_seconds};
 pub use routing::Routing;
 pub use scopes::{ScopeRule, Scopes};
 pub use set::Realms;
@@ -49,6 +49,8 @@ pub struct Realm {
     pub operations: Operations,
     /// The limits, in the order of the configuration.
     pub limits: Vec<LimitRule>,
+    /// Who manages keys.
+    pub management: Management,
     /// What may happen to keys.
     pub keys: KeyPolicy,
     /// What may be shown of a key.

@@ -1,6 +1,8 @@
 //! A realm's rules for its keys, and how it tells limits to the end client.
 
-use crate::domain::{id::Environment, key::KeyFormat, limit::LimitOutcome, time::Timestamp};
+use crate::domain::{
+    credential::CredentialSource, id::Environment, key::KeyFormat, limit::LimitOutcome, time::Timestamp,
+};
 use std::time::Duration;
 
 /// One environment of a realm.
@@ -10,6 +12,17 @@ pub struct EnvironmentRules {
     pub name: Environment,
     /// The form of its keys.
     pub format: KeyFormat,
+}
+
+/// Who manages a realm's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Management {
+    /// Whoever owns them, with a credential of the realm itself; else operators.
+    pub by_owners: bool,
+    /// Where that credential stands in the metadata of such a call; empty: where it stands in requests.
+    pub credentials: Vec<CredentialSource>,
+    /// Whether operators may take over keys made elsewhere, although keys are their owners' business.
+    pub imports: bool,
 }
 
 /// What may happen to keys.

@@ -61,12 +61,18 @@ fn read_acts(fields: &mut Fields, numbers: &[i32]) -> Vec<Act> {
     acts
 }
 
+/// Bytes of an actor, at most.
+const ACTOR_BYTES: usize = 2_048;
+
 fn read_actor(text: &str) -> Result<String, &'static str> {
     let system = Actor::System.text();
     if text == system {
         return Ok(system);
     }
-    KeyId::parse(text).map(|key| key.to_string()).map_err(|_| "the id of a key, or `keygate`")
+    if text.starts_with(Actor::OF_TOKEN) && text.len() <= ACTOR_BYTES && text.contains('#') {
+        return Ok(text.to_owned());
+    }
+    KeyId::parse(text).map(|key| key.to_string()).map_err(|_| "the id of a key, `token:ISSUER#SUBJECT`, or `keygate`")
 }
 
 /// A page token names the last event of the page before. It gives no access: whoever uses it is authenticated anew.

@@ -5,6 +5,7 @@ use crate::{
     app::{
         error::{AppError, Violation},
         house::{App, Guarded},
+        key_permit::{Importer, Owner},
         keys::{CreateKey, Expiry, KeyFilter, RevokeAccount, RevokeKey, RotateKey, UpdateKey},
         manager::{KeyManager, Manager, Reader, Revoker},
         ports::Store,
@@ -38,7 +39,7 @@ pub(super) async fn handle<S: Store>(
     let (name, key) = (act_name(operation), operation.and_then(named_key));
     let act = Act { call: "ManageKeys", name, realm: message.realm.clone(), key, account: None };
     let work = |app, manager| async move { manage(&app, &manager, message).await };
-    desk.run(metadata, act, work).await
+    desk.run_on_keys(metadata, act, work).await
 }
 
 async fn manage<S: Store>(
@@ -53,23 +54,24 @@ async fn manage<S: Store>(
     let writer = KeyWriter { realm, now: app.house.clock.now() };
     let reply = match operation {
         Operation::Create(create) => {
-            let permit = manager.permit::<KeyManager>(guard)?;
-            Reply::Created(writer.created(
-                app.create_key(permit, &read_create(guard, create)?).await.map_err(|error| placed("create.", error))?,
-            ))
+            let permit = manager.permit_keys::<KeyManager>(guard)?;
+            let create = read_create(guard, create, permit.owner())?;
+            Reply::Created(
+                writer.created(app.create_key(permit, &create).await.map_err(|error| placed("create.", error))?),
+            )
         }
         Operation::Get(get) => {
-            let permit = manager.permit::<Reader>(guard)?;
+            let permit = manager.permit_keys::<Reader>(guard)?;
             let mut fields = Fields::of("get.");
             let key = fields.key_id("key_id", &get.key_id);
             Reply::Key(writer.key(&app.get_key(permit, fields.finish(key)?).await?))
         }
         Operation::List(list) => {
-            let permit = manager.permit::<Reader>(guard)?;
+            let permit = manager.permit_keys::<Reader>(guard)?;
             Reply::Page(writer.page(&app.list_keys(permit, &read_list(realm, &list)?).await?))
         }
         Operation::Update(update) => {
-            let permit = manager.permit::<KeyManager>(guard)?;
+            let permit = manager.permit_keys::<KeyManager>(guard)?;
             Reply::Key(
                 writer.key(
                     &app.update_key(permit, &read_update(realm, update)?)
@@ -79,7 +81,7 @@ async fn manage<S: Store>(
             )
         }
         Operation::Rotate(rotate) => {
-            let permit = manager.permit::<KeyManager>(guard)?;
+            let permit = manager.permit_keys::<KeyManager>(guard)?;
             Reply::Rotated(
                 writer.created(
                     app.rotate_key(permit, &read_rotate(guard, &rotate)?)
@@ -89,16 +91,16 @@ async fn manage<S: Store>(
             )
         }
         Operation::Revoke(revoke) => {
-            let permit = manager.permit::<Revoker>(guard)?;
+            let permit = manager.permit_keys::<Revoker>(guard)?;
             Reply::Revoked(writer.revoked(&app.revoke_key(permit, &read_revoke(&revoke)?).await?))
         }
         Operation::RevokeAccount(revoke) => {
-            let permit = manager.permit::<Revoker>(guard)?;
+            let permit = manager.permit_keys::<Revoker>(guard)?;
             let request = read_revoke_account(realm, &revoke)?;
             Reply::Revoked(writer.revoked(&app.revoke_account(permit, &request).await?))
         }
         Operation::Import(batch) => {
-            let permit = manager.permit::<KeyManager>(guard)?;
+            let permit = manager.permit_keys::<Importer>(guard)?;
             let dry_run = batch.dry_run;
             let verdicts =
                 app.import_keys(permit, import::read(guard, batch)?).await.map_err(|error| placed("import.", error))?;
@@ -129,12 +131,28 @@ fn placed(prefix: &str, error: AppError) -> AppError {
     AppError::invalid(&format!("{prefix}{field}"), error.to_string())
 }
 
-fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, AppError> {
+fn read_create(guard: &Guarded, message: v1::CreateKey, owner: Option<&Owner>) -> Result<CreateKey, AppError> {
     let realm = &guard.realm;
     let mut fields = Fields::of("create.");
     let repeatable = read_repeatable(guard, &mut fields, "create", &message.idempotency_key, &message);
-    let account = fields.account("account_id", &message.account_id);
-    let environment = fields.one_environment("environment", &message.environment, realm);
+    let account = match owner {
+        None => fields.account("account_id", &message.account_id),
+        Some(owner) => {
+            if !message.account_id.is_empty() {
+                fields.wrong("account_id", "must be left out: a key belongs to whoever makes it");
+            }
+            Some(owner.account.clone())
+        }
+    };
+    let environment = match owner {
+        Some(owner) if message.environment.is_empty() => {
+            realm.environment(owner.environment.as_str()).map(|(at, rules)| (at, &rules.name))
+        }
+        _ => fields.one_environment("environment", &message.environment, realm),
+    };
+    if owner.zip(environment.as_ref()).is_some_and(|(owner, (_, name))| **name != owner.environment) {
+        fields.wrong("environment", "must be that of the credential that makes the key, or be left out");
+    }
     let name = fields.name("name", &message.name);
     let mut scopes = fields.scopes("scopes", &message.scopes, realm);
     if message.scopes.is_empty() {

@@ -58,6 +58,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             Presented::Key(key) => whole(*key, Accepts::KEY),
             Presented::Token(_) if !guard.realm.takes_tokens() => Err(DenyReason::InvalidToken),
             Presented::Token(token) => whole(*token, Accepts::TOKEN),
+            Presented::Taken(taken) => Ok(*taken),
             Presented::InHeaders => credential::extract(&guard.realm.credentials, self.request.request.headers()),
         };
         self.steps.note("credential", || match taken {
