@@ -137,6 +137,8 @@ pub(super) struct CommitCall<'a> {
     pub(super) account: Vec<u8>,
     pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
     pub(super) put: Vec<([u8; 16], Vec<u8>)>,
+    pub(super) entries_removed: Vec<Vec<u8>>,
+    pub(super) entries_put: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) events: Vec<Vec<u8>>,
     /// Names of what bars this act from its lookups.
     pub(super) bars: Vec<String>,
@@ -157,7 +159,7 @@ impl CommitCall<'_> {
     fn command(&self) -> Cmd {
         let keys = keyspace::AccountKeys::new(self.owner);
         let mut command = cmd("EVALSHA");
-        let keys_count = self.bars.len().saturating_add(6).saturating_add(usize::from(self.idempotency.is_some()));
+        let keys_count = self.bars.len().saturating_add(8).saturating_add(usize::from(self.idempotency.is_some()));
         command.arg(COMMIT.get_hash()).arg(keys_count);
         command
             .arg(keys.record())
@@ -166,6 +168,8 @@ impl CommitCall<'_> {
             .arg(keys.live_ids())
             .arg(keys.ended_ids())
             .arg(keys.events())
+            .arg(keys.entries())
+            .arg(keys.entry_names())
             .arg(&self.bars);
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
@@ -176,9 +180,13 @@ impl CommitCall<'_> {
             Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
             None => command.arg("").arg(0),
         };
-        command.arg(self.bars.len());
+        command.arg(self.bars.len()).arg(self.entries_removed.len()).arg(self.entries_put.len());
         for (id, record) in self.ended.iter().chain(&self.put) {
             command.arg(&id[..]).arg(record);
+        }
+        command.arg(&self.entries_removed);
+        for (field, record) in &self.entries_put {
+            command.arg(field).arg(record);
         }
         for event in &self.events {
             command.arg(event);
