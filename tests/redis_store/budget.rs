@@ -76,8 +76,8 @@ async fn a_decision_whose_steps_are_in_time_is_late_when_together_they_are_not()
     let (id, key) = keygate.new_key("recurr", "acme", "live").await;
     let ask = || charged(by_key("recurr", &key), "GET", "/", 1);
 
-    // Finding the key takes two answers, the charge one more: 400 ms, and 200 ms.
-    slowness.hold_back(200);
+    // Finding the key takes one answer, the charge another: 300 ms each.
+    slowness.hold_back(300);
     let late = keygate.try_authenticate(ask()).await.unwrap_err();
     assert_eq!(late.code(), Code::Unavailable, "{late:?}");
     slowness.hold_back(0);

@@ -41,11 +41,6 @@ impl AccountKeys {
         Self { home: format!("kg1:{{{}/{}}}:", owner.realm, owner.account) }
     }
 
-    /// Names under which nothing ever stands: an account's id is never empty.
-    pub(super) fn of_nobody(realm: &RealmName) -> Self {
-        Self { home: format!("kg1:{{{realm}/}}:") }
-    }
-
     pub(super) fn record(&self) -> String {
         self.part("a")
     }

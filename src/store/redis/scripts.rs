@@ -5,6 +5,7 @@ use crate::{
     app::ports::{CommitError, Fence, StoreError},
     domain::{
         id::AccountRef,
+        key::Digest,
         limit::{Charged, Plan, Reading},
         time::Timestamp,
     },
@@ -15,11 +16,12 @@ use std::sync::LazyLock;
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
+static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/find.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 3] {
-    [&CHARGE, &COMMIT, &REPLACE]
+pub(super) fn all() -> [&'static Script; 4] {
+    [&CHARGE, &COMMIT, &FIND, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -104,6 +106,42 @@ impl ChargeCall {
         let readings = self.counters.iter().map(reading).collect::<Option<_>>()?;
         Some((Charged::Decided(readings), now))
     }
+}
+
+/// A lookup, and what stands where it leads, every record still sealed.
+pub(super) struct Way<'d> {
+    pub(super) digest: &'d Digest,
+    pub(super) lookup: Vec<u8>,
+    pub(super) account: Option<Vec<u8>>,
+    /// Working or ended.
+    pub(super) key: Option<Vec<u8>>,
+}
+
+/// The lookups that there are of the digests, in their order.
+pub(super) async fn find<'d>(connection: &Connection, digests: &'d [Digest]) -> Result<Vec<Way<'d>>, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(FIND.get_hash()).arg(digests.len());
+    for digest in digests {
+        command.arg(keyspace::lookup(digest));
+    }
+    let wrong = || connection.misunderstood("the reply of a search");
+    let Value::Array(reply) = connection.script(&command, &FIND).await? else { return Err(wrong()) };
+    let mut parts = reply.into_iter().map(|part| match part {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Nil => Ok(None),
+        _ => Err(wrong()),
+    });
+    let mut part = || parts.next().ok_or_else(wrong)?;
+    let mut lookups = Vec::with_capacity(1);
+    for digest in digests {
+        lookups.extend(part()?.map(|lookup| (digest, lookup)));
+    }
+    let way = |(digest, lookup)| {
+        let account = part()?;
+        let (live, ended) = (part()?, part()?);
+        Ok(Way { digest, lookup, account, key: live.or(ended) })
+    };
+    lookups.into_iter().map(way).collect()
 }
 
 /// Bytes of the mark that stands before an account's record.
