@@ -4,7 +4,8 @@ use crate::domain::{
     account::{Account, AccountSnapshot},
     audit::AuditEvent,
     commit::Change,
-    id::{AccountId, AccountRef, KeyId, RealmName},
+    entry::{Entry, EntryId, EntryKind},
+    id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
     limit::{Charged, Plan},
     secret::SecretRef,
@@ -90,6 +91,19 @@ pub trait Store: Clone + Send + Sync + 'static {
         slot: &[u8; 32],
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
+    /// An entry of an account, if there is one of that name.
+    fn read_entry(
+        &self,
+        owner: &AccountRef,
+        id: &EntryId,
+    ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
+
+    /// Entries of one kind in the order of their names. Costs the same however many there are.
+    fn list_entries(
+        &self,
+        query: &EntryQuery<'_>,
+    ) -> impl Future<Output = Result<Vec<(EntryName, Entry)>, StoreError>> + Send;
+
     /// Writes when keys were last used. Not a change of any account: it grants and takes nothing, so it moves no version and
     /// is not audited. A key that ended in between is noted like any other: it was let through before.
     fn note_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -165,6 +179,19 @@ pub struct KeyQuery {
     /// Begin after this key.
     pub after: Option<(AccountId, KeyId)>,
     /// Read at most so many keys, at least 1.
+    pub limit: usize,
+}
+
+/// Which entries of an account to list.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryQuery<'a> {
+    /// The account.
+    pub owner: &'a AccountRef,
+    /// The kind of entry.
+    pub kind: EntryKind,
+    /// Begin after this name.
+    pub after: Option<&'a EntryName>,
+    /// Read at most so many.
     pub limit: usize,
 }
 

@@ -13,12 +13,15 @@
 //! latest.
 
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{
+        Clock, CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError,
+    },
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
         limit::{Charged, Plan},
         time::Ticks,
@@ -309,6 +312,14 @@ impl<S: Store> Store for Cached<S> {
 
     async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
         self.store.read_audit(owner, from, limit).await
+    }
+
+    async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        self.store.read_entry(owner, id).await
+    }
+
+    async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        self.store.list_entries(query).await
     }
 
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {

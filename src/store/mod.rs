@@ -12,12 +12,13 @@ pub use cached::{CacheSettings, Cached};
 pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
-    app::ports::{CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
         limit::{Charged, Plan},
         time::Ticks,
@@ -125,6 +126,14 @@ impl Store for Backend {
 
     async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
         delegate!(self, store => store.read_audit(owner, from, limit))
+    }
+
+    async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        delegate!(self, store => store.read_entry(owner, id))
+    }
+
+    async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        delegate!(self, store => store.list_entries(query))
     }
 
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {

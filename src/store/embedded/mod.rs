@@ -16,12 +16,15 @@ pub use write::QUEUE;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{
+        Clock, CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError,
+    },
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
         limit::{Charged, Plan},
         time::Ticks,
@@ -147,6 +150,14 @@ impl Store for Embedded {
 
     async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
         self.core.read_uses(owner, ids)
+    }
+
+    async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        self.core.read_entry(owner, id)
+    }
+
+    async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        self.core.list_entries(query)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

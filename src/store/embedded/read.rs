@@ -2,11 +2,12 @@
 
 use super::{Core, tables, write::Trouble};
 use crate::{
-    app::ports::{Found, KeyListing, KeyQuery, Sought, StoreError},
+    app::ports::{EntryQuery, Found, KeyListing, KeyQuery, Sought, StoreError},
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
     },
     store::record::Lookup,
@@ -153,6 +154,32 @@ impl Core {
         Ok(record.filter(|record| self.clock.now() < record.expires_at))
     }
 
+    pub(super) fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::ENTRIES))?;
+        let found = told(table.get(tables::entry(owner, id.kind, id.name.as_str()).as_slice()))?;
+        found.map(|bytes| self.codec.decode_entry(owner, id, bytes.value())).transpose()
+    }
+
+    pub(super) fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        let EntryQuery { owner, kind, after, limit } = *query;
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::ENTRIES))?;
+        let (start, end) = tables::entries(owner, kind);
+        let after = after.map(|name| tables::entry(owner, kind, name.as_str()));
+        let first = after.as_ref().map_or(Bound::Included(start.as_slice()), |after| Bound::Excluded(after.as_slice()));
+        let range = told(table.range::<&[u8]>((first, Bound::Excluded(end.as_slice()))))?;
+        let entry = |found| {
+            let (place, bytes): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = told(found)?;
+            let name = tables::split_entry(owner, kind, place.value())
+                .ok_or_else(|| StoreError::Corrupt("an entry stands in a place that is not legal".to_owned()))?;
+            let id = EntryId { kind, name };
+            let entry = self.codec.decode_entry(owner, &id, bytes.value())?;
+            Ok((id.name, entry))
+        };
+        range.take(limit).map(entry).collect()
+    }
+
     pub(super) fn read_audit(
         &self,
         owner: &AccountRef,
@@ -223,10 +250,9 @@ fn scan(snapshot: &ReadTransaction, table: Records, query: &KeyQuery, wanted: bo
     told(table.range::<&[u8]>(bounds)).map(Iterator::peekable)
 }
 
-type Entry<'e> =
-    Result<(redb::AccessGuard<'e, &'static [u8]>, redb::AccessGuard<'e, &'static [u8]>), redb::StorageError>;
+type Row<'e> = Result<(redb::AccessGuard<'e, &'static [u8]>, redb::AccessGuard<'e, &'static [u8]>), redb::StorageError>;
 
-fn place<'e>(entry: Option<&'e Entry<'_>>) -> Result<Option<&'e [u8]>, StoreError> {
+fn place<'e>(entry: Option<&'e Row<'_>>) -> Result<Option<&'e [u8]>, StoreError> {
     match entry {
         None => Ok(None),
         Some(Ok((place, _))) => Ok(Some(place.value())),

@@ -6,6 +6,7 @@ use crate::{
     app::ports::{CommitError, StoreError},
     domain::{
         commit::Change,
+        entry::EntryChange,
         id::AccountRef,
         key::{Digest, IdempotencyRecord, KeyUse},
         time::Timestamp,
@@ -144,6 +145,7 @@ pub(super) struct Tables<'t> {
     idempotency: Table<'t, &'static [u8], &'static [u8]>,
     expiries: Table<'t, &'static [u8], ()>,
     uses: Table<'t, &'static [u8], &'static [u8]>,
+    entries: Table<'t, &'static [u8], &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -158,6 +160,7 @@ impl<'t> Tables<'t> {
             idempotency: transaction.open_table(tables::IDEMPOTENCY)?,
             expiries: transaction.open_table(tables::EXPIRIES)?,
             uses: transaction.open_table(tables::USES)?,
+            entries: transaction.open_table(tables::ENTRIES)?,
         })
     }
 
@@ -221,6 +224,16 @@ impl<'t> Tables<'t> {
         for new in &change.lookups {
             let lookup = Lookup { owner: owner.clone(), environment: new.environment.clone(), key: new.key };
             self.lookups.insert(new.digest.as_bytes(), codec.encode_lookup(&new.digest, &lookup).as_slice())?;
+        }
+        for EntryChange { id, entry } in &change.entries {
+            let place = tables::entry(owner, id.kind, id.name.as_str());
+            match entry {
+                Some(entry) => {
+                    let record = codec.encode_entry(owner, id, entry);
+                    self.entries.insert(place.as_slice(), record.as_slice())?;
+                }
+                None => drop(self.entries.remove(place.as_slice())?),
+            }
         }
         for event in &change.events {
             let record = codec.encode_event(owner, event.sequence, event);

@@ -227,7 +227,7 @@ fn account_ids(ids: &[String]) -> Option<Vec<AccountId>> {
     ids.iter().map(|id| AccountId::new(id).ok()).collect()
 }
 
-fn key_id(bytes: &[u8]) -> Option<KeyId> {
+pub(super) fn key_id(bytes: &[u8]) -> Option<KeyId> {
     bytes.try_into().ok().map(KeyId::from_bytes)
 }
 

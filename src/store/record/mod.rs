@@ -5,6 +5,7 @@
 //! one nor move one. Must never know where records are kept, nor tell their contents in an error.
 
 mod convert;
+mod entry;
 mod place;
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     domain::{
         account::Account,
         audit::AuditEvent,
+        entry::{Entry, EntryId},
         id::{AccountId, AccountRef, Environment, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac},
     },
@@ -117,6 +119,12 @@ impl RecordCodec {
         /// When a key was last used.
         encode_use, decode_use, (owner: &AccountRef, id: KeyId), Place::Use(owner, id),
         stored::Use, LastUse, convert::use_to, convert::use_from
+    );
+
+    codec!(
+        /// An entry of the account.
+        encode_entry, decode_entry, (owner: &AccountRef, id: &EntryId), Place::Entry(owner, id),
+        stored::Entry, Entry, entry::to, |message| entry::from(id.kind, message)
     );
 
     /// A record that says nothing and proves that a store belongs to this server's secret.

@@ -3,6 +3,7 @@
 use crate::{
     app::ports::StoreError,
     domain::{
+        entry::EntryId,
         id::{AccountRef, KeyId, RealmName},
         key::Digest,
     },
@@ -18,6 +19,7 @@ pub(super) enum Place<'a> {
     Pointer(&'a RealmName, KeyId),
     Event(&'a AccountRef, u64),
     Idempotency(&'a AccountRef, &'a [u8; 32]),
+    Entry(&'a AccountRef, &'a EntryId),
     Use(&'a AccountRef, KeyId),
     Witness,
 }
@@ -36,6 +38,9 @@ impl Place<'_> {
                 then(&[b"event", version, realm(owner), account(owner), &sequence.to_be_bytes()])
             }
             Self::Use(owner, id) => then(&[b"use", version, realm(owner), account(owner), id.as_bytes()]),
+            Self::Entry(owner, EntryId { kind, name }) => {
+                then(&[b"entry", version, realm(owner), account(owner), &[kind.code()], name.as_str().as_bytes()])
+            }
             Self::Witness => then(&[b"witness", version]),
             Self::Idempotency(owner, slot) => then(&[b"idempotency", version, realm(owner), account(owner), &slot[..]]),
         }
@@ -62,6 +67,9 @@ impl fmt::Display for Place<'_> {
             Self::Pointer(realm, id) => write!(f, "pointer of key `{id}` of realm `{realm}`"),
             Self::Event(owner, sequence) => {
                 write!(f, "audit event {sequence} of account `{}` of realm `{}`", owner.account, owner.realm)
+            }
+            Self::Entry(owner, EntryId { kind, name }) => {
+                write!(f, "{kind:?} `{name}` of account `{}` of realm `{}`", owner.account, owner.realm)
             }
             Self::Witness => f.write_str("witness of the server secret"),
             Self::Idempotency(owner, _) => {

@@ -12,6 +12,8 @@
 //! | `kg1:{realm/account}:i`, `:j` | sorted set | ids of `:k` and of `:h`, in byte order |
 //! | `kg1:{realm/account}:u` | hash | key id → when it was last used |
 //! | `kg1:{realm/account}:l` | list | audit events, oldest first |
+//! | `kg1:{realm/account}:e` | hash | kind (1 byte) and name → entry |
+//! | `kg1:{realm/account}:f` | sorted set | fields of `:e`, in byte order |
 //! | `kg1:{realm/account}:o:…` | string | idempotency record, expires |
 //! | `kg1:{realm/account}:b:…` | string | bars a key of the account from a digest that another took, expires |
 //! | `kg1:{realm/account}:c:…`, `kg1:{realm}:c:…` | string | counter of a limit, expires |
@@ -37,11 +39,6 @@ pub(super) struct AccountKeys {
 impl AccountKeys {
     pub(super) fn new(owner: &AccountRef) -> Self {
         Self { home: format!("kg1:{{{}/{}}}:", owner.realm, owner.account) }
-    }
-
-    /// Names under which nothing ever stands: an account's id is never empty.
-    pub(super) fn of_nobody(realm: &RealmName) -> Self {
-        Self { home: format!("kg1:{{{realm}/}}:") }
     }
 
     pub(super) fn record(&self) -> String {
@@ -70,6 +67,14 @@ impl AccountKeys {
 
     pub(super) fn uses(&self) -> String {
         self.part("u")
+    }
+
+    pub(super) fn entries(&self) -> String {
+        self.part("e")
+    }
+
+    pub(super) fn entry_names(&self) -> String {
+        self.part("f")
     }
 
     pub(super) fn idempotency(&self, slot: &[u8; 32]) -> String {
@@ -148,6 +153,8 @@ mod tests {
             keys.ended_ids(),
             keys.events(),
             keys.uses(),
+            keys.entries(),
+            keys.entry_names(),
             keys.idempotency(&[7; 32]),
             keys.bar(KeyId::from_bytes([7; 16]), &Digest::from_bytes([7; 32])),
         ];
@@ -173,6 +180,8 @@ mod tests {
                 keys.ended_ids(),
                 keys.events(),
                 keys.uses(),
+                keys.entries(),
+                keys.entry_names(),
                 keys.idempotency(&[0; 32]),
                 keys.bar(KeyId::from_bytes([0; 16]), &Digest::from_bytes([0; 32])),
             ] {

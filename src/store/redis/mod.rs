@@ -9,6 +9,7 @@
 
 mod check;
 mod connection;
+mod entries;
 mod keyspace;
 mod list;
 mod read;
@@ -17,12 +18,15 @@ mod write;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{
+        Clock, CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError,
+    },
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
@@ -263,6 +267,14 @@ impl Store for Redis {
 
     async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
         self.connection.within(self.leisure(), self.events(owner, from, limit)).await
+    }
+
+    async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        self.connection.within(self.leisure(), self.entry(owner, id)).await
+    }
+
+    async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        self.connection.within(self.leisure(), self.entries(query)).await
     }
 
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {

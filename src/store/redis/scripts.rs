@@ -5,6 +5,7 @@ use crate::{
     app::ports::{CommitError, Fence, StoreError},
     domain::{
         id::AccountRef,
+        key::Digest,
         limit::{Charged, Plan, Reading},
         time::Timestamp,
     },
@@ -15,11 +16,12 @@ use std::sync::LazyLock;
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
+static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/find.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 3] {
-    [&CHARGE, &COMMIT, &REPLACE]
+pub(super) fn all() -> [&'static Script; 4] {
+    [&CHARGE, &COMMIT, &FIND, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -106,6 +108,42 @@ impl ChargeCall {
     }
 }
 
+/// A lookup, and what stands where it leads, every record still sealed.
+pub(super) struct Way<'d> {
+    pub(super) digest: &'d Digest,
+    pub(super) lookup: Vec<u8>,
+    pub(super) account: Option<Vec<u8>>,
+    /// Working or ended.
+    pub(super) key: Option<Vec<u8>>,
+}
+
+/// The lookups that there are of the digests, in their order.
+pub(super) async fn find<'d>(connection: &Connection, digests: &'d [Digest]) -> Result<Vec<Way<'d>>, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(FIND.get_hash()).arg(digests.len());
+    for digest in digests {
+        command.arg(keyspace::lookup(digest));
+    }
+    let wrong = || connection.misunderstood("the reply of a search");
+    let Value::Array(reply) = connection.script(&command, &FIND).await? else { return Err(wrong()) };
+    let mut parts = reply.into_iter().map(|part| match part {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Nil => Ok(None),
+        _ => Err(wrong()),
+    });
+    let mut part = || parts.next().ok_or_else(wrong)?;
+    let mut lookups = Vec::with_capacity(1);
+    for digest in digests {
+        lookups.extend(part()?.map(|lookup| (digest, lookup)));
+    }
+    let way = |(digest, lookup)| {
+        let account = part()?;
+        let (live, ended) = (part()?, part()?);
+        Ok(Way { digest, lookup, account, key: live.or(ended) })
+    };
+    lookups.into_iter().map(way).collect()
+}
+
 /// Bytes of the mark that stands before an account's record.
 pub(super) const MARK: usize = 16;
 
@@ -137,6 +175,8 @@ pub(super) struct CommitCall<'a> {
     pub(super) account: Vec<u8>,
     pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
     pub(super) put: Vec<([u8; 16], Vec<u8>)>,
+    pub(super) entries_removed: Vec<Vec<u8>>,
+    pub(super) entries_put: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) events: Vec<Vec<u8>>,
     /// Names of what bars this act from its lookups.
     pub(super) bars: Vec<String>,
@@ -157,7 +197,7 @@ impl CommitCall<'_> {
     fn command(&self) -> Cmd {
         let keys = keyspace::AccountKeys::new(self.owner);
         let mut command = cmd("EVALSHA");
-        let keys_count = self.bars.len().saturating_add(6).saturating_add(usize::from(self.idempotency.is_some()));
+        let keys_count = self.bars.len().saturating_add(8).saturating_add(usize::from(self.idempotency.is_some()));
         command.arg(COMMIT.get_hash()).arg(keys_count);
         command
             .arg(keys.record())
@@ -166,6 +206,8 @@ impl CommitCall<'_> {
             .arg(keys.live_ids())
             .arg(keys.ended_ids())
             .arg(keys.events())
+            .arg(keys.entries())
+            .arg(keys.entry_names())
             .arg(&self.bars);
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
@@ -176,9 +218,13 @@ impl CommitCall<'_> {
             Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
             None => command.arg("").arg(0),
         };
-        command.arg(self.bars.len());
+        command.arg(self.bars.len()).arg(self.entries_removed.len()).arg(self.entries_put.len());
         for (id, record) in self.ended.iter().chain(&self.put) {
             command.arg(&id[..]).arg(record);
+        }
+        command.arg(&self.entries_removed);
+        for (field, record) in &self.entries_put {
+            command.arg(field).arg(record);
         }
         for event in &self.events {
             command.arg(event);

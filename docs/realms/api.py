@@ -1,0 +1,26 @@
+"""Stands in for the API behind Envoy: tells who it was called by, as keygate told it."""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Api(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        told = self.headers.get
+        who = f"{told('x-auth-account')} for {told('x-auth-target-account')}, {told('x-auth-environment')}"
+        body = f"{self.command} {self.path} by {who}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
+
+    def log_message(self, *_):
+        pass
+
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Api).serve_forever()

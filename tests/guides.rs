@@ -1,0 +1,17 @@
+//! docs/realms: one page for each product, walked as its reader would, through the command line and a real Envoy.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use support::pages::follow;
+
+fn walk(realm: &str, least: usize) {
+    let told = follow(&format!("docs/realms/{realm}.md"), &["deploy/envoy", "docs/realms/api.py"]);
+    assert!(told >= least, "only {told} outputs were compared");
+}
+
+#[test]
+fn recover() {
+    walk("recover", 8);
+}
