@@ -2,6 +2,7 @@
 
 use super::ports::{CommitError, EntropyError, StoreError};
 use crate::domain::{
+    deny::DenyReason,
     directory::DirectoryError,
     id::{KeyId, RealmName},
     key::LifecycleError,
@@ -72,6 +73,15 @@ pub enum AppError {
     /// The key may do more, or lives longer, than the credential that acts on it.
     #[error("the key may do more, or lives longer, than the credential that would change it")]
     Wider,
+    /// The realm has no embed tokens.
+    #[error("the realm `{realm}` has no embed tokens: its file has no `[embed_tokens]`")]
+    NoEmbedTokens {
+        /// The realm.
+        realm: RealmName,
+    },
+    /// The key may not do what the embed token should.
+    #[error("no token was minted: with the key, the request would be denied as `{}`", .0.name())]
+    NotMinted(DenyReason),
     /// No such key in this realm.
     #[error("there is no key `{0}` in this realm")]
     UnknownKey(KeyId),

@@ -4,23 +4,25 @@ use super::{
     error::AppError,
     manager::Manager,
     misses::Misses,
-    ports::{Clock, Entropy, Store, TokenVerdict, Tokens},
+    ports::{Clock, Entropy, GoodToken, Store, TokenVerdict, Tokens},
     uses::UseQueue,
 };
 use crate::domain::{
     audit::Signer,
+    embed::EmbedToken,
     id::{AccountRef, KeyId, RealmName},
     key::{Minted, RealmDigester, RequestMarker, SecretRing, hint},
     realm::{Realm, Realms},
     secret::{Secret, SecretRef},
     time::Timestamp,
-    token::{Token, TokenFlaw},
+    token::TokenFlaw,
 };
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 use tokio::sync::{Mutex, MutexGuard};
+use zeroize::Zeroizing;
 
 /// A realm, what digests its keys, and what marks its requests.
 pub struct Guarded {
@@ -68,12 +70,20 @@ impl<S: Clone> Clone for App<S> {
 struct NoTokens;
 
 impl Tokens for NoTokens {
-    fn recall(&self, _: &RealmName, _: SecretRef<'_>, _: Timestamp) -> Option<Arc<Token>> {
+    fn recall(&self, _: &RealmName, _: SecretRef<'_>, _: Timestamp) -> Option<GoodToken> {
         None
     }
 
     fn verify(&self, _: &RealmName, _: SecretRef<'_>, _: Timestamp) -> TokenVerdict {
         TokenVerdict::Flawed(TokenFlaw::NotTaken, None)
+    }
+
+    fn sign(&self, _: &RealmName, _: &[u8; 16], _: &EmbedToken) -> Option<Zeroizing<String>> {
+        None
+    }
+
+    fn key_set(&self, _: &RealmName) -> Option<String> {
+        None
     }
 }
 

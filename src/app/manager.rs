@@ -36,6 +36,14 @@ pub enum Revoker {}
 #[derive(Debug)]
 pub enum KeyManager {}
 
+/// May mint embed tokens.
+#[derive(Debug)]
+pub enum Minter {}
+
+impl Role for Minter {
+    const NAME: &'static str = "minter";
+}
+
 impl Role for Reader {
     const NAME: &'static str = "reader";
 }

@@ -6,6 +6,7 @@ pub mod authorize;
 pub mod check_descriptors;
 pub mod check_rate_limit;
 pub mod directory;
+pub mod embed_tokens;
 pub mod error;
 pub mod explain;
 pub mod house;

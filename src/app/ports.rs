@@ -4,6 +4,7 @@ use crate::domain::{
     account::{Account, AccountSnapshot},
     audit::AuditEvent,
     commit::Change,
+    embed::EmbedToken,
     entry::{Entry, EntryId, EntryKind},
     id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
@@ -13,6 +14,7 @@ use crate::domain::{
     token::{Token, TokenFlaw},
 };
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use zeroize::Zeroizing;
 
 /// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
 /// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
@@ -20,6 +22,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The key that a secret's digests lead to, working or not, with the mark that [`Store::charge`] confirms. It carries one
     /// of them at least. A key whose secret moves from one of the digests to another meanwhile is found all the same.
     fn find_key(&self, sought: &Sought<'_>) -> impl Future<Output = Result<Found, StoreError>> + Send;
+
+    /// A key by its id, working or not, with the mark that [`Store::charge`] confirms.
+    fn find_key_by_id(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+        freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> impl Future<Output = Result<Option<Arc<KeySnapshot>>, StoreError>> + Send;
 
     /// How long one decision may wait for the store, all its steps together; nothing for a store that is not waited for.
     fn patience(&self) -> Option<Duration> {
@@ -238,16 +249,31 @@ pub enum CommitError {
 /// Judges access tokens of third parties.
 pub trait Tokens: Send + Sync + 'static {
     /// What a token says that was found good before, and still is.
-    fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<Arc<Token>>;
+    fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<GoodToken>;
 
     /// Judges a token: form, issuer, key, signature, audience, times.
     fn verify(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> TokenVerdict;
+
+    /// An embed token of that realm as a text, signed; nothing when the realm has none.
+    fn sign(&self, realm: &RealmName, id: &[u8; 16], embed: &EmbedToken) -> Option<Zeroizing<String>>;
+
+    /// The public keys of the realm's embed tokens as a JWK set; nothing when the realm has none.
+    fn key_set(&self, realm: &RealmName) -> Option<String>;
+}
+
+/// A token that was found good.
+#[derive(Debug, Clone)]
+pub enum GoodToken {
+    /// One of a third party.
+    OfIssuer(Arc<Token>),
+    /// An embed token of the realm itself.
+    Embed(Arc<EmbedToken>),
 }
 
 /// What came of judging a token.
 pub enum TokenVerdict {
     /// It is good.
-    Good(Arc<Token>),
+    Good(GoodToken),
     /// It is not; told with what it says where its signature is good.
     Flawed(TokenFlaw, Option<Arc<Token>>),
     /// The keys of this issuer are not known, so nobody can tell.

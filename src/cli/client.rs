@@ -8,8 +8,9 @@ use super::{
 use crate::proto::v1::{
     Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
     CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ManageKeysRequest, MembershipRequest,
-    SetAccountStatusRequest, SetAccountStatusResponse, authorization_client::AuthorizationClient,
-    directory_client::DirectoryClient, manage_keys_request::Operation, manage_keys_response,
+    MintEmbedTokenRequest, MintEmbedTokenResponse, SetAccountStatusRequest, SetAccountStatusResponse,
+    authorization_client::AuthorizationClient, directory_client::DirectoryClient,
+    embed_tokens_client::EmbedTokensClient, manage_keys_request::Operation, manage_keys_response,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -169,6 +170,7 @@ pub async fn answered<T>(
 pub struct Manager {
     client: Client,
     directory: DirectoryClient<Channel>,
+    embed_tokens: EmbedTokensClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
     header: Option<AsciiMetadataKey>,
@@ -183,7 +185,8 @@ impl Management {
         let credential = self.credential()?;
         let client = self.connection.open().await?;
         let directory = DirectoryClient::new(client.channel.clone());
-        Ok(Manager { client, directory, realm: self.realm, credential, header: self.key_header })
+        let embed_tokens = EmbedTokensClient::new(client.channel.clone());
+        Ok(Manager { client, directory, embed_tokens, realm: self.realm, credential, header: self.key_header })
     }
 }
 
@@ -236,27 +239,29 @@ impl Manager {
     }
 }
 
-/// Acts on accounts: each fails when the server refuses, fails, or is out of reach.
-macro_rules! act_on_account {
-    ($($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
+/// Acts of other services than that of keys: each fails when the server refuses, fails, or is out of reach.
+macro_rules! acts {
+    ($service:ident: $($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
         impl Manager {$(
-            #[doc = concat!("Asks `", stringify!($rpc), "` of the directory.")]
+            #[doc = concat!("Asks `", stringify!($rpc), "`.")]
             pub async fn $name(&mut self, message: $request) -> Result<$answer, Failure> {
                 let request = self.signed(message);
                 let Client { endpoint, timeout, .. } = &self.client;
-                answered(endpoint, *timeout, self.directory.$rpc(request)).await
+                answered(endpoint, *timeout, self.$service.$rpc(request)).await
             }
         )*}
     };
 }
 
-act_on_account!(
+acts!(directory:
     create_account: create_account(CreateAccountRequest) -> CreateAccountResponse,
     get_account: get_account(GetAccountRequest) -> Account,
     set_account_status: set_account_status(SetAccountStatusRequest) -> SetAccountStatusResponse,
     join: join_organization(MembershipRequest) -> Account,
     leave: leave_organization(MembershipRequest) -> Account
 );
+
+acts!(embed_tokens: mint_embed_token: mint(MintEmbedTokenRequest) -> MintEmbedTokenResponse);
 
 #[cfg(test)]
 mod tests {

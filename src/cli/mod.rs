@@ -7,6 +7,7 @@ mod authenticate;
 mod client;
 mod completions;
 mod decision;
+mod embed;
 mod exit;
 mod failure;
 mod json;
@@ -58,6 +59,9 @@ enum Command {
     /// Make accounts, end them, and say what they belong to
     #[command(subcommand, after_long_help = help!("  keygate accounts get --realm recover --account client-a"))]
     Accounts(Box<accounts::Command>),
+    /// Mint embed tokens from keys
+    #[command(subcommand, after_long_help = help!("  keygate embed-tokens key-set --realm recover"))]
+    EmbedTokens(Box<embed::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Read, follow, export and verify the audit log
     #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
@@ -143,6 +147,7 @@ impl Command {
             Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
             Self::Accounts(command) => wait(command.run(output)),
+            Self::EmbedTokens(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),

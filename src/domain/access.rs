@@ -4,6 +4,7 @@
 use super::{
     account::{Account, AccountSnapshot, AccountStatus},
     deny::DenyReason,
+    embed::EmbedToken,
     id::{AccountId, Environment, Scope},
     key::{Digest, KeySnapshot, KeyState},
     realm::Realm,
@@ -110,6 +111,33 @@ pub fn judge_bearer<'a>(
     Ok(BearerPermit { target })
 }
 
+/// Judges whether whoever presents an embed token may do what is wanted: what its key may do, for the one account that it is
+/// for, within the token's own scopes.
+///
+/// # Errors
+/// The true reason of the denial.
+pub fn judge_embed<'a>(
+    realm: &Realm,
+    key: &'a KeySnapshot,
+    embed: &EmbedToken,
+    wanted: &Wanted<'a>,
+    now: Timestamp,
+) -> Result<BearerPermit<'a>, DenyReason> {
+    works_itself(key, now)?;
+    if wanted.environment.is_some_and(|pinned| *pinned != key.key.environment) {
+        return Err(DenyReason::WrongEnvironment);
+    }
+    if wanted.account != Some(&embed.target) {
+        return Err(DenyReason::ForbiddenAccount);
+    }
+    let target = may_act(realm, &key.owner.account, &key.account, &key.key.scopes, wanted)?;
+    let mut needed = wanted.operation_scopes.iter().chain(wanted.required_scopes);
+    if embed.token.scoped && !needed.all(|scope| realm.scopes.grant(&embed.token.scopes, scope)) {
+        return Err(DenyReason::InsufficientScope);
+    }
+    Ok(BearerPermit { target })
+}
+
 /// The account acted on, if the caller's own works, reaches it, and its scopes suffice.
 fn may_act<'a>(
     realm: &Realm,
@@ -128,17 +156,26 @@ fn may_act<'a>(
 }
 
 /// Whether the key itself works.
-fn usable(key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<(), DenyReason> {
+fn works_itself(key: &KeySnapshot, now: Timestamp) -> Result<(), DenyReason> {
     match key.key.state(now) {
-        KeyState::Revoked => return Err(DenyReason::RevokedKey),
-        KeyState::Expired => return Err(DenyReason::ExpiredKey),
-        KeyState::Suspended | KeyState::Active => {}
+        KeyState::Revoked => Err(DenyReason::RevokedKey),
+        KeyState::Expired => Err(DenyReason::ExpiredKey),
+        KeyState::Suspended => Err(DenyReason::SuspendedKey),
+        KeyState::Active => Ok(()),
+    }
+}
+
+/// Whether the key works, and the secret that led to it.
+fn usable(key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<(), DenyReason> {
+    let state = works_itself(key, now);
+    if matches!(state, Err(DenyReason::RevokedKey | DenyReason::ExpiredKey)) {
+        return state;
     }
     // The digest led here, so it was this key's once; whether it still is decides its own record.
     if !key.key.secret(digest).is_some_and(|secret| secret.works(now)) {
         return Err(DenyReason::RetiredSecret);
     }
-    if key.key.suspended { Err(DenyReason::SuspendedKey) } else { Ok(()) }
+    state
 }
 
 /// Which accounts a key reaches beside its own. An account may always act within the organizations that it is a member of,

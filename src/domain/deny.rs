@@ -45,11 +45,13 @@ pub enum DenyReason {
     InvalidToken,
     /// A token of the realm's issuer, past its expiry.
     ExpiredToken,
+    /// An embed token of the realm itself, past its expiry.
+    ExpiredEmbedToken,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -71,6 +73,7 @@ impl DenyReason {
         Self::TooManyMisses,
         Self::InvalidToken,
         Self::ExpiredToken,
+        Self::ExpiredEmbedToken,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -98,6 +101,7 @@ impl DenyReason {
             Self::MalformedRequest => "malformed_request",
             Self::InvalidToken => "invalid_token",
             Self::ExpiredToken => "expired_token",
+            Self::ExpiredEmbedToken => "expired_embed_token",
         }
     }
 
@@ -117,6 +121,7 @@ impl DenyReason {
             | Self::WrongEnvironment
             | Self::InvalidToken
             | Self::ExpiredToken => Answer::InvalidCredential,
+            Self::ExpiredEmbedToken => Answer::ExpiredEmbedToken,
             Self::SuspendedAccount | Self::DeactivatedAccount => Answer::InactiveAccount,
             Self::ForbiddenAccount => Answer::ForbiddenAccount,
             Self::UnknownAccount => Answer::UnknownAccount,
@@ -137,6 +142,8 @@ pub enum Answer {
     AmbiguousCredential,
     /// 401 by default.
     InvalidCredential,
+    /// 401 by default; the same as an invalid credential unless the realm says otherwise.
+    ExpiredEmbedToken,
     /// 403 by default.
     InactiveAccount,
     /// 403 by default.
@@ -155,10 +162,11 @@ pub enum Answer {
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::InvalidCredential,
+        Self::ExpiredEmbedToken,
         Self::InactiveAccount,
         Self::ForbiddenAccount,
         Self::UnknownAccount,
@@ -175,6 +183,7 @@ impl Answer {
             Self::MissingCredential => "missing_credential",
             Self::AmbiguousCredential => "ambiguous_credential",
             Self::InvalidCredential => "invalid_credential",
+            Self::ExpiredEmbedToken => "expired_embed_token",
             Self::InactiveAccount => "inactive_account",
             Self::ForbiddenAccount => "forbidden_account",
             Self::UnknownAccount => "unknown_account",
@@ -196,7 +205,9 @@ impl Answer {
     pub const fn default_error(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MissingCredential => (401, "unauthorized", "A credential is required"),
-            Self::AmbiguousCredential | Self::InvalidCredential => (401, "unauthorized", "The credential is not valid"),
+            Self::AmbiguousCredential | Self::InvalidCredential | Self::ExpiredEmbedToken => {
+                (401, "unauthorized", "The credential is not valid")
+            }
             Self::InactiveAccount => (403, "account_inactive", "The account is not active"),
             Self::ForbiddenAccount => (403, "forbidden", "The credential does not have access to this resource"),
             Self::UnknownAccount => (404, "not_found", "The resource was not found"),

@@ -144,7 +144,7 @@ impl Envelope {
         for (slot, answer) in answers.iter_mut().zip(Answer::ALL) {
             let claims = |answer: Answer| table.iter().position(|row| row.answers.contains(&answer));
             let claimed = claims(answer).or_else(|| match answer {
-                Answer::AmbiguousCredential => claims(Answer::InvalidCredential),
+                Answer::AmbiguousCredential | Answer::ExpiredEmbedToken => claims(Answer::InvalidCredential),
                 _ => None,
             });
             *slot = claimed.unwrap_or_else(|| {

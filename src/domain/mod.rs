@@ -8,6 +8,7 @@ pub mod commit;
 pub mod credential;
 pub mod deny;
 pub mod directory;
+pub mod embed;
 pub mod entry;
 pub mod envelope;
 pub mod id;

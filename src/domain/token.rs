@@ -190,6 +190,9 @@ pub enum TokenFlaw {
     /// Its time is over.
     #[error("it has expired")]
     Expired,
+    /// An embed token of the realm itself, whose time is over.
+    #[error("it is an embed token, and has expired")]
+    ExpiredEmbed,
     /// Its time has not come.
     #[error("it does not hold yet")]
     NotYet,
@@ -201,6 +204,7 @@ impl TokenFlaw {
     pub const fn reason(self) -> DenyReason {
         match self {
             Self::Expired => DenyReason::ExpiredToken,
+            Self::ExpiredEmbed => DenyReason::ExpiredEmbedToken,
             _ => DenyReason::InvalidToken,
         }
     }

@@ -20,7 +20,8 @@ pub(super) fn write(call: &Call<'_>, guard: &Guarded, decision: &Decision<'_>) {
         }
         Verdict::Bearer(bearer) => {
             let (issuer, account) = (&*bearer.token.issuer, &bearer.token.account);
-            tracing::debug!(request_id, realm, issuer, %account, degraded, decision = "allowed");
+            let key_id = bearer.key.as_ref().map(|key| tracing::field::display(key.key.id));
+            tracing::debug!(request_id, realm, issuer, key_id, %account, degraded, decision = "allowed");
         }
         Verdict::Public { operation } => {
             tracing::debug!(request_id, realm, operation = &*operation.name, degraded, decision = "public");

@@ -39,6 +39,8 @@ impl Fault {
             | AppError::OwnersOnly { .. }
             | AppError::OperatorsOnly
             | AppError::Wider
+            | AppError::NoEmbedTokens { .. }
+            | AppError::NotMinted(_)
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
             | AppError::Directory(_)

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod authorization;
 mod decision_log;
 pub mod directory;
+pub mod embed_tokens;
 pub mod envoy;
 mod failure;
 mod fields;

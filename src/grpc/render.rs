@@ -135,6 +135,7 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::TooManyMisses => v1::DenyReason::TooManyMisses,
         DenyReason::MalformedRequest => v1::DenyReason::MalformedRequest,
         DenyReason::InvalidToken => v1::DenyReason::InvalidToken,
+        DenyReason::ExpiredEmbedToken => v1::DenyReason::ExpiredEmbedToken,
         DenyReason::ExpiredToken => v1::DenyReason::ExpiredToken,
     }
 }

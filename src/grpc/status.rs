@@ -5,7 +5,7 @@ use crate::{
         error::{AppError, Violation},
         ports::StoreError,
     },
-    domain::{directory::DirectoryError, key::LifecycleError},
+    domain::{deny::DenyReason, directory::DirectoryError, key::LifecycleError},
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -24,7 +24,11 @@ pub fn status(error: &AppError) -> Status {
         AppError::NotAllowed { .. } | AppError::OwnersOnly { .. } | AppError::OperatorsOnly | AppError::Wider => {
             Status::permission_denied(message)
         }
-        AppError::UnknownKey(_) | AppError::UnknownAccount => Status::not_found(message),
+        AppError::NotMinted(DenyReason::ForbiddenAccount) => Status::permission_denied(message),
+        AppError::UnknownKey(_) | AppError::UnknownAccount | AppError::NotMinted(DenyReason::UnknownAccount) => {
+            Status::not_found(message)
+        }
+        AppError::NoEmbedTokens { .. } | AppError::NotMinted(_) => Status::failed_precondition(message),
         AppError::Contended => Status::aborted(message),
         AppError::Lifecycle(error) => match error {
             LifecycleError::Version { .. } => Status::aborted(message),

@@ -89,7 +89,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let told_time: Arc<dyn Clock> = clock.clone();
-    let issuers = Arc::new(Issuers::open(&realms, &told_time)?);
+    let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
     let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
     let background = background_runtime()?;

@@ -14,11 +14,13 @@ use crate::{
         audit::{AuditLogService, AuditStreams},
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
         directory::DirectoryService,
+        embed_tokens::EmbedTokensService,
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
     },
     proto::v1::{
-        DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer, realms_server::RealmsServer,
+        DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
+        embed_tokens_server::EmbedTokensServer, realms_server::RealmsServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -158,6 +160,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
     let desk = Desk::new(management, management_runtime, load.act_timeout);
+    let embed_tokens = EmbedTokensServer::new(EmbedTokensService::new(desk.clone(), decisions.clone()));
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
     let deciding = Deciding {
         rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
@@ -166,6 +169,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     };
     let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
+        .add_service(embed_tokens.max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))

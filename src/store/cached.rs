@@ -45,7 +45,7 @@ use std::{
 pub struct CacheSettings {
     /// Keys at most, about 1 KiB each: one that carries more than that counts as several.
     pub keys: usize,
-    /// Accounts that are acted on by keys of others, at most, about 300 bytes each.
+    /// Accounts that are acted on by keys of others, at most, about 300 bytes each; and as many keys that embed tokens came from.
     pub accounts: usize,
     /// Digests that lead nowhere, at most, about 100 bytes each.
     pub misses: usize,
@@ -69,6 +69,8 @@ pub struct Cached<S> {
 struct Memory {
     keys: ByDigest<Arc<KeySnapshot>, ByText>,
     accounts: Cache<AccountRef, Arc<AccountSnapshot>>,
+    /// Keys that embed tokens were minted from.
+    by_id: Cache<KeyId, Arc<KeySnapshot>>,
     misses: ByDigest<Miss, UnitWeighter>,
     miss_lifetime: Duration,
     /// Raised when digests were added.
@@ -132,6 +134,7 @@ impl<S: Store> Cached<S> {
         let memory = Memory {
             keys: by_digest(settings.keys, ByText),
             accounts: Cache::new(settings.accounts),
+            by_id: Cache::new(settings.accounts),
             misses: by_digest(settings.misses, UnitWeighter),
             miss_lifetime: settings.miss_lifetime,
             generation: AtomicU64::new(0),
@@ -222,6 +225,7 @@ impl Drop for Forget<'_> {
         }
         self.memory.accounts.remove(&self.change.owner);
         let written = self.change.put.iter().chain(&self.change.end);
+        written.clone().for_each(|key| drop(self.memory.by_id.remove(&key.id)));
         let digests = written.flat_map(|key| key.secrets.iter().map(|secret| &secret.digest));
         digests.chain(&self.change.forgotten).for_each(|digest| drop(self.memory.keys.remove(digest)));
     }
@@ -250,6 +254,26 @@ impl<S: Store> Store for Cached<S> {
 
     fn recall_nothing(&self, sought: &Sought<'_>) -> Option<Ticks> {
         self.memory.recall_nothing(sought)
+    }
+
+    async fn find_key_by_id(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+        freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
+        if freshness == Freshness::Remembered
+            && let Some(key) = self.memory.by_id.get(&id).filter(|key| key.owner == *owner)
+        {
+            return Ok(Some(key));
+        }
+        let found = self.store.find_key_by_id(owner, id, freshness, due).await?;
+        match &found {
+            Some(key) => self.memory.by_id.insert(id, Arc::clone(key)),
+            None => drop(self.memory.by_id.remove(&id)),
+        }
+        Ok(found)
     }
 
     async fn find_account(

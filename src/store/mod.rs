@@ -53,6 +53,16 @@ impl Store for Backend {
         delegate!(self, store => store.find_key(sought))
     }
 
+    async fn find_key_by_id(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+        freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
+        delegate!(self, store => store.find_key_by_id(owner, id, freshness, due))
+    }
+
     fn patience(&self) -> Option<Duration> {
         match self {
             Self::Embedded(store) => store.patience(),

@@ -5,6 +5,7 @@
 //! the key one of the issuer's own set under the `kid` that the token names, and both must go together.
 
 mod claims;
+mod embed;
 mod fetch;
 mod issuer;
 mod json;
@@ -12,21 +13,25 @@ mod keys;
 mod text;
 
 use crate::{
-    app::ports::{Clock, Entropy, TokenVerdict, Tokens},
+    app::ports::{Clock, Entropy, GoodToken, TokenVerdict, Tokens},
     domain::{
+        embed::EmbedToken,
         id::RealmName,
+        key::SecretRing,
         realm::{Realm, Realms},
         secret::SecretRef,
         time::Timestamp,
         token::{Token, TokenFlaw},
     },
 };
+use embed::EmbedKeys;
 use issuer::Issuer;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use std::{path::PathBuf, sync::Arc};
 use text::TokenText;
 use tokio::runtime::Handle;
+use zeroize::Zeroizing;
 
 /// Tokens of one realm that are remembered, at most.
 const REMEMBERED: usize = 10_000;
@@ -43,6 +48,10 @@ struct OfRealm {
     issuers: Vec<Arc<Issuer>>,
     /// By the token's hash: no part of it is kept.
     good: Cache<[u8; 32], Good>,
+    /// What signs embed tokens, if the realm has them.
+    embed: Option<EmbedKeys>,
+    /// Those that were found good, by their hash.
+    good_embeds: Cache<[u8; 32], Arc<EmbedToken>>,
 }
 
 /// A token that was found good, and by which state of its issuer's keys.
@@ -93,8 +102,8 @@ impl Issuers {
     ///
     /// # Errors
     /// When one of the files is not a key set, or the machine has no certificates to trust an address by.
-    pub fn open(realms: &Realms, clock: &Arc<dyn Clock>) -> Result<Self, IssuerError> {
-        let with_issuers = realms.iter().filter(|realm| !realm.tokens.is_empty());
+    pub fn open(realms: &Realms, ring: &SecretRing, clock: &Arc<dyn Clock>) -> Result<Self, IssuerError> {
+        let with_issuers = realms.iter().filter(|realm| !realm.tokens.is_empty() || realm.embed_tokens.is_some());
         let opened = with_issuers.map(|realm| {
             let issuers = realm.tokens.iter();
             let issuers = issuers.map(|rules| Issuer::open(&realm.name, rules, Arc::clone(clock)).map(Arc::new));
@@ -103,6 +112,11 @@ impl Issuers {
                 realm: Arc::clone(realm),
                 issuers: issuers.collect::<Result<_, _>>()?,
                 good: Cache::new(REMEMBERED),
+                embed: realm
+                    .embed_tokens
+                    .as_ref()
+                    .and_then(|_| EmbedKeys::new(&realm.name, &ring.embed_seeds(&realm.name))),
+                good_embeds: Cache::new(REMEMBERED),
             })
         });
         Ok(Self { realms: opened.collect::<Result<_, _>>()? })
@@ -125,16 +139,22 @@ impl Issuers {
 }
 
 impl Tokens for Issuers {
-    fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<Arc<Token>> {
+    fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<GoodToken> {
         let of_realm = self.of(realm)?;
         let mark = mark(text);
+        if let Some(embed) = of_realm.good_embeds.get(&mark) {
+            if now >= embed.token.ends_at {
+                of_realm.good_embeds.remove(&mark);
+            }
+            return embed.token.holds(now).is_ok().then_some(GoodToken::Embed(embed));
+        }
         let good = of_realm.good.get(&mark)?;
         let issuer = of_realm.issuers.get(good.issuer)?;
         if now >= good.token.expires_at || issuer.generation() != Some(good.generation) {
             of_realm.good.remove(&mark);
             return None;
         }
-        good.token.holds(now).is_ok().then_some(good.token)
+        good.token.holds(now).is_ok().then_some(GoodToken::OfIssuer(good.token))
     }
 
     fn verify(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> TokenVerdict {
@@ -143,12 +163,23 @@ impl Tokens for Issuers {
             None => TokenVerdict::Flawed(TokenFlaw::NotTaken, None),
         }
     }
+
+    fn sign(&self, realm: &RealmName, id: &[u8; 16], embed: &EmbedToken) -> Option<Zeroizing<String>> {
+        Some(self.of(realm)?.embed.as_ref()?.sign(id, embed))
+    }
+
+    fn key_set(&self, realm: &RealmName) -> Option<String> {
+        Some(self.of(realm)?.embed.as_ref()?.key_set())
+    }
 }
 
 impl OfRealm {
     fn verify(&self, text: SecretRef<'_>, now: Timestamp) -> Result<TokenVerdict, TokenFlaw> {
         let read = TokenText::read(text.expose())?;
         let claimed = read.issuer().ok_or(TokenFlaw::Claims)?;
+        if let Some(keys) = self.embed.as_ref().filter(|keys| **keys.issuer() == *claimed) {
+            return self.verify_embed(keys, &read, text, now);
+        }
         let mut issuers = self.issuers.iter().enumerate();
         let found = issuers.find(|(_, issuer)| *issuer.rules().issuer == *claimed);
         let (at, issuer) = found.ok_or(TokenFlaw::Issuer)?;
@@ -169,7 +200,26 @@ impl OfRealm {
             return Ok(TokenVerdict::Flawed(flaw, Some(token)));
         }
         self.good.insert(mark(text), Good { token: Arc::clone(&token), issuer: at, generation });
-        Ok(TokenVerdict::Good(token))
+        Ok(TokenVerdict::Good(GoodToken::OfIssuer(token)))
+    }
+
+    fn verify_embed(
+        &self,
+        keys: &EmbedKeys,
+        read: &TokenText<'_>,
+        text: SecretRef<'_>,
+        now: Timestamp,
+    ) -> Result<TokenVerdict, TokenFlaw> {
+        let embed = Arc::new(keys.verify(read)?);
+        match embed.token.holds(now) {
+            Ok(()) => {}
+            Err(flaw) => {
+                let flaw = if flaw == TokenFlaw::Expired { TokenFlaw::ExpiredEmbed } else { flaw };
+                return Ok(TokenVerdict::Flawed(flaw, Some(Arc::clone(&embed.token))));
+            }
+        }
+        self.good_embeds.insert(mark(text), Arc::clone(&embed));
+        Ok(TokenVerdict::Good(GoodToken::Embed(embed)))
     }
 }
 

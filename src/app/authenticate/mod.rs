@@ -113,6 +113,10 @@ pub enum Verdict<'g> {
 pub struct Bearer<'g> {
     /// What the token says.
     pub token: Arc<Token>,
+    /// What the token may do.
+    pub scopes: Vec<Scope>,
+    /// The key that the token was minted from, if it is an embed token.
+    pub key: Option<Arc<KeySnapshot>>,
     /// The account acted on.
     pub target: AccountId,
     /// The operation.

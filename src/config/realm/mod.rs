@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod embed;
 mod keys;
 mod limits;
 mod requests;
@@ -33,6 +34,7 @@ const KEYS: &[&str] = &[
     "legacy_formats",
     "credentials",
     "tokens",
+    "embed_tokens",
     "access",
     "scopes",
     "operations",
@@ -87,7 +89,8 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let credentials = requests::credentials(root);
     let tokens = tokens::tokens(root, file, &environments);
     let management = keys::management(root);
-    tokens::used(root, &tokens, credentials.iter().chain(&management.credentials));
+    let embed_tokens = embed::embed_tokens(root, &credentials);
+    tokens::used(root, &tokens, embed_tokens.is_some(), credentials.iter().chain(&management.credentials));
     let access = access::access(root);
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
@@ -106,6 +109,7 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
             legacy_formats,
             credentials,
             tokens,
+            embed_tokens,
             access,
             scopes: Scopes::new(&scopes, default_scopes),
             operations,

@@ -182,12 +182,18 @@ fn environment(table: &Table<'_>, environments: &[FoundEnvironment]) -> Option<E
 }
 
 /// Where tokens are accepted there must be issuers, and the reverse.
-pub fn used<'c>(root: &Table<'_>, tokens: &[TokenRules], credentials: impl IntoIterator<Item = &'c CredentialSource>) {
+pub fn used<'c>(
+    root: &Table<'_>,
+    tokens: &[TokenRules],
+    embeds: bool,
+    credentials: impl IntoIterator<Item = &'c CredentialSource>,
+) {
     let accepted = credentials.into_iter().any(|source| source.accepts.token);
     match root.get("tokens") {
-        None if accepted => root.missing(
+        None if accepted && !embeds => root.missing(
             "tokens",
-            "must be at least one `[[tokens]]`, since a place for credentials accepts \"token\"".to_owned(),
+            "must be at least one `[[tokens]]`, or `[embed_tokens]`, since a place for credentials accepts \"token\""
+                .to_owned(),
         ),
         Some(value) if !accepted && !tokens.is_empty() => {
             value.wrong(

@@ -211,6 +211,13 @@ impl SecretRing {
         Signer::new(seed(&self.newest), self.older.iter().map(seed))
     }
 
+    /// What the signing keys of a realm's embed tokens are made from, the newest first.
+    #[must_use]
+    pub fn embed_seeds(&self, realm: &RealmName) -> Vec<Zeroizing<[u8; 32]>> {
+        let seed = |secret: &ServerSecret| secret.derive_bytes("embed-signing", &[realm.as_str()]);
+        std::iter::once(&self.newest).chain(&self.older).map(seed).collect()
+    }
+
     /// A value that tells whether two rings share their newest secret, and tells nothing of the secret.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 16] {

@@ -17,6 +17,7 @@ pub use upstream::{Identity, Upstream};
 use super::{
     access::AccessRules,
     credential::CredentialSource,
+    embed::EmbedRules,
     envelope::Envelope,
     id::{Environment, RealmName},
     key::{HintStyle, LegacyFormat, TextForm},
@@ -41,6 +42,8 @@ pub struct Realm {
     pub credentials: Vec<CredentialSource>,
     /// The issuers whose access tokens it takes, and on which terms.
     pub tokens: Vec<TokenRules>,
+    /// What it says of embed tokens, if there are any.
+    pub embed_tokens: Option<EmbedRules>,
     /// What keys may be allowed.
     pub scopes: Scopes,
     /// Which accounts keys reach beside their own.

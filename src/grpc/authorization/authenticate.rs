@@ -174,10 +174,11 @@ fn write(realm: &Realm, decision: &Decision<'_>) -> v1::AuthenticateResponse {
             render::rate_headers(&realm.rate_headers, &decision.limits, decision.now, &mut headers);
             let token = &bearer.token;
             Outcome::Allowed(v1::Allowed {
+                key_id: bearer.key.as_ref().map(|key| key.key.id.to_string()).unwrap_or_default(),
                 environment: token.environment.to_string(),
                 account_id: token.account.to_string(),
                 target_account_id: bearer.target.to_string(),
-                scopes: token.scopes.iter().map(ToString::to_string).collect(),
+                scopes: bearer.scopes.iter().map(ToString::to_string).collect(),
                 operation: bearer.operation.map(|operation| operation.name.to_string()).unwrap_or_default(),
                 headers,
                 token: Some(render::token(token)),

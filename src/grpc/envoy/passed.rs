@@ -54,8 +54,8 @@ impl<'d> Passed<'d> {
             }
             Verdict::Bearer(bearer) => {
                 let (token, target) = (&*bearer.token, &bearer.target);
-                let (account, environment, scopes) = (&token.account, &token.environment, &token.scopes[..]);
-                let key_id = String::new();
+                let (account, environment, scopes) = (&token.account, &token.environment, &bearer.scopes[..]);
+                let key_id = bearer.key.as_ref().map(|key| key.key.id.to_string()).unwrap_or_default();
                 (Some(Caller { account, environment, scopes, key_id, token: Some(token), target }), bearer.operation)
             }
             Verdict::Public { operation } => (None, Some(*operation)),

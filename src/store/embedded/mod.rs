@@ -25,7 +25,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse, SecretRing},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -85,6 +85,16 @@ impl Embedded {
 impl Store for Embedded {
     async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
         self.core.find_key(sought)
+    }
+
+    async fn find_key_by_id(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+        _freshness: Freshness,
+        _due: Option<Ticks>,
+    ) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
+        self.core.find_key_by_id(owner, id)
     }
 
     async fn find_account(

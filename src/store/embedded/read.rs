@@ -44,6 +44,15 @@ impl Core {
         Ok(Found::Nothing(read_at))
     }
 
+    pub(super) fn find_key_by_id(&self, owner: &AccountRef, id: KeyId) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
+        // Both older than what is read under them.
+        let (read_at, stamp) = (self.clock.ticks(), self.stamps.current(owner));
+        let snapshot = self.snapshot()?;
+        let Some(key) = self.key(&snapshot, owner, id)? else { return Ok(None) };
+        let Some(account) = self.account(&snapshot, owner)? else { return Ok(None) };
+        Ok(Some(Arc::new(KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp))))
+    }
+
     /// Where the digests lead, all as of one instant.
     fn ways(&self, sought: &Sought<'_>) -> Result<Vec<Lookup>, StoreError> {
         let snapshot = self.snapshot()?;

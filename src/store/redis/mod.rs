@@ -27,7 +27,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse, RecordMac},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
     },
@@ -207,6 +207,16 @@ impl Store for Redis {
 
     async fn find_key(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
         self.by(sought.due, self.find(sought)).await
+    }
+
+    async fn find_key_by_id(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+        _freshness: Freshness,
+        due: Option<Ticks>,
+    ) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
+        self.by(due, self.find_by_id(owner, id)).await
     }
 
     async fn find_account(

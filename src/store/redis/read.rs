@@ -34,6 +34,21 @@ impl Redis {
         Ok(Found::Nothing(read_at))
     }
 
+    /// One round trip.
+    pub(super) async fn find_by_id(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+    ) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
+        let read_at = self.clock.ticks();
+        let (account, record) = self.account_and_key(owner, id).await?;
+        let Some((account, record)) = account.zip(record) else { return Ok(None) };
+        let key = self.codec.decode_key(owner, id, &record)?;
+        let account = self.account(owner, &account)?;
+        let stamp = account.mark();
+        Ok(Some(Arc::new(KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp))))
+    }
+
     /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere. The key carries one of the
     /// digests: its secret may have moved from the one that led here to another.
     pub(super) async fn resolve(
@@ -41,10 +56,10 @@ impl Redis {
         digests: &[Digest],
         lookup: &Lookup,
     ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
-        let (mut account, mut record) = self.account_and_key(lookup).await?;
+        let (mut account, mut record) = self.account_and_key(&lookup.owner, lookup.key).await?;
         if account.is_none() && record.is_some() {
             // The account came to exist in between; or its record is lost.
-            (account, record) = self.account_and_key(lookup).await?;
+            (account, record) = self.account_and_key(&lookup.owner, lookup.key).await?;
         }
         self.opened(digests, lookup, account, record)
     }
@@ -71,11 +86,15 @@ impl Redis {
         Ok(Some((self.account(owner, &account)?, key)))
     }
 
-    /// The records of a lookup's account and key. The account first: if it changes in between, its older version is never
+    /// The records of an account and a key of it. The account first: if it changes in between, its older version is never
     /// confirmed by a charge. The live key before the ended one: a key that ends in between is found. Not as a transaction,
     /// because a full server refuses those, even to read.
-    async fn account_and_key(&self, lookup: &Lookup) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
-        let (keys, id) = (keyspace::AccountKeys::new(&lookup.owner), &lookup.key.as_bytes()[..]);
+    async fn account_and_key(
+        &self,
+        owner: &AccountRef,
+        id: KeyId,
+    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+        let (keys, id) = (keyspace::AccountKeys::new(owner), &id.as_bytes()[..]);
         let mut commands = pipe();
         commands.cmd("GET").arg(keys.record());
         commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);

@@ -1,23 +1,25 @@
 //! Whoever presents an access token: the token is judged by itself, and then the account that it names as a key's would be.
 //! There is no record of a token: what the store confirms with the charge is the account.
 
-use super::{Attempt, claim::Target};
+use super::{Attempt, FLAW_REMEMBERED, claim::Target};
 use crate::{
     app::{
         authenticate::{Bearer, Decision, Denial, Verdict},
         check_rate_limit::{fill, missing, pass_over},
         error::AppError,
-        ports::{Fence, Freshness, Store, TokenVerdict},
+        ports::{Fence, Freshness, GoodToken, Store, TokenVerdict},
     },
     domain::{
         access::{self, Standing, Wanted},
-        account::Account,
-        deny::DenyReason,
-        id::AccountRef,
+        account::{Account, AccountSnapshot},
+        deny::{Answer, DenyReason},
+        embed::EmbedToken,
+        id::{AccountRef, Scope},
+        key::KeySnapshot,
         limit::{Charged, LimitOutcome, Plan, Subject},
-        realm::Matched,
+        realm::{Matched, Realm},
         secret::SecretRef,
-        time::Ticks,
+        time::{LatestTicks, Ticks},
         token::{Token, TokenFlaw},
     },
 };
@@ -26,7 +28,7 @@ use std::{sync::Arc, time::Duration};
 
 /// What is known of a token.
 enum Judged {
-    Good(Arc<Token>),
+    Good(GoodToken),
     Flawed(TokenFlaw, Option<Arc<Token>>),
     Withheld,
 }
@@ -35,6 +37,37 @@ enum Judged {
 struct Ask<'a, 'g> {
     operation: Result<Option<Matched<'g, 'a>>, DenyReason>,
     target: Target,
+    /// What an embed token says beside what all tokens do.
+    embed: Option<Arc<EmbedToken>>,
+}
+
+/// What the store knows of whoever presents a token: of the account alone, or of the key too that an embed token came from.
+enum Home {
+    Account(Arc<AccountSnapshot>),
+    Key(Arc<KeySnapshot>),
+}
+
+impl Home {
+    fn fence(&self) -> Fence<'_> {
+        match self {
+            Self::Account(account) => Fence { owner: &account.owner, stamp: account.stamp },
+            Self::Key(key) => Fence { owner: &key.owner, stamp: key.stamp },
+        }
+    }
+
+    fn confirmed(&self) -> &LatestTicks {
+        match self {
+            Self::Account(account) => &account.confirmed,
+            Self::Key(key) => &key.confirmed,
+        }
+    }
+
+    fn key(&self) -> Option<&Arc<KeySnapshot>> {
+        match self {
+            Self::Account(_) => None,
+            Self::Key(key) => Some(key),
+        }
+    }
 }
 
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
@@ -44,8 +77,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         text: SecretRef<'a>,
         operation: Result<Option<Matched<'g, 'a>>, DenyReason>,
     ) -> Result<Decision<'g>, AppError> {
-        let token = match self.judge_token(text).await? {
-            Judged::Good(token) => token,
+        let good = match self.judge_token(text).await? {
+            Judged::Good(good) => good,
             Judged::Flawed(flaw, token) => {
                 self.steps.note("token", || flaw.to_string());
                 return Ok(self.denied_bearer(flaw.reason(), token));
@@ -55,9 +88,13 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 return Ok(self.finish(decision));
             }
         };
+        let (token, embed) = match good {
+            GoodToken::OfIssuer(token) => (token, None),
+            GoodToken::Embed(embed) => (Arc::clone(&embed.token), Some(embed)),
+        };
         self.steps.note("token", || format!("of `{}`, for account `{}`", token.issuer, token.account));
         let target = self.target(operation.ok().flatten())?;
-        let ask = Ask { operation, target };
+        let ask = Ask { operation, target, embed };
         let mut freshness = Freshness::Remembered;
         for _ in 0..super::READS {
             match self.judge_bearer(&ask, &token, freshness).await? {
@@ -105,9 +142,15 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     ) -> Result<Option<Decision<'g>>, AppError> {
         let (guard, request) = (self.guard, self.request);
         let owner = AccountRef { realm: guard.realm.name.clone(), account: token.account.clone() };
-        let home = self.app.store.find_account(&owner, freshness, self.due).await?;
-        let unborn = Account::unborn(self.now);
-        let account = request.account.as_ref().or(ask.target.account.as_ref());
+        let Some(home) = self.home(&owner, ask, freshness).await? else {
+            let verdict = Verdict::Denied(Denial {
+                token: Some(Arc::clone(token)),
+                ..Denial::plain(DenyReason::InvalidToken, None)
+            });
+            return Ok(Some(Decision::new(verdict, Vec::new(), Duration::ZERO, false, self.now)));
+        };
+        let pinned = ask.embed.as_ref().map(|embed| &embed.target);
+        let account = request.account.as_ref().or(ask.target.account.as_ref()).or(pinned);
         let elsewhere = account.filter(|account| **account != owner.account && guard.realm.access.reach_beyond());
         let reached = match elsewhere {
             Some(account) => Some(self.reached(account, freshness).await?),
@@ -123,42 +166,64 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
             required_scopes: &request.required_scopes,
         };
-        let standing = Standing {
-            id: &owner.account,
-            account: home.account.as_ref().unwrap_or(&unborn),
-            environment: &token.environment,
-            scopes: &token.scopes,
+        let unborn = Account::unborn(self.now);
+        let judged = match (&home, &ask.embed) {
+            (Home::Key(key), Some(embed)) => access::judge_embed(&guard.realm, key, embed, &wanted, self.now),
+            (Home::Key(_), None) => return Err(AppError::Bug("a key was read for a token that names none")),
+            (Home::Account(account), _) => {
+                let standing = Standing {
+                    id: &owner.account,
+                    account: account.account.as_ref().unwrap_or(&unborn),
+                    environment: &token.environment,
+                    scopes: &token.scopes,
+                };
+                access::judge_bearer(&guard.realm, standing, &wanted)
+            }
         };
-        let permit =
-            access::judge_bearer(&guard.realm, standing, &wanted).and_then(|permit| ask.operation.map(|_| permit));
+        if let (Err(reason), Some(key)) = (&judged, home.key())
+            && reason.answer() == Answer::InvalidCredential
+        {
+            // A key that does not work tells nothing of its limits, and is read again like any that is flawed.
+            let data_age = self.app.house.clock.ticks().since(key.confirmed.get());
+            if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
+                return Ok(None);
+            }
+            let verdict = Verdict::Denied(Denial {
+                token: Some(Arc::clone(token)),
+                ..Denial::plain(*reason, Some(Arc::clone(key)))
+            });
+            return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
+        }
+        let permit = judged.and_then(|permit| ask.operation.map(|_| permit));
         let mut plan = Plan::new(&guard.realm, Some(&owner.account), request.cost, permit.is_ok()).by(self.due);
         if request.check_rate_limit {
             let subject = Subject {
                 account: Some(&owner.account),
                 target_account: permit.ok().map(|permit| permit.target()),
-                bearer: Some(&token.mark),
+                key: home.key().map(|key| key.key.id),
+                bearer: home.key().is_none().then_some(&token.mark),
                 address: request.source_address,
                 ..Subject::default()
             };
             fill(&mut plan, guard, &token.environment, matched.map(|m| m.index), &subject)
                 .map_err(|part| missing("", &part))?;
         }
-        let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![Fence { owner: &home.owner, stamp: home.stamp }];
+        let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![home.fence()];
         fences.extend(reached.iter().map(|reached| Fence { owner: &reached.owner, stamp: reached.stamp }));
-        let read = || std::iter::once(&home).chain(&reached);
+        let confirmed = || std::iter::once(home.confirmed()).chain(reached.iter().map(|reached| &reached.confirmed));
         let (limits, data_age, degraded) = match self.app.store.charge(&fences, &plan).await {
             Ok(Charged::Stale) => {
                 self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
                 return Ok(None);
             }
             Ok(Charged::Decided(readings)) => {
-                read().for_each(|read| read.confirmed.advance(self.begun));
+                confirmed().for_each(|confirmed| confirmed.advance(self.begun));
                 let (limits, degraded) = self.app.outcomes(&plan, &readings);
                 (limits, Duration::ZERO, degraded)
             }
             Err(error) => {
                 let clock = &self.app.house.clock;
-                let oldest = read().map(|read| read.confirmed.get()).fold(clock.ticks(), Ticks::min);
+                let oldest = confirmed().map(LatestTicks::get).fold(clock.ticks(), Ticks::min);
                 let age = clock.ticks().since(oldest);
                 if age > guard.realm.max_staleness {
                     return Err(error.into());
@@ -167,12 +232,16 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             }
         };
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
-        let by_token = |denial: Denial<'g>| Verdict::Denied(Denial { token: Some(Arc::clone(token)), ..denial });
+        let by_token = |denial: Denial<'g>| {
+            Verdict::Denied(Denial { token: Some(Arc::clone(token)), key: home.key().cloned(), ..denial })
+        };
         let verdict = match (permit, denying) {
             (Err(reason), _) => by_token(Denial::plain(reason, None)),
             (Ok(_), Some(outcome)) => by_token(Denial::by_limit(outcome, request.cost, None)),
             (Ok(permit), None) => Verdict::Bearer(Box::new(Bearer {
                 token: Arc::clone(token),
+                scopes: scopes(&guard.realm, token, home.key()),
+                key: home.key().cloned(),
                 target: permit.target().clone(),
                 operation: asked,
             })),
@@ -180,9 +249,35 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         Ok(Some(Decision::new(verdict, limits, data_age, degraded, self.now)))
     }
 
+    /// What the store knows of whoever presents the token; nothing when the key of an embed token is not there.
+    async fn home(
+        &self,
+        owner: &AccountRef,
+        ask: &Ask<'_, '_>,
+        freshness: Freshness,
+    ) -> Result<Option<Home>, AppError> {
+        let store = &self.app.store;
+        Ok(match &ask.embed {
+            None => Some(Home::Account(store.find_account(owner, freshness, self.due).await?)),
+            Some(embed) => store.find_key_by_id(owner, embed.key, freshness, self.due).await?.map(Home::Key),
+        })
+    }
+
     fn denied_bearer(self, reason: DenyReason, token: Option<Arc<Token>>) -> Decision<'g> {
         let verdict = Verdict::Denied(Denial { token, ..Denial::plain(reason, None) });
         let decision = Decision::new(verdict, Vec::new(), Duration::ZERO, false, self.now);
         self.finish(decision)
+    }
+}
+
+/// What a token may do: an embed token nothing that its key may not.
+fn scopes(realm: &Realm, token: &Token, key: Option<&Arc<KeySnapshot>>) -> Vec<Scope> {
+    match key {
+        None => token.scopes.clone(),
+        Some(key) if !token.scoped => key.key.scopes.to_vec(),
+        Some(key) => {
+            let granted = |scope: &&Scope| realm.scopes.grant(&key.key.scopes, scope);
+            token.scopes.iter().filter(granted).cloned().collect()
+        }
     }
 }
