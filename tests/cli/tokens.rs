@@ -35,7 +35,8 @@ async fn keys_are_managed_with_a_token_or_with_a_key_of_the_realm() {
     assert_eq!(made["key"]["account_id"], "ann");
     let key = file("laptop.key", &secret);
     let with_key = ["--key-file", &key, "--key-header", "X-Api-Key"];
-    let list = server.ask(&[&["keys", "list", "--realm", "recoup", "--output", "json"], &with_key[..]].concat()).ends(0);
+    let list =
+        server.ask(&[&["keys", "list", "--realm", "recoup", "--output", "json"], &with_key[..]].concat()).ends(0);
     assert!(list.stdout.contains(made["key"]["id"].as_str().unwrap()));
     server.ask(&[&["keys", "list", "--realm", "recoup", "--key-file"], &[key.as_str()][..]].concat()).ends(4);
     let named = [&create[..], &[&token, "--account", "bob"]].concat();

@@ -253,6 +253,7 @@ fn the_reference_names_every_answer_and_the_caps() {
     for (heading, cap) in [
         ("`[[environments]]`: 1 to", caps::ENVIRONMENTS),
         ("`[[credentials]]`: 1 to", caps::CREDENTIALS),
+        ("`[[tokens]]`: up to", caps::ISSUERS),
         ("`[[scopes]]`: up to", caps::SCOPES),
         ("`[[operations]]`: up to", caps::OPERATIONS),
         ("`[[limits]]`: up to", caps::LIMITS),
