@@ -18,7 +18,7 @@ use crate::{
         realm::{Realm, Realms},
         secret::SecretRef,
         time::Timestamp,
-        token::{Token, TokenFlaw},
+        token::{TOKEN_BYTES, Token, TokenFlaw},
     },
 };
 use issuer::Issuer;
@@ -126,7 +126,7 @@ impl Issuers {
 
 impl Tokens for Issuers {
     fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<Arc<Token>> {
-        let of_realm = self.of(realm)?;
+        let of_realm = self.of(realm).filter(|_| text.expose().len() <= TOKEN_BYTES)?;
         let mark = mark(text);
         let good = of_realm.good.get(&mark)?;
         let issuer = of_realm.issuers.get(good.issuer)?;
