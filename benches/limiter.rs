@@ -132,6 +132,7 @@ fn charges(realm: &Realm, order: &[usize], ring: &SecretRing, clock: &Arc<dyn Cl
             account,
             target_account: account,
             key: Some(KeyId::from_bytes(id)),
+            bearer: None,
             address: Some([203, 0, 113, 7].into()),
             custom: None,
             descriptor: None,

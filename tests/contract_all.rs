@@ -5,7 +5,8 @@
 mod support;
 
 use keygate::proto::v1::{
-    CreateKey, Denied, DenyReason, KeyState, UpdateKey, authenticate_response::Outcome, manage_keys_request::Operation,
+    CreateKey, Denied, DenyReason, KeyState, ListKeys, UpdateKey, authenticate_response::Outcome,
+    manage_keys_request::Operation,
 };
 use std::{fs, time::Duration};
 use support::{
@@ -44,7 +45,8 @@ on_both_stores! {
         }
         // An account of the same name is another one in each realm, with its own keys, and so is a key's id.
         for (realm, ..) in REALMS {
-            let page = stack.list(realm, Default::default()).await;
+            let of_account = ListKeys { account_id: "the-same-account".to_owned(), ..Default::default() };
+            let page = stack.list(realm, of_account).await;
             assert_eq!(page.keys.len(), 1, "{realm}");
             let other = if realm == "recover" { "recurr" } else { "recover" };
             let get = keygate::proto::v1::GetKey { key_id: page.keys[0].id.clone() };

@@ -10,6 +10,7 @@ use keygate::{
         key::{IdempotencyRecord, KeyFormat, Limits},
         limit::{MAX_COST, Shape},
         secret::Secret,
+        token::TOKEN_BYTES,
     },
     store::{
         embedded::{Embedded, QUEUE},
@@ -167,6 +168,7 @@ fn limits_are_those_of_the_code() {
         ("`Limits::KEYS_PER_ACT`", Limits::KEYS_PER_ACT),
         ("`IdempotencyRecord::LIFETIME`", hours),
         ("`Secret::MAX_BYTES`", Secret::MAX_BYTES),
+        ("`TOKEN_BYTES`", TOKEN_BYTES),
         ("`MAX_COST`", MAX_COST as usize),
         ("`Shape::DEFAULT_PRECISION`", Shape::DEFAULT_PRECISION as usize),
         ("`embedded::QUEUE`", QUEUE),

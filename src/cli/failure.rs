@@ -155,7 +155,9 @@ const fn hint(code: Code) -> Option<&'static str> {
     match code {
         Code::Unavailable => Some("keygate or its store is out of reach; an act may have been done all the same"),
         Code::Unauthenticated => Some("which management key is used? KEYGATE_KEY or `--key-file` names it"),
-        Code::PermissionDenied => Some("the management key lacks the role that this act needs in this realm"),
+        Code::PermissionDenied => Some(
+            "the credential may not do this in this realm: a management key needs the role, and keys may be their owners' business",
+        ),
         Code::Aborted => Some("read the key again and repeat the act with its current version"),
         Code::Unimplemented => Some("is it keygate, and of the same version?"),
         Code::ResourceExhausted => Some("the server is too busy, or the request is too large; try again later"),

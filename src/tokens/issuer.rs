@@ -150,7 +150,7 @@ impl Issuer {
             self.attempts.send_modify(|attempts| *attempts = attempts.saturating_add(1));
             let pause = match failures.checked_sub(1) {
                 None => self.rules.refresh,
-                Some(earlier) => BACK_OFF.0.saturating_mul(1 << earlier.min(10)).min(BACK_OFF.1),
+                Some(earlier) => BACK_OFF.0.saturating_mul(2_u32.saturating_pow(earlier.min(10))).min(BACK_OFF.1),
             };
             // Woken or not: it is time.
             let _ = tokio::time::timeout(jittered(pause, &*entropy), self.wanted.notified()).await;
@@ -176,8 +176,8 @@ impl Issuer {
 fn jittered(pause: Duration, entropy: &dyn Entropy) -> Duration {
     let mut random = [0; 2];
     let part = if entropy.fill(&mut random).is_ok() { u32::from(u16::from_be_bytes(random)) } else { 0 };
-    let half = pause / 2;
-    half.saturating_add(half.saturating_mul(part) / 65_536)
+    let half = pause.checked_div(2).unwrap_or_default();
+    half.saturating_add(half.saturating_mul(part).checked_div(65_536).unwrap_or_default())
 }
 
 fn read(realm: &RealmName, path: &Path) -> Result<KeySet, IssuerError> {

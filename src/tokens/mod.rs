@@ -21,7 +21,7 @@ use crate::{
         realm::{Realm, Realms},
         secret::SecretRef,
         time::Timestamp,
-        token::{Token, TokenFlaw},
+        token::{TOKEN_BYTES, Token, TokenFlaw},
     },
 };
 use embed::EmbedKeys;
@@ -140,7 +140,7 @@ impl Issuers {
 
 impl Tokens for Issuers {
     fn recall(&self, realm: &RealmName, text: SecretRef<'_>, now: Timestamp) -> Option<GoodToken> {
-        let of_realm = self.of(realm)?;
+        let of_realm = self.of(realm).filter(|_| text.expose().len() <= TOKEN_BYTES)?;
         let mark = mark(text);
         if let Some(embed) = of_realm.good_embeds.get(&mark) {
             if now >= embed.token.ends_at {

@@ -109,6 +109,8 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits,
+        tokens: Vec::new(),
+        management: keygate::domain::realm::Management::default(),
         keys: policy(),
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", "{}").unwrap(), Vec::new()),

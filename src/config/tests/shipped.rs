@@ -223,15 +223,24 @@ fn roles_of_the_built_in_realm_reach_as_far_as_they_say() {
     let realm = realm("keygate");
     let scope = |name: &str| Scope::new(name).unwrap();
     let grants = |held: &str, needed: &str| realm.scopes.grant(&[scope(held)], &scope(needed));
-    for needed in
-        ["operator", "key-manager", "reader", "revoker", "key-manager@recurr", "reader@recover", "revoker@recoup"]
-    {
+    for needed in [
+        "operator",
+        "key-manager",
+        "reader",
+        "revoker",
+        "key-manager@recurr",
+        "reader@recover",
+        "revoker@recoup",
+        "minter@recover",
+    ] {
         assert!(grants("operator", needed), "{needed}");
     }
     assert!(
         grants("key-manager", "reader")
             && grants("key-manager", "key-manager@recurr")
             && !grants("key-manager", "operator")
+            && !grants("key-manager", "minter")
+            && !grants("minter@recover", "reader@recover")
     );
     assert!(grants("key-manager@recurr", "reader@recurr") && grants("key-manager@recurr", "revoker@recurr"));
     assert!(!grants("key-manager@recurr", "reader@recover") && !grants("key-manager@recurr", "reader"));
@@ -253,6 +262,7 @@ fn the_reference_names_every_answer_and_the_caps() {
     for (heading, cap) in [
         ("`[[environments]]`: 1 to", caps::ENVIRONMENTS),
         ("`[[credentials]]`: 1 to", caps::CREDENTIALS),
+        ("`[[tokens]]`: up to", caps::ISSUERS),
         ("`[[scopes]]`: up to", caps::SCOPES),
         ("`[[operations]]`: up to", caps::OPERATIONS),
         ("`[[limits]]`: up to", caps::LIMITS),
