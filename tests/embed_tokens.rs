@@ -162,7 +162,7 @@ on_both_stores! {
         let lifetime = |lifetime| MintEmbedTokenRequest { lifetime: Some(lifetime), ..wanted(&key_id) };
         let nanos = prost_types::Duration { seconds: 5, nanos: 1 };
         for (request, field, problem) in [
-            (MintEmbedTokenRequest { account_id: String::new(), ..wanted(&key_id) }, "account_id", "is needed"),
+            (MintEmbedTokenRequest { account_id: String::new(), ..wanted(&key_id) }, "account_id", "must be 1 to 128 of"),
             (wanted("key_0"), "key_id", "must be `key_` and 26 characters, as given when the key was created"),
             (lifetime(seconds(0)), "lifetime", "must be 1 to 3600 whole seconds"),
             (lifetime(seconds(3_601)), "lifetime", "must be 1 to 3600 whole seconds"),
