@@ -5,7 +5,7 @@ use crate::domain::{
     audit::AuditEvent,
     commit::Change,
     id::{AccountId, AccountRef, KeyId, RealmName},
-    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
     limit::{Charged, Plan},
     time::{Ticks, Timestamp},
 };
@@ -88,16 +88,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         slot: &[u8; 32],
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
-    /// Writes when keys were last used. Not a change of any account: it grants and takes nothing, so it moves no version and
+    /// Writes when keys were last used, and counts their uses. Not a change of any account: it grants and takes nothing, so it moves no version and
     /// is not audited. A key that ended in between is noted like any other: it was let through before.
     fn note_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// When keys of an account were last used, in the order of `ids`.
+    /// When keys of an account, and their secrets, were last used, in the order of `wanted`.
     fn read_uses(
         &self,
         owner: &AccountRef,
-        ids: &[KeyId],
-    ) -> impl Future<Output = Result<Vec<Option<LastUse>>, StoreError>> + Send;
+        wanted: &[UsesOf],
+    ) -> impl Future<Output = Result<Vec<KeyUses>, StoreError>> + Send;
 
     /// Events of the account's audit chain, in order, from the one with the number `from` (the first has 1), at most `limit`.
     fn read_audit(
@@ -120,6 +120,8 @@ pub struct Sought<'a> {
     pub digests: &'a [Digest],
     /// Whether a remembered answer will do.
     pub freshness: Freshness,
+    /// Whether to read as well when the key was last used.
+    pub uses: bool,
     /// When it must be found; nothing: within the store's own time.
     pub due: Option<Ticks>,
 }

@@ -6,13 +6,16 @@ use super::{
     deny::DenyReason,
     id::{AccountId, Environment, Scope},
     key::{Digest, KeySnapshot, KeyState},
-    realm::Realm,
+    realm::{KeyPolicy, Realm},
     time::Timestamp,
 };
+use std::net::IpAddr;
 
 /// What a request wants to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
+    /// The client's address, where it is known.
+    pub address: Option<IpAddr>,
     /// The account acted on; absent: the key's own.
     pub account: Option<&'a AccountId>,
     /// What is known of that account, where it is not the key's own.
@@ -32,6 +35,7 @@ pub struct Wanted<'a> {
 pub struct Permit<'a> {
     key: &'a KeySnapshot,
     target: &'a AccountId,
+    secret: u32,
 }
 
 impl<'a> Permit<'a> {
@@ -46,6 +50,12 @@ impl<'a> Permit<'a> {
     pub fn target(&self) -> &'a AccountId {
         self.target
     }
+
+    /// The number of the secret that was presented.
+    #[must_use]
+    pub fn secret(&self) -> u32 {
+        self.secret
+    }
 }
 
 /// Judges whether the key that was found under `digest` may do what is wanted.
@@ -59,9 +69,12 @@ pub fn judge<'a>(
     wanted: &Wanted<'a>,
     now: Timestamp,
 ) -> Result<Permit<'a>, DenyReason> {
-    usable(key, digest, now)?;
+    let secret = usable(&realm.keys, key, digest, now)?;
     if wanted.environment.is_some_and(|pinned| *pinned != key.key.environment) {
         return Err(DenyReason::WrongEnvironment);
+    }
+    if !key.key.admits(wanted.address) {
+        return Err(DenyReason::ForbiddenAddress);
     }
     works(key.account.status)?;
     let target = reach(&realm.access, &key.owner.account, &key.account, wanted)?;
@@ -69,21 +82,34 @@ pub fn judge<'a>(
     if !needed.all(|scope| realm.scopes.grant(&key.key.scopes, scope)) {
         return Err(DenyReason::InsufficientScope);
     }
-    Ok(Permit { key, target })
+    Ok(Permit { key, target, secret })
 }
 
-/// Whether the key itself works.
-fn usable(key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<(), DenyReason> {
-    match key.key.state(now) {
+/// Whether the key itself works, and the number of the secret that was presented.
+fn usable(policy: &KeyPolicy, key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<u32, DenyReason> {
+    let state = key.key.state(now);
+    match state {
         KeyState::Revoked => return Err(DenyReason::RevokedKey),
         KeyState::Expired => return Err(DenyReason::ExpiredKey),
-        KeyState::Suspended | KeyState::Active => {}
+        KeyState::Pending | KeyState::Suspended | KeyState::Active => {}
     }
     // The digest led here, so it was this key's once; whether it still is decides its own record.
-    if !key.key.secret(digest).is_some_and(|secret| secret.works(now)) {
+    let Some(secret) = key.key.secret(digest).filter(|secret| secret.works(now)) else {
         return Err(DenyReason::RetiredSecret);
+    };
+    match state {
+        KeyState::Pending => Err(DenyReason::EarlyKey),
+        KeyState::Suspended => Err(DenyReason::SuspendedKey),
+        _ if policy.suspend_unused_after.is_some() && rests(policy, key, now) => Err(DenyReason::UnusedKey),
+        _ => Ok(secret.number),
     }
-    if key.key.suspended { Err(DenyReason::SuspendedKey) } else { Ok(()) }
+}
+
+/// Whether nobody used the key for longer than the realm allows. Its use is only asked for where nothing else shows that it is
+/// awake, since the answer costs a lock.
+fn rests(policy: &KeyPolicy, key: &KeySnapshot, now: Timestamp) -> bool {
+    let asleep = |last| key.key.rests_at(last, policy.suspend_unused_after).is_some_and(|end| now >= end);
+    asleep(None) && asleep(key.pending_use.latest())
 }
 
 /// Which accounts a key reaches beside its own. An account may always act within the organizations that it is a member of,

@@ -19,8 +19,14 @@ pub enum DenyReason {
     RetiredSecret,
     /// Suspended by its manager.
     SuspendedKey,
+    /// Nobody used it for longer than the realm allows.
+    UnusedKey,
+    /// Not valid yet.
+    EarlyKey,
     /// Of another environment than the pinned one.
     WrongEnvironment,
+    /// Bound to networks, and used from elsewhere or from nowhere known.
+    ForbiddenAddress,
     /// The key's account is suspended.
     SuspendedAccount,
     /// The key's account is deactivated or offboarded.
@@ -45,7 +51,7 @@ pub enum DenyReason {
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -65,6 +71,9 @@ impl DenyReason {
         Self::CostAboveLimit,
         Self::MalformedRequest,
         Self::TooManyMisses,
+        Self::UnusedKey,
+        Self::EarlyKey,
+        Self::ForbiddenAddress,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -79,7 +88,10 @@ impl DenyReason {
             Self::ExpiredKey => "expired_key",
             Self::RetiredSecret => "retired_secret",
             Self::SuspendedKey => "suspended_key",
+            Self::UnusedKey => "unused_key",
+            Self::EarlyKey => "early_key",
             Self::WrongEnvironment => "wrong_environment",
+            Self::ForbiddenAddress => "forbidden_address",
             Self::SuspendedAccount => "suspended_account",
             Self::DeactivatedAccount => "deactivated_account",
             Self::ForbiddenAccount => "forbidden_account",
@@ -106,7 +118,10 @@ impl DenyReason {
             | Self::ExpiredKey
             | Self::RetiredSecret
             | Self::SuspendedKey
+            | Self::UnusedKey
+            | Self::EarlyKey
             | Self::WrongEnvironment => Answer::InvalidCredential,
+            Self::ForbiddenAddress => Answer::ForbiddenAddress,
             Self::SuspendedAccount | Self::DeactivatedAccount => Answer::InactiveAccount,
             Self::ForbiddenAccount => Answer::ForbiddenAccount,
             Self::UnknownAccount => Answer::UnknownAccount,
@@ -128,6 +143,8 @@ pub enum Answer {
     /// 401 by default.
     InvalidCredential,
     /// 403 by default.
+    ForbiddenAddress,
+    /// 403 by default.
     InactiveAccount,
     /// 403 by default.
     ForbiddenAccount,
@@ -145,10 +162,11 @@ pub enum Answer {
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::InvalidCredential,
+        Self::ForbiddenAddress,
         Self::InactiveAccount,
         Self::ForbiddenAccount,
         Self::UnknownAccount,
@@ -165,6 +183,7 @@ impl Answer {
             Self::MissingCredential => "missing_credential",
             Self::AmbiguousCredential => "ambiguous_credential",
             Self::InvalidCredential => "invalid_credential",
+            Self::ForbiddenAddress => "forbidden_address",
             Self::InactiveAccount => "inactive_account",
             Self::ForbiddenAccount => "forbidden_account",
             Self::UnknownAccount => "unknown_account",
@@ -188,7 +207,9 @@ impl Answer {
             Self::MissingCredential => (401, "unauthorized", "A credential is required"),
             Self::AmbiguousCredential | Self::InvalidCredential => (401, "unauthorized", "The credential is not valid"),
             Self::InactiveAccount => (403, "account_inactive", "The account is not active"),
-            Self::ForbiddenAccount => (403, "forbidden", "The credential does not have access to this resource"),
+            Self::ForbiddenAccount | Self::ForbiddenAddress => {
+                (403, "forbidden", "The credential does not have access to this resource")
+            }
             Self::UnknownAccount => (404, "not_found", "The resource was not found"),
             Self::InsufficientScope => {
                 (403, "insufficient_scope", "The credential lacks a scope that this request needs")

@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod id;
 pub mod key;
 pub mod limit;
+pub mod network;
 pub mod realm;
 pub mod request;
 pub mod secret;

@@ -19,7 +19,7 @@ use crate::{
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -92,7 +92,9 @@ impl Weighter<Digest, Arc<KeySnapshot>> for ByText {
         let entries: usize = key.metadata.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
         let scopes: usize = key.scopes.iter().map(|scope| scope.as_str().len()).sum();
         // Once in the record, and once in what answers tell of it.
-        let bytes = key.name.len().saturating_add(entries).saturating_add(scopes).saturating_mul(2);
+        let networks = std::mem::size_of_val(key.networks.as_slice());
+        let bytes =
+            networks.saturating_add(key.name.len()).saturating_add(entries).saturating_add(scopes).saturating_mul(2);
         1_u64.saturating_add(bytes as u64 / 1_024)
     }
 }
@@ -315,8 +317,8 @@ impl<S: Store> Store for Cached<S> {
         self.store.note_uses(uses).await
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.store.read_uses(owner, ids).await
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        self.store.read_uses(owner, wanted).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

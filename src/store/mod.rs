@@ -18,7 +18,7 @@ use crate::{
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -131,8 +131,8 @@ impl Store for Backend {
         delegate!(self, store => store.note_uses(uses))
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        delegate!(self, store => store.read_uses(owner, ids))
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        delegate!(self, store => store.read_uses(owner, wanted))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -126,6 +126,7 @@ fn policy() -> KeyPolicy {
         max_grace: Duration::from_secs(60),
         default_lifetime: None,
         max_lifetime: None,
+        suspend_unused_after: None,
     }
 }
 
@@ -165,6 +166,8 @@ pub fn creation_with(owner: &AccountRef, account: Option<&Account>, seed: u8, di
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at: None,
+        not_before: None,
+        networks: Vec::new(),
     };
     let minted = Minted { digest, scheme: DigestScheme::Native, secret_version: 1, hint: String::new() };
     let policy = policy();
@@ -192,7 +195,7 @@ pub async fn found(store: &Redis, seed: u8) -> Option<Arc<KeySnapshot>> {
 
 pub async fn found_by(store: &Redis, digest: Digest) -> Option<Arc<KeySnapshot>> {
     let realm = RealmName::new("recurr").unwrap();
-    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh, due: None };
+    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh, uses: false, due: None };
     match store.find_key(&sought).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,

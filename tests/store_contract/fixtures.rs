@@ -44,6 +44,7 @@ static POLICY: KeyPolicy = KeyPolicy {
     max_grace: Duration::from_secs(86_400),
     default_lifetime: None,
     max_lifetime: None,
+    suspend_unused_after: None,
 };
 
 /// keygate itself, acting on an account.
@@ -107,6 +108,8 @@ pub fn creation(number: u64) -> Creation {
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at: None,
+        not_before: None,
+        networks: Vec::new(),
     }
 }
 

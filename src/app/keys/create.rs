@@ -11,6 +11,7 @@ use crate::{
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
         key::{Creation, Repeatable, create},
+        network::Network,
         secret::Secret,
         time::Timestamp,
     },
@@ -53,6 +54,10 @@ pub struct CreateKey {
     pub metadata: BTreeMap<String, String>,
     /// When it ends.
     pub expiry: Expiry,
+    /// When it begins to work.
+    pub not_before: Option<Timestamp>,
+    /// Where it may be used from; none: from anywhere.
+    pub networks: Vec<Network>,
     /// Recognizes a repeat.
     pub repeatable: Option<Repeatable>,
 }
@@ -101,6 +106,8 @@ impl<S: Store> App<S> {
                 scopes: request.scopes.clone(),
                 metadata: request.metadata.clone(),
                 expires_at: request.expiry.resolve(now),
+                not_before: request.not_before,
+                networks: request.networks.clone(),
             };
             let acting = permit.acting(&owner, account.as_ref(), now);
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;

@@ -22,7 +22,7 @@ use crate::{
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, SecretRing},
+        key::{IdempotencyRecord, KeyRecord, KeyUse, KeyUses, SecretRing, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -145,8 +145,8 @@ impl Store for Embedded {
         self.writer.note_uses(uses).await
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.core.read_uses(owner, ids)
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        self.core.read_uses(owner, wanted)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

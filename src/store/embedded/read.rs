@@ -7,7 +7,7 @@ use crate::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUses, LastUse, UsesOf},
     },
     store::record::Lookup,
 };
@@ -37,7 +37,9 @@ impl Core {
             let Some(key) = self.key(&snapshot, &owner, key)? else { continue };
             let Some(account) = self.account(&snapshot, &owner)? else { continue };
             if sought.digests.iter().any(|digest| key.secret(digest).is_some()) {
-                return Ok(Found::Key(Arc::new(KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp))));
+                let last = if sought.uses { self.last_use(&snapshot, &owner, key.id)? } else { None };
+                let found = KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp);
+                return Ok(Found::Key(Arc::new(found.last_used(last.map(|last| last.at)))));
             }
         }
         Ok(Found::Nothing(read_at))
@@ -74,14 +76,29 @@ impl Core {
         ids.iter().map(|id| self.key(&snapshot, owner, *id)).collect()
     }
 
-    pub(super) fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+    pub(super) fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
         let snapshot = self.snapshot()?;
         let table = told(snapshot.open_table(tables::USES))?;
-        let read = |id: &KeyId| {
-            let found = told(table.get(tables::key(owner, *id).as_slice()))?;
-            found.map(|bytes| self.codec.decode_use(owner, *id, bytes.value())).transpose()
+        let secret = |id: KeyId, number: u32| {
+            let found = told(table.get(tables::secret(owner, id, number).as_slice()))?;
+            found.map(|bytes| self.codec.decode_secret_use(owner, id, number, bytes.value())).transpose()
         };
-        ids.iter().map(read).collect()
+        let read = |UsesOf { key, secrets }: &UsesOf| {
+            let secrets = secrets.iter().map(|number| secret(*key, *number)).collect::<Result<_, _>>()?;
+            Ok(KeyUses { last: self.last_use(&snapshot, owner, *key)?, secrets })
+        };
+        wanted.iter().map(read).collect()
+    }
+
+    fn last_use(
+        &self,
+        snapshot: &ReadTransaction,
+        owner: &AccountRef,
+        id: KeyId,
+    ) -> Result<Option<LastUse>, StoreError> {
+        let table = told(snapshot.open_table(tables::USES))?;
+        let found = told(table.get(tables::key(owner, id).as_slice()))?;
+        found.map(|bytes| self.codec.decode_use(owner, id, bytes.value())).transpose()
     }
 
     pub(super) fn locate_key(&self, realm: &RealmName, id: KeyId) -> Result<Option<AccountId>, StoreError> {

@@ -16,7 +16,7 @@ pub(super) const KEYS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(
 pub(super) const HISTORY: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("history");
 /// realm, key id → account id.
 pub(super) const POINTERS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("pointers");
-/// realm, account, key id → last use.
+/// realm, account, key id → last use; with the number of a secret behind it: the uses of that.
 pub(super) const USES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("uses");
 /// realm, account, sequence → audit event.
 pub(super) const AUDIT: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("audit");
@@ -38,6 +38,10 @@ pub(super) fn account(owner: &AccountRef) -> Vec<u8> {
 
 pub(super) fn key(owner: &AccountRef, id: KeyId) -> Vec<u8> {
     join(&owner.realm, Some(&owner.account), id.as_bytes(), SEPARATOR)
+}
+
+pub(super) fn secret(owner: &AccountRef, id: KeyId, number: u32) -> Vec<u8> {
+    join(&owner.realm, Some(&owner.account), &[&id.as_bytes()[..], &number.to_be_bytes()].concat(), SEPARATOR)
 }
 
 pub(super) fn pointer(realm: &RealmName, id: KeyId) -> Vec<u8> {

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         commit::Change,
         id::AccountRef,
-        key::{Digest, IdempotencyRecord, KeyUse},
+        key::{Digest, IdempotencyRecord, KeyUse, SecretUse},
         time::Timestamp,
     },
     store::record::{Lookup, RecordCodec},
@@ -244,9 +244,16 @@ impl<'t> Tables<'t> {
     }
 
     fn note_uses(&mut self, codec: &RecordCodec, uses: &[KeyUse]) -> Result<(), redb::Error> {
-        for KeyUse { owner, key, last } in uses {
+        for KeyUse { owner, key, secret, last, count } in uses {
             let record = codec.encode_use(owner, *key, last);
             self.uses.insert(tables::key(owner, *key).as_slice(), record.as_slice())?;
+            let place = tables::secret(owner, *key, *secret);
+            let before = self.uses.get(place.as_slice())?;
+            // What cannot be read any more is counted anew.
+            let before = before.and_then(|bytes| codec.decode_secret_use(owner, *key, *secret, bytes.value()).ok());
+            let count = before.map_or(0, |before| before.count).saturating_add(*count);
+            let record = codec.encode_secret_use(owner, *key, *secret, &SecretUse { last: *last, count });
+            self.uses.insert(place.as_slice(), record.as_slice())?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::{
         account::Account,
         audit::AuditEvent,
         id::{AccountId, AccountRef, Environment, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac},
+        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac, SecretUse},
     },
     proto::store_v1 as stored,
 };
@@ -117,6 +117,12 @@ impl RecordCodec {
         /// When a key was last used.
         encode_use, decode_use, (owner: &AccountRef, id: KeyId), Place::Use(owner, id),
         stored::Use, LastUse, convert::use_to, convert::use_from
+    );
+
+    codec!(
+        /// When a secret of a key was last used, and how often.
+        encode_secret_use, decode_secret_use, (owner: &AccountRef, id: KeyId, number: u32),
+        Place::SecretUse(owner, id, number), stored::Use, SecretUse, convert::secret_use_to, convert::secret_use_from
     );
 
     /// A record that says nothing and proves that a store belongs to this server's secret.

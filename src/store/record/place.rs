@@ -19,6 +19,7 @@ pub(super) enum Place<'a> {
     Event(&'a AccountRef, u64),
     Idempotency(&'a AccountRef, &'a [u8; 32]),
     Use(&'a AccountRef, KeyId),
+    SecretUse(&'a AccountRef, KeyId, u32),
     Witness,
 }
 
@@ -36,6 +37,9 @@ impl Place<'_> {
                 then(&[b"event", version, realm(owner), account(owner), &sequence.to_be_bytes()])
             }
             Self::Use(owner, id) => then(&[b"use", version, realm(owner), account(owner), id.as_bytes()]),
+            Self::SecretUse(owner, id, number) => {
+                then(&[b"secret use", version, realm(owner), account(owner), id.as_bytes(), &number.to_be_bytes()])
+            }
             Self::Witness => then(&[b"witness", version]),
             Self::Idempotency(owner, slot) => then(&[b"idempotency", version, realm(owner), account(owner), &slot[..]]),
         }
@@ -54,6 +58,11 @@ impl fmt::Display for Place<'_> {
             Self::Use(owner, id) => {
                 write!(f, "last use of key `{id}` of account `{}` of realm `{}`", owner.account, owner.realm)
             }
+            Self::SecretUse(owner, id, number) => write!(
+                f,
+                "last use of secret {number} of key `{id}` of account `{}` of realm `{}`",
+                owner.account, owner.realm
+            ),
             Self::Lookup(digest) => {
                 f.write_str("lookup `")?;
                 digest.as_bytes().iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;

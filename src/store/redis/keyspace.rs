@@ -10,7 +10,7 @@
 //! | `kg1:{realm/account}:k` | hash | key id → record of a key that was not ended |
 //! | `kg1:{realm/account}:h` | hash | key id → record of an ended key |
 //! | `kg1:{realm/account}:i`, `:j` | sorted set | ids of `:k` and of `:h`, in byte order |
-//! | `kg1:{realm/account}:u` | hash | key id → when it was last used |
+//! | `kg1:{realm/account}:u` | hash | key id → when it was last used; with the number of a secret → when that was, `#` → how often |
 //! | `kg1:{realm/account}:l` | list | audit events, oldest first |
 //! | `kg1:{realm/account}:o:…` | string | idempotency record, expires |
 //! | `kg1:{realm/account}:b:…` | string | bars a key of the account from a digest that another took, expires |
@@ -70,6 +70,16 @@ impl AccountKeys {
 
     pub(super) fn uses(&self) -> String {
         self.part("u")
+    }
+
+    /// The field of the uses of one secret.
+    pub(super) fn secret(key: KeyId, number: u32) -> Vec<u8> {
+        [&key.as_bytes()[..], &number.to_be_bytes()].concat()
+    }
+
+    /// The field that counts them.
+    pub(super) fn secret_count(key: KeyId, number: u32) -> Vec<u8> {
+        [&Self::secret(key, number)[..], b"#"].concat()
     }
 
     pub(super) fn idempotency(&self, slot: &[u8; 32]) -> String {

@@ -23,7 +23,7 @@ use crate::{
         audit::AuditEvent,
         commit::Change,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeyUse, LastUse, RecordMac},
+        key::{IdempotencyRecord, KeyRecord, KeyUse, KeyUses, RecordMac, UsesOf},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
     },
@@ -269,8 +269,8 @@ impl Store for Redis {
         self.connection.within(self.leisure(), self.write_uses(uses)).await
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.connection.within(self.leisure(), self.uses(owner, ids)).await
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        self.connection.within(self.leisure(), self.uses(owner, wanted)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

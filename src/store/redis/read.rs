@@ -7,12 +7,15 @@ use crate::{
         account::Account,
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUses, SecretUse, UsesOf},
     },
     store::record::Lookup,
 };
 use redis::{Value, cmd, pipe};
 use std::sync::Arc;
+
+/// A record as it stands in Redis, if it does.
+type Stored = Option<Vec<u8>>;
 
 impl Redis {
     /// Two round trips: all lookups, then the account with the key. Digests that lead nowhere cost the same two, so that the
@@ -22,14 +25,15 @@ impl Redis {
         let read_at = self.clock.ticks();
         let ways = self.ways(sought).await?;
         if ways.is_empty() {
-            self.read_pair(&keyspace::AccountKeys::of_nobody(sought.realm), &[0; 16]).await?;
+            self.read_pair(&keyspace::AccountKeys::of_nobody(sought.realm), &[0; 16], sought.uses).await?;
         }
         // More than one only where an act was interrupted, or is under way.
         for lookup in ways {
-            if let Some((account, key)) = self.resolve(sought.digests, &lookup).await? {
+            if let Some((account, key, last)) = self.resolve_with(sought.digests, &lookup, sought.uses).await? {
                 let stamp = account.mark();
+                let last = last.map(|last| self.codec.decode_use(&lookup.owner, key.id, &last)).transpose()?;
                 let snapshot = KeySnapshot::new(sought.realm, lookup.owner, account, key, read_at, stamp);
-                return Ok(Found::Key(Arc::new(snapshot)));
+                return Ok(Found::Key(Arc::new(snapshot.last_used(last.map(|last| last.at)))));
             }
         }
         Ok(Found::Nothing(read_at))
@@ -62,11 +66,22 @@ impl Redis {
         digests: &[Digest],
         lookup: &Lookup,
     ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
+        let found = self.resolve_with(digests, lookup, false).await?;
+        Ok(found.map(|(account, key, _)| (account, key)))
+    }
+
+    /// The same, and on demand the record of when the key was last used.
+    async fn resolve_with(
+        &self,
+        digests: &[Digest],
+        lookup: &Lookup,
+        uses: bool,
+    ) -> Result<Option<(Account, KeyRecord, Stored)>, StoreError> {
         let owner = &lookup.owner;
-        let (mut account, mut record) = self.account_and_key(lookup).await?;
+        let (mut account, mut record, mut last) = self.account_and_key(lookup, uses).await?;
         if account.is_none() && record.is_some() {
             // The account came to exist in between; or its record is lost.
-            (account, record) = self.account_and_key(lookup).await?;
+            (account, record, last) = self.account_and_key(lookup, uses).await?;
         }
         let Some(record) = record else { return Ok(None) };
         let key = self.codec.decode_key(owner, lookup.key, &record)?;
@@ -78,29 +93,34 @@ impl Redis {
             let AccountRef { realm, account } = owner;
             StoreError::Corrupt(format!("account `{account}` of realm `{realm}` has keys and no record"))
         })?;
-        Ok(Some((self.account(owner, &account)?, key)))
+        Ok(Some((self.account(owner, &account)?, key, last)))
     }
 
     /// The records of a lookup's account and key. The account first: if it changes in between, its older version is never
     /// confirmed by a charge. The live key before the ended one: a key that ends in between is found. Not as a transaction,
     /// because a full server refuses those, even to read.
-    async fn account_and_key(&self, lookup: &Lookup) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
-        self.read_pair(&keyspace::AccountKeys::new(&lookup.owner), lookup.key.as_bytes()).await
+    async fn account_and_key(&self, lookup: &Lookup, uses: bool) -> Result<(Stored, Stored, Stored), StoreError> {
+        self.read_pair(&keyspace::AccountKeys::new(&lookup.owner), lookup.key.as_bytes(), uses).await
     }
 
     async fn read_pair(
         &self,
         keys: &keyspace::AccountKeys,
         id: &[u8; 16],
-    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+        uses: bool,
+    ) -> Result<(Stored, Stored, Stored), StoreError> {
         let id = &id[..];
         let mut commands = pipe();
         commands.cmd("GET").arg(keys.record());
         commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);
+        if uses {
+            commands.cmd("HGET").arg(keys.uses()).arg(id);
+        }
         let mut replies = self.connection.pipeline(&commands).await?.into_iter();
         let account = self.bytes(replies.next())?;
         let (live, ended) = (self.bytes(replies.next())?, self.bytes(replies.next())?);
-        Ok((account, live.or(ended)))
+        let last = if uses { self.bytes(replies.next())? } else { None };
+        Ok((account, live.or(ended), last))
     }
 
     pub(super) async fn account_record(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
@@ -154,22 +174,38 @@ impl Redis {
         wanted.iter().map(keys_of).collect()
     }
 
-    pub(super) async fn uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        if ids.is_empty() {
+    /// When keys were last used: three fields of one hash for each secret, and one for each key.
+    pub(super) async fn uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let mut command = cmd("HMGET");
         command.arg(keyspace::AccountKeys::new(owner).uses());
-        ids.iter().for_each(|id| {
-            command.arg(&id.as_bytes()[..]);
-        });
-        let Value::Array(found) = self.connection.query(&command).await? else {
-            return Err(self.connection.misunderstood("a list of uses"));
-        };
-        let last = |(id, stored): (&KeyId, Value)| {
-            self.bytes(Some(stored))?.map(|stored| self.codec.decode_use(owner, *id, &stored)).transpose()
-        };
-        ids.iter().zip(found).map(last).collect()
+        for UsesOf { key, secrets } in wanted {
+            command.arg(&key.as_bytes()[..]);
+            for number in secrets {
+                command.arg(keyspace::AccountKeys::secret(*key, *number));
+                command.arg(keyspace::AccountKeys::secret_count(*key, *number));
+            }
+        }
+        let wrong = || self.connection.misunderstood("a list of uses");
+        let Value::Array(found) = self.connection.query(&command).await? else { return Err(wrong()) };
+        let mut found = found.into_iter();
+        let mut next = || self.bytes(Some(found.next().ok_or_else(wrong)?));
+        let mut uses = Vec::with_capacity(wanted.len());
+        for UsesOf { key, secrets } in wanted {
+            let last = next()?.map(|stored| self.codec.decode_use(owner, *key, &stored)).transpose()?;
+            let mut each = Vec::with_capacity(secrets.len());
+            for number in secrets {
+                let (stored, count) = (next()?, next()?);
+                let used = stored.map(|stored| self.codec.decode_secret_use(owner, *key, *number, &stored));
+                // A count carries no seal: what is no number was not written by keygate.
+                let count = count.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()).unwrap_or(0);
+                each.push(used.transpose()?.map(|used| SecretUse { count, ..used }));
+            }
+            uses.push(KeyUses { last, secrets: each });
+        }
+        Ok(uses)
     }
 
     pub(super) async fn locate(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
