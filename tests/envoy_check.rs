@@ -325,9 +325,15 @@ async fn an_account_in_the_query_is_acted_on_and_named_once() {
         let answer = ask(path).await;
         assert_eq!(value(&answer.passed().headers, "x-auth-target-account"), Some("acme"), "{path}");
     }
-    for path in ["/v1?account_id=other", "/v1?organization_id=other", "/v1?account_id=acme&organization_id=other"] {
+    stack.new_key("recoup", "other", "live").await;
+    for (path, reason) in [
+        ("/v1?account_id=other", "forbidden_account"),
+        ("/v1?account_id=nobody", "unknown_account"),
+        ("/v1?organization_id=other", "forbidden_account"),
+        ("/v1?account_id=acme&organization_id=other", "forbidden_account"),
+    ] {
         let answer = ask(path).await;
-        assert_eq!((answer.refused().0, answer.told("reason").as_deref()), (403, Some("forbidden_account")), "{path}");
+        assert_eq!((answer.refused().0, answer.told("reason").as_deref()), (403, Some(reason)), "{path}");
     }
     for path in [
         "/v1?account_id=acme&account_id=other",

@@ -69,12 +69,16 @@ behind_envoy! {
             says(&answer, PARTNER);
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
+        let nowhere = front.stops("recover", "GET /v1/accounts/p2", &[("x-partner-key", &key)], 404).await;
+        says(&nowhere, r#"{"error":{"code":"not_found","message":"Account, lead, or resource not found","status":404}}"#);
+        front.stack.new_key("recover", "p2", "live").await;
         let answer = front.stops("recover", "GET /v1/accounts/p2", &[("x-partner-key", &key)], 403).await;
         says(&answer, r#"{"error":{"code":"forbidden","message":"Key does not have access to this resource","status":403}}"#);
     }
 
     async fn r8_every_code_of_the_table_comes_to_the_client_in_the_realms_words(front) {
         let (_, key) = front.stack.new_key("recover", "p1", "live").await;
+        front.stack.new_key("recover", "p2", "live").await;
         let header = [("x-partner-key", key.as_str())];
         // Those that keygate raises.
         front.stack.authenticate(charged(by_key("recover", &key), "POST", "/v1/accounts/p1/leads/bulk", 50)).await;

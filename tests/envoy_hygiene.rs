@@ -111,6 +111,7 @@ behind_envoy! {
 
     async fn an_account_that_is_not_the_callers_is_refused_however_its_path_is_spelt(front) {
         let (_, key) = front.stack.new_key("recover", "p1", "live").await;
+        front.stack.new_key("recover", "p2", "live").await;
         let header = [("x-partner-key", key.as_str())];
         for path in [
             "/v1/accounts/p2",

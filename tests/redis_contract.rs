@@ -6,6 +6,8 @@ mod support;
 
 #[path = "store_contract/accounts.rs"]
 mod accounts;
+#[path = "store_contract/entries.rs"]
+mod entries;
 #[path = "store_contract/fixtures.rs"]
 mod fixtures;
 #[path = "store_contract/keys.rs"]

@@ -4,12 +4,14 @@ use crate::domain::{
     account::{Account, AccountSnapshot},
     audit::AuditEvent,
     commit::Change,
-    id::{AccountId, AccountRef, KeyId, RealmName},
+    entry::{Entry, EntryId, EntryKind},
+    id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
     limit::{Charged, Plan},
     time::{Ticks, Timestamp},
+    webhook::Letter,
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
 /// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
@@ -88,6 +90,19 @@ pub trait Store: Clone + Send + Sync + 'static {
         slot: &[u8; 32],
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
+    /// An entry of an account, if there is one of that name.
+    fn read_entry(
+        &self,
+        owner: &AccountRef,
+        id: &EntryId,
+    ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
+
+    /// Entries of one kind in the order of their names. Costs the same however many there are.
+    fn list_entries(
+        &self,
+        query: &EntryQuery<'_>,
+    ) -> impl Future<Output = Result<Vec<(EntryName, Entry)>, StoreError>> + Send;
+
     /// Writes when keys were last used, and counts their uses. Not a change of any account: it grants and takes nothing, so it moves no version and
     /// is not audited. A key that ended in between is noted like any other: it was let through before.
     fn note_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -107,8 +122,93 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 
+    /// A memo, if there is one of that name.
+    fn read_memo(&self, id: &MemoId<'_>) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// Memos of the shelf of `first`, from that name on, in the order of their names. Costs the same however many there are.
+    fn list_memos(
+        &self,
+        first: &MemoId<'_>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>> + Send;
+
+    /// Writes a memo, or removes it, if what stands there is as expected; tells whether it was. What is written is not empty.
+    /// Not a change of any account: it grants and takes nothing.
+    fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Whether the store can decide right now.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where a memo stands: what work in the background remembers between its steps, outside of accounts.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoId<'a> {
+    /// The realm.
+    pub realm: &'a RealmName,
+    /// Its shelf.
+    pub shelf: Shelf,
+    /// Its name, of any bytes.
+    pub name: &'a [u8],
+}
+
+/// Memos of one kind, in the order of their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    /// Accounts that may have news for webhooks.
+    Notices,
+    /// How far each account's news were delivered.
+    Cursors,
+    /// What is to be told at a time, by time.
+    Due,
+    /// What could not be delivered, by time.
+    Dead,
+}
+
+impl Shelf {
+    /// The shelf as stored.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Notices => 1,
+            Self::Cursors => 2,
+            Self::Due => 3,
+            Self::Dead => 4,
+        }
+    }
+}
+
+/// What must stand under a memo's name for it to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'a> {
+    /// Whatever.
+    Anything,
+    /// Nothing.
+    Absent,
+    /// This.
+    Is(&'a [u8]),
+}
+
+/// Takes messages to those who subscribed.
+pub trait Courier: Send + Sync + 'static {
+    /// Delivers a message to the subscriber that it names.
+    fn send<'a>(&'a self, realm: &'a RealmName, letter: &'a Letter, now: Timestamp) -> Delivery<'a>;
+}
+
+/// A delivery under way.
+pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Undelivered>> + Send + 'a>>;
+
+/// Why a message was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// In words.
+    pub problem: String,
+    /// The subscriber will never take it.
+    pub for_good: bool,
 }
 
 /// The key of which secret is looked for.
@@ -165,6 +265,19 @@ pub struct KeyQuery {
     /// Begin after this key.
     pub after: Option<(AccountId, KeyId)>,
     /// Read at most so many keys, at least 1.
+    pub limit: usize,
+}
+
+/// Which entries of an account to list.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryQuery<'a> {
+    /// The account.
+    pub owner: &'a AccountRef,
+    /// The kind of entry.
+    pub kind: EntryKind,
+    /// Begin after this name.
+    pub after: Option<&'a EntryName>,
+    /// Read at most so many.
     pub limit: usize,
 }
 

@@ -4,6 +4,7 @@
 use super::{
     account::Account,
     audit::{About, Act, Actor, AuditEvent},
+    entry::EntryChange,
     id::{AccountId, AccountRef, Environment, KeyId},
     key::{Digest, IdempotencyRecord, KeyRecord},
     time::Timestamp,
@@ -26,6 +27,8 @@ pub struct Change {
     pub lookups: Vec<NewLookup>,
     /// Digests that lead nowhere any more.
     pub forgotten: Vec<Digest>,
+    /// Entries written or removed, each named once.
+    pub entries: Vec<EntryChange>,
     /// Events of the account's audit chain, in order.
     pub events: Vec<AuditEvent>,
     /// Remembers the act under its idempotency key.
@@ -58,6 +61,7 @@ impl Change {
             end: Vec::new(),
             lookups: Vec::new(),
             forgotten: Vec::new(),
+            entries: Vec::new(),
             events: Vec::new(),
             idempotency: None,
         };

@@ -78,6 +78,32 @@ text_id!(
     "1 to 64 of `A-Z a-z 0-9 . _ - : @ *`"
 );
 
+text_id!(
+    /// A member of an account.
+    MemberId,
+    is_member,
+    "1 to 128 of `A-Z a-z 0-9 . _ - @ : ~ | +`"
+);
+text_id!(
+    /// What a member of an account may do.
+    MemberRole,
+    is_lower_name,
+    "a lower-case letter, then up to 31 of `a-z 0-9 -`"
+);
+text_id!(
+    /// The name of an entry among those of its kind.
+    EntryName,
+    is_entry,
+    "1 to 256 printable ASCII characters"
+);
+
+impl From<&MemberId> for EntryName {
+    fn from(member: &MemberId) -> Self {
+        // Every legal member id is a legal name.
+        Self(member.0.clone())
+    }
+}
+
 fn is_lower_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 32
@@ -87,6 +113,14 @@ fn is_lower_name(text: &str) -> bool {
 
 fn is_account(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@:~".contains(&b))
+}
+
+fn is_member(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@:~|+".contains(&b))
+}
+
+fn is_entry(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn is_scope(text: &str) -> bool {

@@ -13,12 +13,16 @@
 //! latest.
 
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        StoreError,
+    },
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
@@ -313,12 +317,37 @@ impl<S: Store> Store for Cached<S> {
         self.store.read_audit(owner, from, limit).await
     }
 
+    async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        self.store.read_entry(owner, id).await
+    }
+
+    async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        self.store.list_entries(query).await
+    }
+
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
         self.store.note_uses(uses).await
     }
 
     async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
         self.store.read_uses(owner, wanted).await
+    }
+
+    async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.read_memo(id).await
+    }
+
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.store.list_memos(first, limit).await
+    }
+
+    async fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        self.store.write_memo(id, expected, value).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

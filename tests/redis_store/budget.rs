@@ -5,16 +5,19 @@ use crate::support::{
     keygate::Keygate,
     redis::RedisServer,
 };
+use keygate::proto::v1::AuthenticateRequest;
 use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tonic::Code;
 
@@ -51,16 +54,40 @@ impl Slowness {
     }
 }
 
+/// Passes on every piece that long after it came, and those that come together, together.
 fn forward(mut from: TcpStream, mut to: TcpStream, millis: &AtomicU64) {
+    let (pieces, waiting) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let writer = thread::spawn(move || {
+        for (due, piece) in waiting {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&piece).is_err() {
+                break;
+            }
+        }
+        // Whoever is gone has nothing left to close.
+        let _ = to.shutdown(Shutdown::Both);
+    });
     let mut buffer = [0; 65_536];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        thread::sleep(Duration::from_millis(millis.load(Ordering::SeqCst)));
-        if to.write_all(&buffer[..length]).is_err() {
+        let due = Instant::now() + Duration::from_millis(millis.load(Ordering::SeqCst));
+        if pieces.send((due, buffer[..length].to_vec())).is_err() {
             break;
         }
     }
-    // Whoever is gone has nothing left to close.
-    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    let _ = from.shutdown(Shutdown::Both);
+    drop(pieces);
+    writer.join().unwrap();
+}
+
+async fn keygate(slowness: &Slowness, folder: &Path, deadline: &str) -> Keygate {
+    let settings = folder.join("keygate.toml");
+    let url = format!("redis://127.0.0.1:{}", slowness.port);
+    fs::write(
+        &settings,
+        format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{url}\"\ndeadline = \"{deadline}\"\n"),
+    )
+    .unwrap();
+    Keygate::start(&["--config", settings.to_str().unwrap()]).await
 }
 
 #[tokio::test]
@@ -68,18 +95,34 @@ async fn a_decision_whose_steps_are_in_time_is_late_when_together_they_are_not()
     let redis = RedisServer::start();
     let slowness = Slowness::before(&redis);
     let folder = tempfile::tempdir().unwrap();
-    let settings = folder.path().join("keygate.toml");
-    let url = format!("redis://127.0.0.1:{}", slowness.port);
-    fs::write(&settings, format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{url}\"\ndeadline = \"500ms\"\n"))
-        .unwrap();
-    let keygate = Keygate::start(&["--config", settings.to_str().unwrap()]).await;
+    let keygate = keygate(&slowness, folder.path(), "500ms").await;
     let (id, key) = keygate.new_key("recurr", "acme", "live").await;
     let ask = || charged(by_key("recurr", &key), "GET", "/", 1);
 
-    // Finding the key takes two answers, the charge one more: 400 ms, and 200 ms.
-    slowness.hold_back(200);
+    // Finding the key takes one answer, the charge another: 300 ms each.
+    slowness.hold_back(300);
     let late = keygate.try_authenticate(ask()).await.unwrap_err();
     assert_eq!(late.code(), Code::Unavailable, "{late:?}");
     slowness.hold_back(0);
     assert_eq!(keygate.authenticate(ask()).await.allowed().key_id, id);
+}
+
+/// Two round trips are in time, three are not.
+#[tokio::test]
+async fn a_cold_decision_on_another_account_takes_two_round_trips() {
+    let redis = RedisServer::start();
+    let slowness = Slowness::before(&redis);
+    let folder = tempfile::tempdir().unwrap();
+    let keygate = keygate(&slowness, folder.path(), "1s").await;
+    let (id, key) = keygate.new_key("recoup", "ann", "live").await;
+    keygate.new_key("recoup", "bob", "live").await;
+    for organization in ["a", "b", "c", "d", "e"] {
+        keygate.new_account("recoup", organization, "").await;
+        keygate.join("recoup", "ann", organization).await;
+    }
+    keygate.join("recoup", "bob", "e").await;
+    let ask = |account: &str| AuthenticateRequest { account_id: account.to_owned(), ..by_key("recoup", &key) };
+    slowness.hold_back(400);
+    let allowed = keygate.authenticate(charged(ask("bob"), "GET", "/", 1)).await.allowed();
+    assert_eq!((allowed.key_id, allowed.target_account_id), (id, "bob".to_owned()));
 }

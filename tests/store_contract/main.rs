@@ -3,6 +3,7 @@
 mod accounts;
 mod clock;
 mod embedded;
+mod entries;
 mod fixtures;
 mod freshness;
 mod full;

@@ -42,6 +42,8 @@ pub(super) struct Attempt<'a, 'g, S> {
     due: Option<Ticks>,
     /// Whether the store was asked for the key.
     asked: bool,
+    /// The account that the request names, if it was read together with the key.
+    named: Option<Arc<AccountSnapshot>>,
     steps: Steps,
 }
 
@@ -64,7 +66,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
         let (now, begun) = app.house.clock.reading();
         let due = app.store.patience().map(|patience| begun.after(patience));
-        Self { app, guard, request, now, begun, due, asked: false, steps: Steps::new(request.explain) }
+        Self { app, guard, request, now, begun, due, asked: false, named: None, steps: Steps::new(request.explain) }
     }
 
     pub(super) async fn run(mut self) -> Result<Decision<'g>, AppError> {
@@ -176,7 +178,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
         self.asked = true;
         // Apart, so that a decision on what is remembered does not carry room for it.
-        match Box::pin(self.app.store.find_key(&sought)).await? {
+        match Box::pin(self.ask(&sought, claim)).await? {
             Found::Nothing(at) => Ok(Lookup::Nothing(at)),
             Found::Key(key) => {
                 let mut carried = ways.into_iter().zip(digests);
@@ -189,10 +191,38 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
     }
 
+    /// Asks the store for the key and, in the same round trip, for the account that the request names, where it may be another
+    /// than the key's.
+    async fn ask(&mut self, sought: &Sought<'_>, claim: &Claim<'_, '_>) -> Result<Found, AppError> {
+        let store = &self.app.store;
+        let Some(account) = self.named(claim).filter(|_| self.guard.realm.access.reach_beyond()) else {
+            return Ok(store.find_key(sought).await?);
+        };
+        let owner = AccountRef { realm: sought.realm.clone(), account: account.clone() };
+        let (found, named) =
+            tokio::join!(store.find_key(sought), store.find_account(&owner, sought.freshness, self.due));
+        // A failure is met again when the account is needed.
+        self.named = named.ok();
+        Ok(found?)
+    }
+
+    /// The account that the request names.
+    fn named<'c>(&self, claim: &'c Claim<'_, '_>) -> Option<&'c AccountId>
+    where
+        'a: 'c,
+    {
+        self.request.account.as_ref().or(claim.target.account.as_ref())
+    }
+
     /// The account that the request acts on and that is not its key's.
     async fn reached(&mut self, account: &AccountId, freshness: Freshness) -> Result<Arc<AccountSnapshot>, AppError> {
-        let owner = AccountRef { realm: self.guard.realm.name.clone(), account: account.clone() };
-        let reached = self.app.store.find_account(&owner, freshness, self.due).await?;
+        let reached = match self.named.take() {
+            Some(named) => named,
+            None => {
+                let owner = AccountRef { realm: self.guard.realm.name.clone(), account: account.clone() };
+                self.app.store.find_account(&owner, freshness, self.due).await?
+            }
+        };
         self.steps.note("account", || {
             let known = if reached.account.is_some() { "is known" } else { "does not exist" };
             format!("`{account}`, which the request acts on, {known}")
@@ -235,7 +265,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let matched = claim.operation.ok().flatten();
         // Where no request was named, the fallback's limits hold, but nobody asked to do anything that needs its scopes.
         let asked = matched.map(|m| m.operation).filter(|_| self.asks());
-        let account = request.account.as_ref().or(claim.target.account.as_ref());
+        let account = self.named(claim);
         let elsewhere = account.filter(|account| **account != key.owner.account && guard.realm.access.reach_beyond());
         let reached = match elsewhere {
             // Apart, since few requests act on another account than their key's.

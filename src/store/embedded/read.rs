@@ -2,11 +2,12 @@
 
 use super::{Core, tables, write::Trouble};
 use crate::{
-    app::ports::{Found, KeyListing, KeyQuery, Sought, StoreError},
+    app::ports::{EntryQuery, Found, KeyListing, KeyQuery, MemoId, Sought, StoreError},
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUses, LastUse, UsesOf},
     },
     store::record::Lookup,
@@ -170,6 +171,32 @@ impl Core {
         Ok(record.filter(|record| self.clock.now() < record.expires_at))
     }
 
+    pub(super) fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::ENTRIES))?;
+        let found = told(table.get(tables::entry(owner, id.kind, id.name.as_str()).as_slice()))?;
+        found.map(|bytes| self.codec.decode_entry(owner, id, bytes.value())).transpose()
+    }
+
+    pub(super) fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        let EntryQuery { owner, kind, after, limit } = *query;
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::ENTRIES))?;
+        let (start, end) = tables::entries(owner, kind);
+        let after = after.map(|name| tables::entry(owner, kind, name.as_str()));
+        let first = after.as_ref().map_or(Bound::Included(start.as_slice()), |after| Bound::Excluded(after.as_slice()));
+        let range = told(table.range::<&[u8]>((first, Bound::Excluded(end.as_slice()))))?;
+        let entry = |found| {
+            let (place, bytes): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = told(found)?;
+            let name = tables::split_entry(owner, kind, place.value())
+                .ok_or_else(|| StoreError::Corrupt("an entry stands in a place that is not legal".to_owned()))?;
+            let id = EntryId { kind, name };
+            let entry = self.codec.decode_entry(owner, &id, bytes.value())?;
+            Ok((id.name, entry))
+        };
+        range.take(limit).map(entry).collect()
+    }
+
     pub(super) fn read_audit(
         &self,
         owner: &AccountRef,
@@ -186,6 +213,35 @@ impl Core {
             self.codec.decode_event(owner, sequence, bytes.value())
         });
         events.collect()
+    }
+
+    pub(super) fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::MEMOS))?;
+        let found = told(table.get(tables::memo(id).as_slice()))?;
+        found.map(|bytes| self.codec.decode_memo(id, bytes.value())).transpose()
+    }
+
+    /// A memo as it stands in the file.
+    pub(super) fn sealed_memo(&self, place: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::MEMOS))?;
+        Ok(told(table.get(place))?.map(|bytes| bytes.value().to_vec()))
+    }
+
+    pub(super) fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::MEMOS))?;
+        let (shelf, end) = tables::shelf(first);
+        let start = tables::memo(first);
+        let range = told(table.range::<&[u8]>((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()))))?;
+        let memo = |found| {
+            let (place, bytes): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = told(found)?;
+            let name = place.value().strip_prefix(shelf.as_slice()).unwrap_or_default().to_vec();
+            let value = self.codec.decode_memo(&MemoId { name: &name, ..*first }, bytes.value())?;
+            Ok((name, value))
+        };
+        range.take(limit).map(memo).collect()
     }
 
     pub(super) fn ping(&self) -> Result<(), StoreError> {
@@ -240,10 +296,9 @@ fn scan(snapshot: &ReadTransaction, table: Records, query: &KeyQuery, wanted: bo
     told(table.range::<&[u8]>(bounds)).map(Iterator::peekable)
 }
 
-type Entry<'e> =
-    Result<(redb::AccessGuard<'e, &'static [u8]>, redb::AccessGuard<'e, &'static [u8]>), redb::StorageError>;
+type Row<'e> = Result<(redb::AccessGuard<'e, &'static [u8]>, redb::AccessGuard<'e, &'static [u8]>), redb::StorageError>;
 
-fn place<'e>(entry: Option<&'e Entry<'_>>) -> Result<Option<&'e [u8]>, StoreError> {
+fn place<'e>(entry: Option<&'e Row<'_>>) -> Result<Option<&'e [u8]>, StoreError> {
     match entry {
         None => Ok(None),
         Some(Ok((place, _))) => Ok(Some(place.value())),

@@ -1,7 +1,13 @@
 //! The tables of the file and the order of their keys. Fields of a composite key are joined with a NUL byte, which no name
 //! and no account id contains, and end in fields of fixed length: so keys sort by realm, account and id, and no two meet.
 
-use crate::domain::id::{AccountId, AccountRef, KeyId, RealmName};
+use crate::{
+    app::ports::MemoId,
+    domain::{
+        entry::EntryKind,
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
+    },
+};
 use redb::TableDefinition;
 
 type Bytes = &'static [u8];
@@ -24,6 +30,10 @@ pub(super) const AUDIT: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new
 pub(super) const IDEMPOTENCY: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("idempotency");
 /// when (8 bytes), then the key of an idempotency record → nothing.
 pub(super) const EXPIRIES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("expiries");
+/// realm, account, kind (1 byte) and name → entry.
+pub(super) const ENTRIES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("entries");
+/// realm, shelf (1 byte) and name → memo.
+pub(super) const MEMOS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("memos");
 /// What the file itself is.
 pub(super) const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 
@@ -50,6 +60,32 @@ pub(super) fn pointer(realm: &RealmName, id: KeyId) -> Vec<u8> {
 
 pub(super) fn event(owner: &AccountRef, sequence: u64) -> Vec<u8> {
     join(&owner.realm, Some(&owner.account), &sequence.to_be_bytes(), SEPARATOR)
+}
+
+pub(super) fn entry(owner: &AccountRef, kind: EntryKind, name: &str) -> Vec<u8> {
+    join(&owner.realm, Some(&owner.account), &[&[kind.code()], name.as_bytes()].concat(), SEPARATOR)
+}
+
+/// First key and end of the entries of a kind: every name is made of bytes below the end's.
+pub(super) fn entries(owner: &AccountRef, kind: EntryKind) -> (Vec<u8>, Vec<u8>) {
+    (entry(owner, kind, ""), entry(owner, kind, "\u{7f}"))
+}
+
+/// The name in the key of an entry of that account.
+pub(super) fn split_entry(owner: &AccountRef, kind: EntryKind, bytes: &[u8]) -> Option<EntryName> {
+    let name = bytes.strip_prefix(entry(owner, kind, "").as_slice())?;
+    EntryName::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+pub(super) fn memo(id: &MemoId<'_>) -> Vec<u8> {
+    join(id.realm, None, &[&[id.shelf.code()], id.name].concat(), SEPARATOR)
+}
+
+/// What stands before the name in the keys of a shelf's memos, and the end of the shelf.
+pub(super) fn shelf(id: &MemoId<'_>) -> (Vec<u8>, Vec<u8>) {
+    let code = id.shelf.code();
+    let place = |code| join(id.realm, None, &[code], SEPARATOR);
+    (place(code), place(code.saturating_add(1)))
 }
 
 pub(super) fn idempotency(owner: &AccountRef, slot: &[u8; 32]) -> Vec<u8> {

@@ -3,9 +3,10 @@
 
 use super::{Core, tables};
 use crate::{
-    app::ports::{CommitError, StoreError},
+    app::ports::{CommitError, Expected, MemoId, StoreError},
     domain::{
         commit::Change,
+        entry::EntryChange,
         id::AccountRef,
         key::{Digest, IdempotencyRecord, KeyUse, SecretUse},
         time::Timestamp,
@@ -33,10 +34,20 @@ const PRUNED: usize = 64;
 type Answer = Result<(), CommitError>;
 type Job = (Work, oneshot::Sender<Answer>);
 
-/// What is written: a change, or when keys were used.
+/// What is written: a change, when keys were used, or a memo.
 enum Work {
     Change(Box<Change>),
     Uses(Vec<KeyUse>),
+    Memo(MemoChange),
+}
+
+/// A memo, sealed, that is written if what stands in its place is what was read of it.
+struct MemoChange {
+    place: Vec<u8>,
+    /// What must stand there; inner `None`: nothing.
+    expected: Option<Option<Vec<u8>>>,
+    /// What stands there afterwards.
+    sealed: Option<Vec<u8>>,
 }
 
 /// The queue and its thread; dropping it writes what waits and ends the thread.
@@ -61,6 +72,31 @@ impl Writer {
             Err(CommitError::Store(error)) => Err(error),
             // Uses expect nothing, so they conflict with nothing.
             _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn write_memo(
+        &self,
+        core: &Core,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        let place = tables::memo(id);
+        let expected = match expected {
+            Expected::Anything => None,
+            Expected::Absent => Some(None),
+            // It may be sealed with an older server secret: what is compared is what stands there.
+            Expected::Is(value) => match core.sealed_memo(&place)? {
+                Some(sealed) if core.codec.decode_memo(id, &sealed)? == value => Some(Some(sealed)),
+                _ => return Ok(false),
+            },
+        };
+        let sealed = value.map(|value| core.codec.encode_memo(id, &value.to_vec()));
+        match self.write(Work::Memo(MemoChange { place, expected, sealed })).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Store(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 
@@ -120,6 +156,7 @@ fn write<'w>(core: &Core, group: impl Iterator<Item = &'w Work>) -> Result<Vec<A
                 }
                 verdict
             }
+            Work::Memo(change) => tables.memo(change)?,
             Work::Uses(uses) => {
                 tables.note_uses(&core.codec, uses)?;
                 Ok(())
@@ -144,6 +181,8 @@ pub(super) struct Tables<'t> {
     idempotency: Table<'t, &'static [u8], &'static [u8]>,
     expiries: Table<'t, &'static [u8], ()>,
     uses: Table<'t, &'static [u8], &'static [u8]>,
+    entries: Table<'t, &'static [u8], &'static [u8]>,
+    memos: Table<'t, &'static [u8], &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -158,6 +197,8 @@ impl<'t> Tables<'t> {
             idempotency: transaction.open_table(tables::IDEMPOTENCY)?,
             expiries: transaction.open_table(tables::EXPIRIES)?,
             uses: transaction.open_table(tables::USES)?,
+            entries: transaction.open_table(tables::ENTRIES)?,
+            memos: transaction.open_table(tables::MEMOS)?,
         })
     }
 
@@ -222,6 +263,16 @@ impl<'t> Tables<'t> {
             let lookup = Lookup { owner: owner.clone(), environment: new.environment.clone(), key: new.key };
             self.lookups.insert(new.digest.as_bytes(), codec.encode_lookup(&new.digest, &lookup).as_slice())?;
         }
+        for EntryChange { id, entry } in &change.entries {
+            let place = tables::entry(owner, id.kind, id.name.as_str());
+            match entry {
+                Some(entry) => {
+                    let record = codec.encode_entry(owner, id, entry);
+                    self.entries.insert(place.as_slice(), record.as_slice())?;
+                }
+                None => drop(self.entries.remove(place.as_slice())?),
+            }
+        }
         for event in &change.events {
             let record = codec.encode_event(owner, event.sequence, event);
             self.audit.insert(tables::event(owner, event.sequence).as_slice(), record.as_slice())?;
@@ -241,6 +292,21 @@ impl<'t> Tables<'t> {
         self.idempotency.insert(place.as_slice(), value.as_slice())?;
         self.expiries.insert(tables::expiry(&expires_at, &place).as_slice(), ())?;
         Ok(())
+    }
+
+    fn memo(&mut self, change: &MemoChange) -> Result<Answer, redb::Error> {
+        let place = change.place.as_slice();
+        if let Some(expected) = &change.expected {
+            let found = self.memos.get(place)?;
+            if found.as_ref().map(|bytes| bytes.value()) != expected.as_deref() {
+                return Ok(Err(CommitError::Conflict));
+            }
+        }
+        match &change.sealed {
+            Some(sealed) => drop(self.memos.insert(place, sealed.as_slice())?),
+            None => drop(self.memos.remove(place)?),
+        }
+        Ok(Ok(()))
     }
 
     fn note_uses(&mut self, codec: &RecordCodec, uses: &[KeyUse]) -> Result<(), redb::Error> {

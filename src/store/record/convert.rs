@@ -209,6 +209,15 @@ pub(super) fn idempotency_from(slot: [u8; 32], message: stored::Idempotency) -> 
     })
 }
 
+#[allow(clippy::ptr_arg, reason = "what is sealed is what is opened")]
+pub(super) fn memo_to(value: &Vec<u8>) -> stored::Memo {
+    stored::Memo { value: value.clone() }
+}
+
+pub(super) fn memo_from(message: stored::Memo) -> Option<Vec<u8>> {
+    Some(message.value)
+}
+
 fn metadata_to(name: &str, value: &str) -> stored::Metadata {
     stored::Metadata { name: name.to_owned(), value: value.to_owned() }
 }
@@ -264,7 +273,7 @@ fn account_ids(ids: &[String]) -> Option<Vec<AccountId>> {
     ids.iter().map(|id| AccountId::new(id).ok()).collect()
 }
 
-fn key_id(bytes: &[u8]) -> Option<KeyId> {
+pub(super) fn key_id(bytes: &[u8]) -> Option<KeyId> {
     bytes.try_into().ok().map(KeyId::from_bytes)
 }
 

@@ -1,8 +1,9 @@
 //! Where a record stands, as its MAC covers it and as errors tell it.
 
 use crate::{
-    app::ports::StoreError,
+    app::ports::{MemoId, StoreError},
     domain::{
+        entry::EntryId,
         id::{AccountRef, KeyId, RealmName},
         key::Digest,
     },
@@ -18,8 +19,10 @@ pub(super) enum Place<'a> {
     Pointer(&'a RealmName, KeyId),
     Event(&'a AccountRef, u64),
     Idempotency(&'a AccountRef, &'a [u8; 32]),
+    Entry(&'a AccountRef, &'a EntryId),
     Use(&'a AccountRef, KeyId),
     SecretUse(&'a AccountRef, KeyId, u32),
+    Memo(&'a MemoId<'a>),
     Witness,
 }
 
@@ -39,6 +42,12 @@ impl Place<'_> {
             Self::Use(owner, id) => then(&[b"use", version, realm(owner), account(owner), id.as_bytes()]),
             Self::SecretUse(owner, id, number) => {
                 then(&[b"secret use", version, realm(owner), account(owner), id.as_bytes(), &number.to_be_bytes()])
+            }
+            Self::Entry(owner, EntryId { kind, name }) => {
+                then(&[b"entry", version, realm(owner), account(owner), &[kind.code()], name.as_str().as_bytes()])
+            }
+            Self::Memo(MemoId { realm, shelf, name }) => {
+                then(&[b"memo", version, realm.as_str().as_bytes(), &[shelf.code()], name])
             }
             Self::Witness => then(&[b"witness", version]),
             Self::Idempotency(owner, slot) => then(&[b"idempotency", version, realm(owner), account(owner), &slot[..]]),
@@ -72,6 +81,10 @@ impl fmt::Display for Place<'_> {
             Self::Event(owner, sequence) => {
                 write!(f, "audit event {sequence} of account `{}` of realm `{}`", owner.account, owner.realm)
             }
+            Self::Entry(owner, EntryId { kind, name }) => {
+                write!(f, "{kind:?} `{name}` of account `{}` of realm `{}`", owner.account, owner.realm)
+            }
+            Self::Memo(MemoId { realm, shelf, .. }) => write!(f, "memo of shelf {shelf:?} of realm `{realm}`"),
             Self::Witness => f.write_str("witness of the server secret"),
             Self::Idempotency(owner, _) => {
                 write!(f, "idempotency record of account `{}` of realm `{}`", owner.account, owner.realm)

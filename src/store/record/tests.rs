@@ -2,8 +2,9 @@ use super::*;
 use crate::domain::{
     account::AccountStatus,
     audit::{Act, Chain},
-    id::Scope,
+    id::{MemberId, MemberRole, Scope},
     key::{DigestScheme, HashAlgorithm, HashedPart, KeySecret, Revocation, SecretRing, ServerSecret},
+    member::Member,
     time::Timestamp,
 };
 use smallvec::smallvec;
@@ -114,6 +115,19 @@ fn every_record_survives_its_stored_form() {
         let record = IdempotencyRecord { slot: [4; 32], fingerprint: [5; 32], keys, expires_at: at(8) };
         let sealed = codec.encode_idempotency(&owner, &[4; 32], &record);
         assert_eq!(codec.decode_idempotency(&owner, &[4; 32], &sealed), Ok(record));
+    }
+}
+
+#[test]
+fn an_entry_is_opened_under_its_own_kind_and_name_alone() {
+    let (codec, home) = (codec(1), owner("acme"));
+    let id = |name| EntryId::from(&MemberId::new(name).unwrap());
+    for keys in [vec![], vec![KeyId::from_bytes([7; 16]), KeyId::from_bytes([8; 16])]] {
+        let entry = Entry::Member(Member { roles: vec![MemberRole::new("admin").unwrap()], added_at: at(3), keys });
+        let sealed = codec.encode_entry(&home, &id("ann"), &entry);
+        assert_eq!(codec.decode_entry(&home, &id("ann"), &sealed), Ok(entry));
+        assert!(codec.decode_entry(&home, &id("anm"), &sealed).is_err());
+        assert!(codec.decode_entry(&owner("acmf"), &id("ann"), &sealed).is_err());
     }
 }
 

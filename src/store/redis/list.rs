@@ -138,7 +138,7 @@ impl Redis {
         Ok(KeyListing { keys, next: page.next })
     }
 
-    fn members(&self, reply: Option<Value>) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub(super) fn members(&self, reply: Option<Value>) -> Result<Vec<Vec<u8>>, StoreError> {
         let wrong = || self.connection.misunderstood("a list of ids");
         let Some(Value::Array(members)) = reply else { return Err(wrong()) };
         members.into_iter().map(|member| self.bytes(Some(member))?.ok_or_else(wrong)).collect()

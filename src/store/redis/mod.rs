@@ -9,20 +9,26 @@
 
 mod check;
 mod connection;
+mod entries;
 mod keyspace;
 mod list;
+mod memos;
 mod read;
 mod scripts;
 mod write;
 
 use super::record::RecordCodec;
 use crate::{
-    app::ports::{Clock, CommitError, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        StoreError,
+    },
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
-        id::{AccountId, AccountRef, KeyId, RealmName},
+        entry::{Entry, EntryId},
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
         key::{IdempotencyRecord, KeyRecord, KeyUse, KeyUses, RecordMac, UsesOf},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
@@ -265,12 +271,37 @@ impl Store for Redis {
         self.connection.within(self.leisure(), self.events(owner, from, limit)).await
     }
 
+    async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        self.connection.within(self.leisure(), self.entry(owner, id)).await
+    }
+
+    async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
+        self.connection.within(self.leisure(), self.entries(query)).await
+    }
+
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
         self.connection.within(self.leisure(), self.write_uses(uses)).await
     }
 
     async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
         self.connection.within(self.leisure(), self.uses(owner, wanted)).await
+    }
+
+    async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.connection.within(self.leisure(), self.memo(id)).await
+    }
+
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.connection.within(self.leisure(), self.memos(first, limit)).await
+    }
+
+    async fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        self.connection.within(self.leisure(), self.set_memo(id, expected, value)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Reading one account, some of its keys, or the key that a digest leads to.
 
-use super::{Redis, keyspace};
+use super::{Redis, keyspace, scripts};
 use crate::{
     app::ports::{Found, Sought, StoreError},
     domain::{
@@ -14,49 +14,25 @@ use crate::{
 use redis::{Value, cmd, pipe};
 use std::sync::Arc;
 
-/// A record as it stands in Redis, if it does.
-type Stored = Option<Vec<u8>>;
-
 impl Redis {
-    /// Two round trips: all lookups, then the account with the key. Digests that lead nowhere cost the same two, so that the
-    /// time of an answer does not tell whether a key ever existed.
+    /// One round trip. A digest that leads nowhere costs the same.
     pub(super) async fn find(&self, sought: &Sought<'_>) -> Result<Found, StoreError> {
         // Before asking: what is read is at least as new as this.
         let read_at = self.clock.ticks();
-        let ways = self.ways(sought).await?;
-        if ways.is_empty() {
-            self.read_pair(&keyspace::AccountKeys::of_nobody(sought.realm), &[0; 16], sought.uses).await?;
-        }
         // More than one only where an act was interrupted, or is under way.
-        for lookup in ways {
-            if let Some((account, key, last)) = self.resolve_with(sought.digests, &lookup, sought.uses).await? {
+        for way in scripts::find(&self.connection, sought.digests, sought.uses).await? {
+            let lookup = self.codec.decode_lookup(way.digest, &way.lookup)?;
+            if lookup.owner.realm != *sought.realm {
+                continue;
+            }
+            if let Some((account, key)) = self.opened(sought.digests, &lookup, way.account, way.key)? {
                 let stamp = account.mark();
-                let last = last.map(|last| self.codec.decode_use(&lookup.owner, key.id, &last)).transpose()?;
+                let last = way.last_use.map(|last| self.codec.decode_use(&lookup.owner, key.id, &last)).transpose()?;
                 let snapshot = KeySnapshot::new(sought.realm, lookup.owner, account, key, read_at, stamp);
                 return Ok(Found::Key(Arc::new(snapshot.last_used(last.map(|last| last.at)))));
             }
         }
         Ok(Found::Nothing(read_at))
-    }
-
-    /// Where the digests lead, in their order. The last is read first: a secret moves towards the first, and its new way is
-    /// written before the old one is removed, so one of the two is always seen.
-    async fn ways(&self, sought: &Sought<'_>) -> Result<Vec<Lookup>, StoreError> {
-        let mut commands = pipe();
-        for digest in sought.digests.iter().rev() {
-            commands.cmd("GET").arg(keyspace::lookup(digest));
-        }
-        let replies = self.connection.pipeline(&commands).await?;
-        let mut ways: Vec<Lookup> = Vec::new();
-        for (digest, stored) in sought.digests.iter().rev().zip(replies) {
-            if let Some(stored) = self.bytes(Some(stored))? {
-                ways.push(self.codec.decode_lookup(digest, &stored)?);
-            }
-        }
-        ways.retain(|lookup| lookup.owner.realm == *sought.realm);
-        ways.reverse();
-        ways.dedup();
-        Ok(ways)
     }
 
     /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere. The key carries one of the
@@ -66,23 +42,23 @@ impl Redis {
         digests: &[Digest],
         lookup: &Lookup,
     ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
-        let found = self.resolve_with(digests, lookup, false).await?;
-        Ok(found.map(|(account, key, _)| (account, key)))
+        let (mut account, mut record) = self.account_and_key(lookup).await?;
+        if account.is_none() && record.is_some() {
+            // The account came to exist in between; or its record is lost.
+            (account, record) = self.account_and_key(lookup).await?;
+        }
+        self.opened(digests, lookup, account, record)
     }
 
-    /// The same, and on demand the record of when the key was last used.
-    async fn resolve_with(
+    /// The account and the key of a lookup, if the key carries one of the digests.
+    fn opened(
         &self,
         digests: &[Digest],
         lookup: &Lookup,
-        uses: bool,
-    ) -> Result<Option<(Account, KeyRecord, Stored)>, StoreError> {
+        account: Option<Vec<u8>>,
+        record: Option<Vec<u8>>,
+    ) -> Result<Option<(Account, KeyRecord)>, StoreError> {
         let owner = &lookup.owner;
-        let (mut account, mut record, mut last) = self.account_and_key(lookup, uses).await?;
-        if account.is_none() && record.is_some() {
-            // The account came to exist in between; or its record is lost.
-            (account, record, last) = self.account_and_key(lookup, uses).await?;
-        }
         let Some(record) = record else { return Ok(None) };
         let key = self.codec.decode_key(owner, lookup.key, &record)?;
         let carried = digests.iter().any(|digest| key.secret(digest).is_some());
@@ -93,34 +69,21 @@ impl Redis {
             let AccountRef { realm, account } = owner;
             StoreError::Corrupt(format!("account `{account}` of realm `{realm}` has keys and no record"))
         })?;
-        Ok(Some((self.account(owner, &account)?, key, last)))
+        Ok(Some((self.account(owner, &account)?, key)))
     }
 
     /// The records of a lookup's account and key. The account first: if it changes in between, its older version is never
     /// confirmed by a charge. The live key before the ended one: a key that ends in between is found. Not as a transaction,
     /// because a full server refuses those, even to read.
-    async fn account_and_key(&self, lookup: &Lookup, uses: bool) -> Result<(Stored, Stored, Stored), StoreError> {
-        self.read_pair(&keyspace::AccountKeys::new(&lookup.owner), lookup.key.as_bytes(), uses).await
-    }
-
-    async fn read_pair(
-        &self,
-        keys: &keyspace::AccountKeys,
-        id: &[u8; 16],
-        uses: bool,
-    ) -> Result<(Stored, Stored, Stored), StoreError> {
-        let id = &id[..];
+    async fn account_and_key(&self, lookup: &Lookup) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+        let (keys, id) = (keyspace::AccountKeys::new(&lookup.owner), &lookup.key.as_bytes()[..]);
         let mut commands = pipe();
         commands.cmd("GET").arg(keys.record());
         commands.cmd("HGET").arg(keys.live()).arg(id).cmd("HGET").arg(keys.ended()).arg(id);
-        if uses {
-            commands.cmd("HGET").arg(keys.uses()).arg(id);
-        }
         let mut replies = self.connection.pipeline(&commands).await?.into_iter();
         let account = self.bytes(replies.next())?;
         let (live, ended) = (self.bytes(replies.next())?, self.bytes(replies.next())?);
-        let last = if uses { self.bytes(replies.next())? } else { None };
-        Ok((account, live.or(ended), last))
+        Ok((account, live.or(ended)))
     }
 
     pub(super) async fn account_record(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {

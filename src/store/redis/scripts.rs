@@ -2,9 +2,10 @@
 
 use super::{connection::Connection, keyspace};
 use crate::{
-    app::ports::{CommitError, Fence, StoreError},
+    app::ports::{CommitError, Fence, MemoId, StoreError},
     domain::{
         id::AccountRef,
+        key::Digest,
         limit::{Charged, Plan, Reading},
         time::Timestamp,
     },
@@ -15,11 +16,13 @@ use std::sync::LazyLock;
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
+static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/find.lua")));
+static MEMO: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/memo.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 3] {
-    [&CHARGE, &COMMIT, &REPLACE]
+pub(super) fn all() -> [&'static Script; 5] {
+    [&CHARGE, &COMMIT, &FIND, &MEMO, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -106,6 +109,50 @@ impl ChargeCall {
     }
 }
 
+/// A lookup, and what stands where it leads, every record still sealed.
+pub(super) struct Way<'d> {
+    pub(super) digest: &'d Digest,
+    pub(super) lookup: Vec<u8>,
+    pub(super) account: Option<Vec<u8>>,
+    /// Working or ended.
+    pub(super) key: Option<Vec<u8>>,
+    /// When the key was last used, if that was asked for.
+    pub(super) last_use: Option<Vec<u8>>,
+}
+
+/// The lookups that there are of the digests, in their order. `uses`: when the keys were last used, too.
+pub(super) async fn find<'d>(
+    connection: &Connection,
+    digests: &'d [Digest],
+    uses: bool,
+) -> Result<Vec<Way<'d>>, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(FIND.get_hash()).arg(digests.len());
+    for digest in digests {
+        command.arg(keyspace::lookup(digest));
+    }
+    command.arg(u8::from(uses));
+    let wrong = || connection.misunderstood("the reply of a search");
+    let Value::Array(reply) = connection.script(&command, &FIND).await? else { return Err(wrong()) };
+    let mut parts = reply.into_iter().map(|part| match part {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Nil => Ok(None),
+        _ => Err(wrong()),
+    });
+    let mut part = || parts.next().ok_or_else(wrong)?;
+    let mut lookups = Vec::with_capacity(1);
+    for digest in digests {
+        lookups.extend(part()?.map(|lookup| (digest, lookup)));
+    }
+    let way = |(digest, lookup)| {
+        let account = part()?;
+        let (live, ended) = (part()?, part()?);
+        let last_use = if uses { part()? } else { None };
+        Ok(Way { digest, lookup, account, key: live.or(ended), last_use })
+    };
+    lookups.into_iter().map(way).collect()
+}
+
 /// Bytes of the mark that stands before an account's record.
 pub(super) const MARK: usize = 16;
 
@@ -129,6 +176,22 @@ pub(super) async fn replace(
     }
 }
 
+/// Writes a memo, sealed, or removes it, if what stands there is what was read of it; tells whether it was.
+pub(super) async fn memo(
+    connection: &Connection,
+    id: &MemoId<'_>,
+    expected: Option<&[u8]>,
+    sealed: &[u8],
+) -> Result<bool, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(MEMO.get_hash()).arg(2).arg(&keyspace::memos(id)).arg(id.name);
+    command.arg(u8::from(expected.is_none())).arg(expected.unwrap_or_default()).arg(sealed);
+    match connection.script(&command, &MEMO).await? {
+        Value::Int(done) => Ok(done == 1),
+        _ => Err(connection.misunderstood("the reply of a memo")),
+    }
+}
+
 /// What `commit.lua` writes, every record sealed already.
 pub(super) struct CommitCall<'a> {
     pub(super) owner: &'a AccountRef,
@@ -137,6 +200,8 @@ pub(super) struct CommitCall<'a> {
     pub(super) account: Vec<u8>,
     pub(super) ended: Vec<([u8; 16], Vec<u8>)>,
     pub(super) put: Vec<([u8; 16], Vec<u8>)>,
+    pub(super) entries_removed: Vec<Vec<u8>>,
+    pub(super) entries_put: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) events: Vec<Vec<u8>>,
     /// Names of what bars this act from its lookups.
     pub(super) bars: Vec<String>,
@@ -157,7 +222,7 @@ impl CommitCall<'_> {
     fn command(&self) -> Cmd {
         let keys = keyspace::AccountKeys::new(self.owner);
         let mut command = cmd("EVALSHA");
-        let keys_count = self.bars.len().saturating_add(6).saturating_add(usize::from(self.idempotency.is_some()));
+        let keys_count = self.bars.len().saturating_add(8).saturating_add(usize::from(self.idempotency.is_some()));
         command.arg(COMMIT.get_hash()).arg(keys_count);
         command
             .arg(keys.record())
@@ -166,6 +231,8 @@ impl CommitCall<'_> {
             .arg(keys.live_ids())
             .arg(keys.ended_ids())
             .arg(keys.events())
+            .arg(keys.entries())
+            .arg(keys.entry_names())
             .arg(&self.bars);
         if let Some((slot, ..)) = &self.idempotency {
             command.arg(keys.idempotency(slot));
@@ -176,9 +243,13 @@ impl CommitCall<'_> {
             Some((_, record, expires_at)) => command.arg(record).arg(expires_at.as_micros().div_ceil(1_000)),
             None => command.arg("").arg(0),
         };
-        command.arg(self.bars.len());
+        command.arg(self.bars.len()).arg(self.entries_removed.len()).arg(self.entries_put.len());
         for (id, record) in self.ended.iter().chain(&self.put) {
             command.arg(&id[..]).arg(record);
+        }
+        command.arg(&self.entries_removed);
+        for (field, record) in &self.entries_put {
+            command.arg(field).arg(record);
         }
         for event in &self.events {
             command.arg(event);

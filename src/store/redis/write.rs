@@ -5,7 +5,7 @@
 //! either is its announcement replaced, and only as long as it still stands. So a key that was acknowledged keeps its digest.
 
 use super::{
-    Redis,
+    Redis, entries,
     keyspace::{self, AccountKeys},
     scripts::{self, CommitCall, MARK, stored_mark},
 };
@@ -13,6 +13,7 @@ use crate::{
     app::ports::{CommitError, StoreError},
     domain::{
         commit::{Change, NewLookup},
+        entry::EntryChange,
         id::AccountRef,
         key::{Digest, KeyRecord, KeyUse, SecretUse},
     },
@@ -120,6 +121,10 @@ impl Redis {
     fn call<'a>(&self, change: &'a Change) -> CommitCall<'a> {
         let owner = &change.owner;
         let sealed = |key: &KeyRecord| (*key.id.as_bytes(), self.codec.encode_key(owner, key.id, key));
+        let (removed, put): (Vec<_>, Vec<_>) = change.entries.iter().partition(|change| change.entry.is_none());
+        let entry = |EntryChange { id, entry }: &EntryChange| {
+            Some((entries::field(id), self.codec.encode_entry(owner, id, entry.as_ref()?)))
+        };
         CommitCall {
             owner,
             expected: change.expected,
@@ -128,6 +133,8 @@ impl Redis {
             ended: change.end.iter().map(sealed).collect(),
             put: change.put.iter().map(sealed).collect(),
             bars: change.lookups.iter().map(|new| AccountKeys::new(owner).bar(new.key, &new.digest)).collect(),
+            entries_removed: removed.iter().map(|removed| entries::field(&removed.id)).collect(),
+            entries_put: put.into_iter().filter_map(entry).collect(),
             events: change.events.iter().map(|event| self.codec.encode_event(owner, event.sequence, event)).collect(),
             idempotency: change.idempotency.as_ref().map(|record| {
                 let sealed = self.codec.encode_idempotency(owner, &record.slot, record);
