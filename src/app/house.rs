@@ -4,7 +4,7 @@ use super::{
     error::AppError,
     manager::Manager,
     misses::Misses,
-    ports::{Clock, Entropy, Store},
+    ports::{Clock, Courier, Entropy, Store},
     uses::UseQueue,
 };
 use crate::domain::{
@@ -14,12 +14,13 @@ use crate::domain::{
     realm::{Realm, Realms},
     secret::Secret,
     time::Timestamp,
+    webhook::{EventKind, Webhook},
 };
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// A realm, what digests its keys, and what marks its requests.
 pub struct Guarded {
@@ -29,6 +30,16 @@ pub struct Guarded {
     pub digester: RealmDigester,
     /// Recognizes requests that come again.
     pub marker: RequestMarker,
+    /// Who is told what happens in it.
+    pub hooks: Vec<Webhook>,
+}
+
+impl Guarded {
+    /// Whether anything hangs on when its keys were last used.
+    pub(super) fn heeds_uses(&self) -> bool {
+        let rests = self.realm.keys.suspend_unused_after.is_some();
+        rests || self.hooks.iter().any(|hook| hook.wants(EventKind::Awoken))
+    }
 }
 
 /// What every worker shares.
@@ -43,6 +54,10 @@ pub struct House {
     pub(super) misses: Misses,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
+    /// Takes messages to subscribers.
+    pub(super) courier: OnceLock<Arc<dyn Courier>>,
+    /// Told when there may be news for them.
+    pub news: Notify,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -72,6 +87,7 @@ impl House {
             realm: Arc::clone(realm),
             digester: ring.digester(realm),
             marker: ring.request_marker(&realm.name),
+            hooks: realm.webhooks.clone(),
         };
         Self {
             realms: realms.iter().map(guarded).collect(),
@@ -80,6 +96,8 @@ impl House {
             uses: UseQueue::default(),
             misses: Misses::new(0),
             signer: ring.audit_signer(),
+            courier: OnceLock::new(),
+            news: Notify::new(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
@@ -89,6 +107,22 @@ impl House {
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
         Self { misses: Misses::new(misses_per_source), ..self }
+    }
+
+    /// The same, with somebody who takes messages to subscribers. `exports`: one of them takes every act.
+    #[must_use]
+    pub fn with_courier(mut self, courier: Arc<dyn Courier>, exports: bool) -> Self {
+        // Nobody else sets it.
+        let _ = self.courier.set(courier);
+        if exports {
+            self.realms.iter_mut().for_each(|guarded| guarded.hooks.push(Webhook::export()));
+        }
+        self
+    }
+
+    /// Every realm.
+    pub(super) fn realms(&self) -> impl Iterator<Item = &Guarded> {
+        self.realms.iter()
     }
 
     /// The realm of that name.

@@ -8,6 +8,7 @@ pub mod check_rate_limit;
 pub mod directory;
 pub mod error;
 pub mod explain;
+pub mod hooks;
 pub mod house;
 pub mod keys;
 pub mod manager;

@@ -8,7 +8,11 @@ use crate::domain::{
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+/// No subscriber is told of a shorter one.
+const SHORTEST_IDLENESS: Duration = Duration::from_secs(1);
 
 /// Keys that were used since the last batch. Full: later ones are noted at their next use.
 #[derive(Default)]
@@ -50,11 +54,24 @@ impl<S: Store> App<S> {
         let mut outcome = Ok(());
         for batch in used.chunks(UseQueue::BATCH) {
             let taken: Vec<Option<Noted>> = batch.iter().map(|key| key.pending_use.take()).collect();
-            let uses = batch.iter().zip(&taken).filter_map(|(key, noted)| {
-                let Noted { secret, last, count } = (*noted)?;
-                Some(KeyUse { owner: key.owner.clone(), key: key.key.id, secret, last, count })
-            });
-            let uses: Vec<KeyUse> = uses.collect();
+            let (mut uses, mut awoken) = (Vec::with_capacity(batch.len()), Vec::new());
+            for (key, noted) in batch.iter().zip(&taken) {
+                let Some(Noted { secret, last, count, before }) = *noted else { continue };
+                let used = KeyUse { owner: key.owner.clone(), key: key.key.id, secret, last, count };
+                // Before it is written: then nobody could tell any more.
+                awoken.extend(
+                    before
+                        .filter(|before| last.at.since(*before) >= SHORTEST_IDLENESS)
+                        .map(|before| (used.clone(), before)),
+                );
+                uses.push(used);
+            }
+            if outcome.is_ok()
+                && !awoken.is_empty()
+                && let Err(error) = self.note_awoken(&awoken).await
+            {
+                tracing::warn!(%error, "that keys are used again could not be noted");
+            }
             // After a failure the store is not asked again: it would fail for each batch, and take its time.
             if outcome.is_ok() {
                 outcome = self.store.note_uses(&uses).await;

@@ -7,9 +7,11 @@ use super::{
 };
 use crate::proto::v1::{
     Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
-    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ManageKeysRequest, MembershipRequest,
-    SetAccountStatusRequest, SetAccountStatusResponse, authorization_client::AuthorizationClient,
+    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ListDeadLettersRequest, ListDeadLettersResponse,
+    ManageKeysRequest, MembershipRequest, RedeliverRequest, RedeliverResponse, SetAccountStatusRequest,
+    SetAccountStatusResponse, TestWebhookRequest, TestWebhookResponse, authorization_client::AuthorizationClient,
     directory_client::DirectoryClient, manage_keys_request::Operation, manage_keys_response,
+    webhooks_client::WebhooksClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -161,6 +163,7 @@ pub async fn answered<T>(
 pub struct Manager {
     client: Client,
     directory: DirectoryClient<Channel>,
+    webhooks: WebhooksClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
 }
@@ -174,7 +177,8 @@ impl Management {
         let credential = self.credential()?;
         let client = self.connection.open().await?;
         let directory = DirectoryClient::new(client.channel.clone());
-        Ok(Manager { client, directory, realm: self.realm, credential })
+        let webhooks = WebhooksClient::new(client.channel.clone());
+        Ok(Manager { client, directory, webhooks, realm: self.realm, credential })
     }
 }
 
@@ -221,26 +225,34 @@ impl Manager {
     }
 }
 
-/// Acts on accounts: each fails when the server refuses, fails, or is out of reach.
-macro_rules! act_on_account {
-    ($($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
+/// Acts on accounts and webhooks: each fails when the server refuses, fails, or is out of reach.
+macro_rules! act_of {
+    ($client:ident, $($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
         impl Manager {$(
-            #[doc = concat!("Asks `", stringify!($rpc), "` of the directory.")]
+            #[doc = concat!("Asks `", stringify!($rpc), "` of the server.")]
             pub async fn $name(&mut self, message: $request) -> Result<$answer, Failure> {
                 let request = self.signed(message);
                 let Client { endpoint, timeout, .. } = &self.client;
-                answered(endpoint, *timeout, self.directory.$rpc(request)).await
+                answered(endpoint, *timeout, self.$client.$rpc(request)).await
             }
         )*}
     };
 }
 
-act_on_account!(
+act_of!(
+    directory,
     create_account: create_account(CreateAccountRequest) -> CreateAccountResponse,
     get_account: get_account(GetAccountRequest) -> Account,
     set_account_status: set_account_status(SetAccountStatusRequest) -> SetAccountStatusResponse,
     join: join_organization(MembershipRequest) -> Account,
     leave: leave_organization(MembershipRequest) -> Account
+);
+
+act_of!(
+    webhooks,
+    dead_letters: list_dead_letters(ListDeadLettersRequest) -> ListDeadLettersResponse,
+    redeliver: redeliver(RedeliverRequest) -> RedeliverResponse,
+    test_webhook: test(TestWebhookRequest) -> TestWebhookResponse
 );
 
 #[cfg(test)]

@@ -37,6 +37,16 @@ pub enum StartError {
         /// The file that is.
         data: PathBuf,
     },
+    /// A webhook cannot be sent to.
+    #[error("the webhook `{name}` of realm `{realm}` cannot be sent to: {problem}")]
+    Webhook {
+        /// Its realm.
+        realm: String,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

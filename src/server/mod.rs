@@ -9,6 +9,7 @@ mod entropy;
 mod error;
 mod files;
 mod operator;
+mod post;
 mod secrets;
 mod socket;
 mod watch;
@@ -87,7 +88,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy));
-    let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
+    let courier = Arc::new(post::open(settings, &realms)?);
+    let house = house.with_budget(settings.limits.misses_per_source);
+    let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
     let background = background_runtime()?;
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
@@ -154,7 +157,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let (is_serving, serving) = signal::channel(false);
     let watching = watch::store(management.clone(), clock, reporter.clone(), is_serving, leaving.clone());
     let watching = background.spawn(watching);
-    background.spawn(watch::uses(management.clone(), serving, leaving));
+    background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(watch::due(management.clone(), serving, leaving));
     let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
     for door in doors {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));

@@ -16,9 +16,11 @@ use crate::{
         directory::DirectoryService,
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
+        webhooks::WebhooksService,
     },
     proto::v1::{
         DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer, realms_server::RealmsServer,
+        webhooks_server::WebhooksServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -159,6 +161,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
     let desk = Desk::new(management, management_runtime, load.act_timeout);
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
+    let webhooks = WebhooksServer::new(WebhooksService::new(desk.clone()));
     let deciding = Deciding {
         rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
         check: CheckService::new(decisions.clone(), rekeying.clone(), routing),
@@ -167,6 +170,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let (v1, v1alpha) = (descriptors().build_v1(), descriptors().build_v1alpha());
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
+        .add_service(webhooks.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))

@@ -113,6 +113,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", "{}").unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
+        webhooks: Vec::new(),
         upstream: keygate::domain::realm::Upstream::default(),
         max_staleness: Duration::ZERO,
     }

@@ -72,6 +72,7 @@ pub fn realm_named(name: &str) -> Realm {
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", Template::DEFAULT_BODY).unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
+        webhooks: Vec::new(),
         upstream: keygate::domain::realm::Upstream::default(),
         max_staleness: Duration::ZERO,
     }

@@ -165,7 +165,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             ways.push((scheme, secret_version));
             digests.push(digest);
         }
-        let uses = self.guard.realm.keys.suspend_unused_after.is_some();
+        let uses = self.guard.heeds_uses();
         let sought = Sought { realm, digests: &digests, freshness, uses, due: self.due };
         if freshness == Freshness::Remembered {
             // Before what is remembered as unknown, too: else the answers would tell it from a key that was revoked.

@@ -82,7 +82,7 @@ impl<S: Store> App<S> {
             let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
             let acting = Acting { owner, account, policy, actor: &Actor::System, now };
             let (change, _) = create(&acting, &[], creation, minted.clone())?;
-            let committed = match self.store.commit(&change).await {
+            let committed = match self.commit(&change).await {
                 // Another server that was given the same secret makes the key at this very moment.
                 Err(CommitError::DigestTaken(_)) => Err(CommitError::Conflict),
                 committed => committed,

@@ -113,7 +113,7 @@ impl<S: Store> App<S> {
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
             change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
-            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+            if let Outcome::Done(key) = Outcome::of(self.commit(&change).await, key)? {
                 let owned = OwnedKey::new(owner.account, key);
                 return Ok(Created { owned, secret: Some(secret), replaced });
             }

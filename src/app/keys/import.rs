@@ -172,7 +172,7 @@ impl<S: Store> App<S> {
         let questions = rows.iter().map(|row| {
             let (store, realm, digests) = (self.store.clone(), guard.realm.name.clone(), row.digests.clone());
             // What is found is remembered, also for decisions.
-            let uses = guard.realm.keys.suspend_unused_after.is_some();
+            let uses = guard.heeds_uses();
             async move {
                 let sought = Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, uses, due: None };
                 Ok(match store.find_key(&sought).await? {
@@ -246,7 +246,7 @@ impl<S: Store> App<S> {
                 }
             };
             change.idempotency = repeatable.map(|r| r.record(keys.iter().map(|key| key.id).collect(), now));
-            let committed = if dry_run { Ok(()) } else { self.store.commit(&change).await };
+            let committed = if dry_run { Ok(()) } else { self.commit(&change).await };
             if let Err(CommitError::DigestTaken(_)) = committed {
                 // Somebody stored one of the secrets since they were looked up: then it is found now.
                 continue;

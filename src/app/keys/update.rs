@@ -54,7 +54,7 @@ impl<S: Store> App<S> {
             let patch = KeyPatch { expires_at, ..request.patch.clone() };
             let acting = permit.acting(&owner, Some(&account), now);
             let (change, key) = update(&acting, &live, &key, request.expected_version, patch)?;
-            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+            if let Outcome::Done(key) = Outcome::of(self.commit(&change).await, key)? {
                 return Ok(OwnedKey::new(owner.account, key));
             }
         }

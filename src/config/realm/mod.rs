@@ -6,6 +6,7 @@ mod keys;
 mod limits;
 mod requests;
 mod upstream;
+mod webhooks;
 
 pub use requests::legal_header;
 
@@ -40,6 +41,7 @@ const KEYS: &[&str] = &[
     "rate_headers",
     "envelope",
     "errors",
+    "webhooks",
 ];
 const MAX_STALENESS: Duration = Duration::from_secs(3_600);
 
@@ -89,6 +91,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);
     let envelope = answers::envelope(root);
+    let webhooks = webhooks::webhooks(root);
     let upstream = upstream::upstream(root, &credentials, &operations);
 
     let assemble = || {
@@ -107,6 +110,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             hint: hint?,
             envelope: envelope?,
             rate_headers,
+            webhooks,
             upstream,
             max_staleness: max_staleness?,
         })

@@ -71,6 +71,8 @@ pub struct Noted {
     pub last: LastUse,
     /// How many.
     pub count: u64,
+    /// The latest use that was known before the first of these.
+    pub before: Option<Timestamp>,
 }
 
 /// The latest use of a remembered key, and whether somebody must write it.
@@ -83,6 +85,8 @@ struct Uses {
     latest: Option<Timestamp>,
     /// How many were not written yet.
     count: u64,
+    /// The latest use that was known before the first that is pending.
+    before: Option<Timestamp>,
     pending: Option<(u32, LastUse)>,
     taken: Option<(u32, LastUse)>,
 }
@@ -106,6 +110,7 @@ impl PendingUse {
     /// Notes a use, and tells whether somebody must see to it that it is written.
     pub fn note(&self, secret: u32, last: LastUse) -> bool {
         self.with(|uses| {
+            let before = uses.latest;
             uses.latest = uses.latest.max(Some(last.at));
             uses.count = uses.count.saturating_add(1);
             if uses.pending.is_some() {
@@ -118,6 +123,7 @@ impl PendingUse {
             if uses.taken.is_some_and(known) {
                 return false;
             }
+            uses.before = before;
             uses.pending = Some((secret, last));
             true
         })
@@ -136,7 +142,7 @@ impl PendingUse {
         self.with(|uses| {
             let (secret, last) = uses.pending.take()?;
             uses.taken = Some((secret, last));
-            Some(Noted { secret, last, count: std::mem::take(&mut uses.count) })
+            Some(Noted { secret, last, count: std::mem::take(&mut uses.count), before: uses.before })
         })
     }
 
@@ -158,11 +164,11 @@ mod tests {
     fn steady_use_is_written_once_a_minute_and_counted_throughout() {
         let uses = PendingUse::since(None);
         assert!(uses.note(1, at(0)));
-        assert_eq!(uses.take(), Some(Noted { secret: 1, last: at(0), count: 1 }));
+        assert_eq!(uses.take(), Some(Noted { secret: 1, last: at(0), count: 1, before: None }));
         assert!((1..60).all(|second| !uses.note(1, at(second))));
         assert!(uses.take().is_none());
         assert!(uses.note(1, at(60)));
-        assert_eq!(uses.take(), Some(Noted { secret: 1, last: at(60), count: 60 }));
+        assert_eq!(uses.take(), Some(Noted { secret: 1, last: at(60), count: 60, before: Some(at(59).at) }));
         assert_eq!(uses.latest(), Some(at(60).at));
     }
 
