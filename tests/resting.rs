@@ -10,7 +10,7 @@ use keygate::{
         house::{App, House},
         keys::{CreateKey, Expiry, KeyFilter, UpdateKey},
         manager::{KeyManager, Manager, Reader},
-        ports::{Clock, Entropy, EntropyError, Store},
+        ports::{Clock, Courier, Delivery, Entropy, EntropyError, Store},
     },
     config::{self, RealmFiles, Settings},
     domain::{
@@ -21,6 +21,7 @@ use keygate::{
         request::CanonicalRequest,
         secret::{Secret, SecretRef},
         time::{Ticks, Timestamp},
+        webhook::Letter,
     },
     store::{
         CacheSettings, Cached,
@@ -31,7 +32,7 @@ use keygate::{
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -49,6 +50,14 @@ prefix = "sh_live_"
 
 [keys]
 suspend_unused_after = "90d"
+
+[[webhooks]]
+name = "watch"
+url = "https://watch.invalid"
+secret_env = "NOWHERE"
+events = ["key.resting", "key.awoken"]
+idle_after = "30d"
+resting_within = "7d"
 "#;
 
 /// Stands still until it is moved.
@@ -79,11 +88,23 @@ impl Entropy for Counting {
     }
 }
 
+/// Takes every message, as its kind and body.
+#[derive(Default)]
+struct Taken(Mutex<Vec<(String, String)>>);
+
+impl Courier for Taken {
+    fn send<'a>(&'a self, _: &'a RealmName, letter: &'a Letter, _: Timestamp) -> Delivery<'a> {
+        self.0.lock().unwrap().push((letter.event.clone(), letter.body.clone()));
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
 /// Two servers on one store, and what the first needs to manage keys.
 struct World<S> {
     clock: Arc<TestClock>,
     apps: [App<Cached<S>>; 2],
     operator: Secret,
+    taken: Arc<Taken>,
 }
 
 impl<S: Store> World<S> {
@@ -91,15 +112,17 @@ impl<S: Store> World<S> {
         let file = ConfigFile::new("shop.toml", REALM);
         let settings = Settings { realms: RealmFiles::Paths(vec![file.path().into()]), ..Settings::default() };
         let realms = config::load(&settings).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let taken = Arc::new(Taken::default());
         let app = |first| {
             let entropy = Arc::new(Counting(AtomicU64::new(first)));
-            let house = Arc::new(House::new(&realms, ring, clock.clone(), entropy));
+            let house = House::new(&realms, ring, clock.clone(), entropy);
+            let house = Arc::new(house.with_courier(taken.clone(), false));
             App::new(house, Cached::new(store.clone(), CacheSettings::default(), clock.clone()))
         };
         let apps = [app(1), app(1_000_000)];
         let operator = apps[0].new_operator_secret().unwrap();
         apps[0].make_operator(&operator, false).await.unwrap();
-        Self { clock, apps, operator }
+        Self { clock, apps, operator, taken }
     }
 
     fn wait(&self, span: Duration) {
@@ -159,6 +182,15 @@ impl<S: Store> World<S> {
         }
     }
 
+    /// What was told since this was asked last, for one key.
+    async fn told(&self, key: KeyId) -> Vec<String> {
+        for app in &self.apps {
+            app.tell_all_due().await.unwrap();
+        }
+        let all = std::mem::take(&mut *self.taken.0.lock().unwrap());
+        all.into_iter().filter(|(_, body)| body.contains(&key.to_string())).map(|(event, _)| event).collect()
+    }
+
     async fn states(&self, state: KeyState) -> Vec<KeyId> {
         let manager = self.manager().await;
         let guard = self.apps[0].house.realm("shop").unwrap();
@@ -211,6 +243,39 @@ async fn unused_keys_rest<S: Store>(world: World<S>) {
     assert_eq!(world.present(0, &idle_key).await, Some(DenyReason::UnusedKey));
 }
 
+async fn rest_and_awakening_are_told<S: Store>(world: World<S>) {
+    let (id, key) = world.create().await;
+    assert_eq!(world.present(0, &key).await, None);
+    world.apps[0].write_uses().await.unwrap();
+    world.wait(DAY * 20);
+    assert_eq!(world.present(1, &key).await, None);
+    world.apps[1].write_uses().await.unwrap();
+    // Two servers know of the latest use: for one of them it seems that the key lay idle.
+    world.wait(DAY * 20);
+    assert_eq!(world.present(0, &key).await, None);
+    world.apps[0].write_uses().await.unwrap();
+    assert_eq!(world.told(id).await, Vec::<String>::new());
+
+    // It would have rested in time if it had not been used since.
+    world.wait(DAY * 82);
+    assert_eq!(world.told(id).await, Vec::<String>::new());
+    world.wait(DAY);
+    assert_eq!(world.told(id).await, ["key.resting"]);
+    world.wait(DAY);
+    assert_eq!(world.told(id).await, Vec::<String>::new());
+    assert_eq!(world.present(0, &key).await, None);
+    world.apps[0].write_uses().await.unwrap();
+    assert_eq!(world.told(id).await, ["key.awoken"]);
+    // Told anew after each use.
+    world.wait(DAY * 82);
+    assert_eq!(world.told(id).await, Vec::<String>::new());
+    world.wait(DAY);
+    assert_eq!(world.told(id).await, ["key.resting"]);
+    world.wait(DAY * 30);
+    assert_eq!(world.told(id).await, Vec::<String>::new());
+    assert_eq!(world.present(0, &key).await, Some(DenyReason::UnusedKey));
+}
+
 fn ring() -> SecretRing {
     SecretRing::new(vec![ServerSecret::new(1, zeroize::Zeroizing::new([7; 32]))]).unwrap()
 }
@@ -224,6 +289,21 @@ async fn unused_keys_rest_embedded() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let store = Embedded::open(folder.path(), &ring(), clock.clone(), 1_000).unwrap();
     unused_keys_rest(World::new(clock, &ring(), store).await).await;
+}
+
+#[tokio::test]
+async fn rest_and_awakening_are_told_embedded() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = Embedded::open(folder.path(), &ring(), clock.clone(), 1_000).unwrap();
+    rest_and_awakening_are_told(World::new(clock, &ring(), store).await).await;
+}
+
+#[tokio::test]
+async fn rest_and_awakening_are_told_redis() {
+    let (redis, clock, ring) = (RedisServer::start(), clock(), ring());
+    let options = RedisOptions::new(&redis.url());
+    let store = Redis::connect(options, ring.record_mac(), ring.fingerprint(), clock.clone()).await.unwrap();
+    rest_and_awakening_are_told(World::new(clock, &ring, store).await).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// No subscriber is told of a shorter one.
-const SHORTEST_IDLENESS: Duration = Duration::from_secs(1);
+const SHORTEST_IDLENESS: Duration = Duration::from_secs(3_600);
 
 /// Keys that were used since the last batch. Full: later ones are noted at their next use.
 #[derive(Default)]

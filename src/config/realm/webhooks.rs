@@ -48,7 +48,7 @@ fn webhook(table: &Table<'_>, names: &mut Vec<String>) -> Option<Webhook> {
     let retry_for = span("retry_for", DAY, Duration::ZERO, DAY.saturating_mul(30));
     let expiring_within = span("expiring_within", DAY.saturating_mul(7), second, YEAR);
     let resting_within = span("resting_within", DAY.saturating_mul(7), second, YEAR);
-    let idle_after = span("idle_after", DAY.saturating_mul(30), second, YEAR);
+    let idle_after = span("idle_after", DAY.saturating_mul(30), Duration::from_secs(3_600), YEAR);
     Some(Webhook {
         name: name?,
         url: url?.to_owned(),
