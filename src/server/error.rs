@@ -47,6 +47,9 @@ pub enum StartError {
         /// What is wrong.
         problem: String,
     },
+    /// It cannot be noted since when subscribers are there.
+    #[error("what webhooks were told cannot be read: {0}")]
+    Webhooks(AppError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

@@ -96,6 +96,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
     let management = App::new(Arc::clone(&house), store.clone());
 
+    background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;
     let operator_key = settings.operator_key_path();
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
 

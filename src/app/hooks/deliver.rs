@@ -29,6 +29,8 @@ const VISIT: Duration = Duration::from_secs(20);
 const SETTLED: Duration = Duration::from_secs(330);
 /// How soon an account is looked at again whose act may be under way.
 const AGAIN: Duration = Duration::from_secs(10);
+/// The same just after the notice.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a server remembers from one round to the next.
 #[derive(Debug, Default)]
@@ -93,7 +95,6 @@ impl<S: Store> App<S> {
             None => *rounds.owner.insert(self.nonce()?),
         };
         for guard in self.house.realms().filter(|guard| !guard.hooks.is_empty()) {
-            self.begin_hooks(guard).await?;
             let mut from = Vec::new();
             loop {
                 let first = MemoId { realm: &guard.realm.name, shelf: Shelf::Notices, name: &from };
@@ -171,8 +172,9 @@ impl<S: Store> App<S> {
             return Ok(again);
         }
         let now = self.house.clock.now();
-        if now.since(instant(notice)) < SETTLED {
-            return Ok(Some(now.after(AGAIN)));
+        let age = now.since(instant(notice));
+        if age < SETTLED {
+            return Ok(Some(now.after(if age < AGAIN { SOON } else { AGAIN })));
         }
         let id = MemoId { realm: &owner.realm, shelf: Shelf::Notices, name: owner.account.as_str().as_bytes() };
         self.store.write_memo(&id, Expected::Is(notice), None).await?;
@@ -263,10 +265,15 @@ impl<S: Store> App<S> {
         Ok(done)
     }
 
-    /// Notes since when each subscriber is there: it is told nothing of before.
-    async fn begin_hooks(&self, guard: &Guarded) -> Result<(), AppError> {
-        for hook in &guard.hooks {
-            self.hook_since(&guard.realm.name, hook).await?;
+    /// Notes since when each subscriber is there: it is told nothing of before. Called before the first act is taken.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn begin_webhooks(&self) -> Result<(), AppError> {
+        for guard in self.house.realms() {
+            for hook in &guard.hooks {
+                self.hook_since(&guard.realm.name, hook).await?;
+            }
         }
         Ok(())
     }
