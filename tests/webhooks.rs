@@ -161,7 +161,7 @@ async fn world(kind: Kind, settings: &str, more: &[&str]) -> World {
         ),
     );
     let file = realm.path();
-    let arguments = [&["--realm-file", &file], more].concat();
+    let arguments = [&["--realm-file", file.as_str()][..], more].concat();
     let stack = match kind {
         Kind::Embedded => Stack::embedded(&arguments).await,
         Kind::Redis => Stack::redis(&arguments).await,

@@ -119,14 +119,13 @@ impl<S: Store> App<S> {
         page: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<(), AppError> {
         let now = self.house.clock.now();
-        let mut waiting = page.into_iter().filter_map(|(name, notice)| {
+        let waiting = page.into_iter().filter_map(|(name, notice)| {
             let account = AccountId::new(std::str::from_utf8(&name).ok()?).ok()?;
             let owner = AccountRef { realm: guard.realm.name.clone(), account };
             let rests = rounds.looked.get(&owner).is_some_and(|(seen, again)| *seen == notice && *again > now);
             (!rests).then_some((owner, notice))
         });
-        let waiting: Vec<_> = waiting.by_ref().collect();
-        let mut waiting = waiting.into_iter();
+        let mut waiting = waiting.collect::<Vec<_>>().into_iter();
         let mut working = JoinSet::new();
         let mut outcome = Ok(());
         loop {

@@ -116,3 +116,46 @@ fn event(value: &Value<'_>) -> Option<EventKind> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    /// The mistakes of a realm with one webhook, from its line on.
+    fn mistakes(hook: &str) -> Vec<String> {
+        let text = format!(
+            "realm = \"shop\"\ncredentials = [{{ header = \"x-api-key\" }}]\n[[environments]]\nname = \"live\"\n\
+             prefix = \"sh_live_\"\n[[webhooks]]\n{hook}"
+        );
+        super::super::read("f", &text).mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn messages_go_only_where_nobody_listens() {
+        let hook = |url: &str| mistakes(&format!("name = \"a\"\nsecret_env = \"A\"\nurl = \"{url}\""));
+        for url in ["https://a.example/x?y", "http://127.0.0.1:80/", "http://[::1]:1/x", "http://localhost:1"] {
+            assert_eq!(hook(url), Vec::<String>::new(), "{url}");
+        }
+        for url in [
+            "http://a.example/",
+            "https://user:pass@a.example/",
+            "https://a.example/#x",
+            "a.example",
+            "ftp://127.0.0.1/",
+            "",
+        ] {
+            let found = hook(url);
+            assert!(found.len() == 1 && found[0].contains("webhooks[0].url"), "{url}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_stands_in_one_place_and_events_are_known() {
+        let found = mistakes("name = \"a\"\nurl = \"https://a.example\"");
+        assert!(found.len() == 1 && found[0].contains("secret_file"), "{found:?}");
+        let both = "name = \"a\"\nurl = \"https://a.example\"\nsecret_file = \"x\"\nsecret_env = \"X\"";
+        assert!(mistakes(both)[0].contains("must be one of the two"));
+        let odd =
+            "name = \"a\"\nurl = \"https://a.example\"\nsecret_env = \"X\"\nevents = [\"key.maed\", \"key.created\"]";
+        let found = mistakes(odd);
+        assert!(found.len() == 1 && found[0].contains("`key.maed` is not known"), "{found:?}");
+    }
+}
