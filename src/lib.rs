@@ -33,6 +33,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod courier;
 pub mod domain;
 pub mod grpc;
 pub mod proto;

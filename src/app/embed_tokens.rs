@@ -87,10 +87,11 @@ impl<S: Store> App<S> {
             reached: reached.as_deref(),
             organization: None,
             environment: None,
+            address: None,
             operation_scopes: &[],
             required_scopes: &request.scopes,
         };
-        access::judge_embed(&guard.realm, &key, &embed, &wanted, now).map_err(AppError::NotMinted)?;
+        access::may_embed(&guard.realm, &key, &embed, &wanted, now).map_err(AppError::NotMinted)?;
         let text = self.house.tokens.sign(realm, &id, &embed).ok_or_else(|| none(guard))?;
         Ok(MintedEmbedToken { text, expires_at })
     }

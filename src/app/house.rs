@@ -4,7 +4,7 @@ use super::{
     error::AppError,
     manager::Manager,
     misses::Misses,
-    ports::{Clock, Entropy, GoodToken, Store, TokenVerdict, Tokens},
+    ports::{Clock, Courier, Entropy, GoodToken, Store, TokenVerdict, Tokens},
     uses::UseQueue,
 };
 use crate::domain::{
@@ -16,12 +16,13 @@ use crate::domain::{
     secret::{Secret, SecretRef},
     time::Timestamp,
     token::TokenFlaw,
+    webhook::{EventKind, Webhook},
 };
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use zeroize::Zeroizing;
 
 /// A realm, what digests its keys, and what marks its requests.
@@ -32,6 +33,16 @@ pub struct Guarded {
     pub digester: RealmDigester,
     /// Recognizes requests that come again.
     pub marker: RequestMarker,
+    /// Who is told what happens in it.
+    pub hooks: Vec<Webhook>,
+}
+
+impl Guarded {
+    /// Whether anything hangs on when its keys were last used.
+    pub(super) fn heeds_uses(&self) -> bool {
+        let rests = self.realm.keys.suspend_unused_after.is_some();
+        rests || self.hooks.iter().any(|hook| hook.wants(EventKind::Awoken))
+    }
 }
 
 /// What every worker shares.
@@ -48,6 +59,10 @@ pub struct House {
     pub(super) misses: Misses,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
+    /// Takes messages to subscribers.
+    pub(super) courier: OnceLock<Arc<dyn Courier>>,
+    /// Told when there may be news for them.
+    pub news: Notify,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -98,6 +113,7 @@ impl House {
             realm: Arc::clone(realm),
             digester: ring.digester(realm),
             marker: ring.request_marker(&realm.name),
+            hooks: realm.webhooks.clone(),
         };
         Self {
             realms: realms.iter().map(guarded).collect(),
@@ -107,6 +123,8 @@ impl House {
             uses: UseQueue::default(),
             misses: Misses::new(0),
             signer: ring.audit_signer(),
+            courier: OnceLock::new(),
+            news: Notify::new(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
@@ -122,6 +140,22 @@ impl House {
     #[must_use]
     pub fn with_tokens(self, tokens: Arc<dyn Tokens>) -> Self {
         Self { tokens, ..self }
+    }
+
+    /// The same, with somebody who takes messages to subscribers. `exports`: one of them takes every act.
+    #[must_use]
+    pub fn with_courier(mut self, courier: Arc<dyn Courier>, exports: bool) -> Self {
+        // Nobody else sets it.
+        let _ = self.courier.set(courier);
+        if exports {
+            self.realms.iter_mut().for_each(|guarded| guarded.hooks.push(Webhook::export()));
+        }
+        self
+    }
+
+    /// Every realm.
+    pub(super) fn realms(&self) -> impl Iterator<Item = &Guarded> {
+        self.realms.iter()
     }
 
     /// The realm of that name.

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod embed_tokens;
 pub mod error;
 pub mod explain;
+pub mod hooks;
 pub mod house;
 pub mod key_permit;
 pub mod keys;

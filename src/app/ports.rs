@@ -7,11 +7,12 @@ use crate::domain::{
     embed::EmbedToken,
     entry::{Entry, EntryId, EntryKind},
     id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+    key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
     limit::{Charged, Plan},
     secret::SecretRef,
     time::{Ticks, Timestamp},
     token::{Token, TokenFlaw},
+    webhook::Letter,
 };
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
@@ -115,16 +116,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         query: &EntryQuery<'_>,
     ) -> impl Future<Output = Result<Vec<(EntryName, Entry)>, StoreError>> + Send;
 
-    /// Writes when keys were last used. Not a change of any account: it grants and takes nothing, so it moves no version and
+    /// Writes when keys were last used, and counts their uses. Not a change of any account: it grants and takes nothing, so it moves no version and
     /// is not audited. A key that ended in between is noted like any other: it was let through before.
     fn note_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// When keys of an account were last used, in the order of `ids`.
+    /// When keys of an account, and their secrets, were last used, in the order of `wanted`.
     fn read_uses(
         &self,
         owner: &AccountRef,
-        ids: &[KeyId],
-    ) -> impl Future<Output = Result<Vec<Option<LastUse>>, StoreError>> + Send;
+        wanted: &[UsesOf],
+    ) -> impl Future<Output = Result<Vec<KeyUses>, StoreError>> + Send;
 
     /// Events of the account's audit chain, in order, from the one with the number `from` (the first has 1), at most `limit`.
     fn read_audit(
@@ -134,8 +135,93 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 
+    /// A memo, if there is one of that name.
+    fn read_memo(&self, id: &MemoId<'_>) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// Memos of the shelf of `first`, from that name on, in the order of their names. Costs the same however many there are.
+    fn list_memos(
+        &self,
+        first: &MemoId<'_>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>> + Send;
+
+    /// Writes a memo, or removes it, if what stands there is as expected; tells whether it was. What is written is not empty.
+    /// Not a change of any account: it grants and takes nothing.
+    fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Whether the store can decide right now.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Where a memo stands: what work in the background remembers between its steps, outside of accounts.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoId<'a> {
+    /// The realm.
+    pub realm: &'a RealmName,
+    /// Its shelf.
+    pub shelf: Shelf,
+    /// Its name, of any bytes.
+    pub name: &'a [u8],
+}
+
+/// Memos of one kind, in the order of their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    /// Accounts that may have news for webhooks.
+    Notices,
+    /// How far each account's news were delivered.
+    Cursors,
+    /// What is to be told at a time, by time.
+    Due,
+    /// What could not be delivered, by time.
+    Dead,
+}
+
+impl Shelf {
+    /// The shelf as stored.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Notices => 1,
+            Self::Cursors => 2,
+            Self::Due => 3,
+            Self::Dead => 4,
+        }
+    }
+}
+
+/// What must stand under a memo's name for it to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'a> {
+    /// Whatever.
+    Anything,
+    /// Nothing.
+    Absent,
+    /// This.
+    Is(&'a [u8]),
+}
+
+/// Takes messages to those who subscribed.
+pub trait Courier: Send + Sync + 'static {
+    /// Delivers a message to the subscriber that it names.
+    fn send<'a>(&'a self, realm: &'a RealmName, letter: &'a Letter, now: Timestamp) -> Delivery<'a>;
+}
+
+/// A delivery under way.
+pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Undelivered>> + Send + 'a>>;
+
+/// Why a message was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// In words.
+    pub problem: String,
+    /// The subscriber will never take it.
+    pub for_good: bool,
 }
 
 /// The key of which secret is looked for.
@@ -147,6 +233,8 @@ pub struct Sought<'a> {
     pub digests: &'a [Digest],
     /// Whether a remembered answer will do.
     pub freshness: Freshness,
+    /// Whether to read as well when the key was last used.
+    pub uses: bool,
     /// When it must be found; nothing: within the store's own time.
     pub due: Option<Ticks>,
 }

@@ -45,7 +45,7 @@ impl<S: Store> App<S> {
         let Some(key) = keys.into_iter().flatten().find(|key| key.revoked.is_none()) else { return Ok(()) };
         let now = self.house.clock.now();
         let Some(change) = rekey(&work.owner, &account, &key, &work.old, &work.minted, now) else { return Ok(()) };
-        match self.store.commit(&change).await {
+        match self.commit(&change).await {
             Ok(()) | Err(CommitError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
         }

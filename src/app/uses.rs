@@ -2,13 +2,17 @@
 
 use super::{error::AppError, house::App, keys::OwnedKey, ports::Store, together::together};
 use crate::domain::{
-    id::{AccountId, AccountRef, KeyId, RealmName},
-    key::{KeySnapshot, KeyUse, LastUse},
+    id::{AccountId, AccountRef, RealmName},
+    key::{KeySnapshot, KeyUse, LastUse, Noted, UsesOf},
 };
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+/// No subscriber is told of a shorter one.
+const SHORTEST_IDLENESS: Duration = Duration::from_secs(3_600);
 
 /// Keys that were used since the last batch. Full: later ones are noted at their next use.
 #[derive(Default)]
@@ -21,16 +25,16 @@ impl UseQueue {
     const BATCH: usize = 1_000;
 
     /// Notes a use. Only the first use of a key since it was last written touches the queue.
-    pub(super) fn note(&self, key: &Arc<KeySnapshot>, last: LastUse) {
-        if !key.pending_use.note(last) {
+    pub(super) fn note(&self, key: &Arc<KeySnapshot>, secret: u32, last: LastUse) {
+        if !key.pending_use.note(secret, last) {
             return;
         }
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() < Self::CAPACITY {
             queue.push(Arc::clone(key));
         } else {
-            key.pending_use.take();
-            key.pending_use.not_written();
+            let noted = key.pending_use.take();
+            key.pending_use.not_written(noted.map_or(0, |noted| noted.count));
         }
     }
 
@@ -49,22 +53,38 @@ impl<S: Store> App<S> {
         let used = self.house.uses.take();
         let mut outcome = Ok(());
         for batch in used.chunks(UseQueue::BATCH) {
-            let taken = |key: &Arc<KeySnapshot>| {
-                key.pending_use.take().map(|last| KeyUse { owner: key.owner.clone(), key: key.key.id, last })
-            };
-            let uses: Vec<KeyUse> = batch.iter().filter_map(taken).collect();
+            let taken: Vec<Option<Noted>> = batch.iter().map(|key| key.pending_use.take()).collect();
+            let (mut uses, mut awoken) = (Vec::with_capacity(batch.len()), Vec::new());
+            for (key, noted) in batch.iter().zip(&taken) {
+                let Some(Noted { secret, last, count, before }) = *noted else { continue };
+                let used = KeyUse { owner: key.owner.clone(), key: key.key.id, secret, last, count };
+                // Before it is written: then nobody could tell any more.
+                awoken.extend(
+                    before
+                        .filter(|before| last.at.since(*before) >= SHORTEST_IDLENESS)
+                        .map(|before| (used.clone(), before)),
+                );
+                uses.push(used);
+            }
+            if outcome.is_ok()
+                && !awoken.is_empty()
+                && let Err(error) = self.note_awoken(&awoken).await
+            {
+                tracing::warn!(%error, "that keys are used again could not be noted");
+            }
             // After a failure the store is not asked again: it would fail for each batch, and take its time.
             if outcome.is_ok() {
                 outcome = self.store.note_uses(&uses).await;
             }
             if outcome.is_err() {
-                batch.iter().for_each(|key| key.pending_use.not_written());
+                let counts = taken.iter().map(|noted| noted.map_or(0, |noted| noted.count));
+                batch.iter().zip(counts).for_each(|(key, count)| key.pending_use.not_written(count));
             }
         }
         Ok(outcome?)
     }
 
-    /// Adds to keys when they were last used.
+    /// Adds to keys when they, and their secrets, were last used.
     pub(super) async fn with_last_use(&self, realm: &RealmName, keys: &mut [OwnedKey]) -> Result<(), AppError> {
         let mut by_account: BTreeMap<AccountId, Vec<usize>> = BTreeMap::new();
         for (at, owned) in keys.iter().enumerate() {
@@ -73,16 +93,20 @@ impl<S: Store> App<S> {
         let questions: Vec<_> = by_account
             .iter()
             .map(|(account, places)| {
-                let ids: Vec<KeyId> = places.iter().filter_map(|at| keys.get(*at)).map(|owned| owned.key.id).collect();
+                let wanted = places.iter().filter_map(|at| keys.get(*at)).map(|owned| UsesOf {
+                    key: owned.key.id,
+                    secrets: owned.key.secrets.iter().map(|secret| secret.number).collect(),
+                });
+                let wanted: Vec<UsesOf> = wanted.collect();
                 let owner = AccountRef { realm: realm.clone(), account: account.clone() };
                 let store = self.store.clone();
-                async move { store.read_uses(&owner, &ids).await }
+                async move { store.read_uses(&owner, &wanted).await }
             })
             .collect();
         let uses = together(questions).await?;
-        for (at, last) in by_account.into_values().flatten().zip(uses.into_iter().flatten()) {
+        for (at, found) in by_account.into_values().flatten().zip(uses.into_iter().flatten()) {
             if let Some(owned) = keys.get_mut(at) {
-                owned.last_use = last;
+                owned.uses = found;
             }
         }
         Ok(())

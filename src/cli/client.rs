@@ -7,10 +7,12 @@ use super::{
 };
 use crate::proto::v1::{
     Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
-    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ManageKeysRequest, MembershipRequest,
-    MintEmbedTokenRequest, MintEmbedTokenResponse, SetAccountStatusRequest, SetAccountStatusResponse,
+    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ListDeadLettersRequest, ListDeadLettersResponse,
+    ManageKeysRequest, MembershipRequest, MintEmbedTokenRequest, MintEmbedTokenResponse, RedeliverRequest,
+    RedeliverResponse, SetAccountStatusRequest, SetAccountStatusResponse, TestWebhookRequest, TestWebhookResponse,
     authorization_client::AuthorizationClient, directory_client::DirectoryClient,
     embed_tokens_client::EmbedTokensClient, manage_keys_request::Operation, manage_keys_response,
+    webhooks_client::WebhooksClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -171,6 +173,7 @@ pub struct Manager {
     client: Client,
     directory: DirectoryClient<Channel>,
     embed_tokens: EmbedTokensClient<Channel>,
+    webhooks: WebhooksClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
     header: Option<AsciiMetadataKey>,
@@ -186,7 +189,9 @@ impl Management {
         let client = self.connection.open().await?;
         let directory = DirectoryClient::new(client.channel.clone());
         let embed_tokens = EmbedTokensClient::new(client.channel.clone());
-        Ok(Manager { client, directory, embed_tokens, realm: self.realm, credential, header: self.key_header })
+        let webhooks = WebhooksClient::new(client.channel.clone());
+        let (realm, header) = (self.realm, self.key_header);
+        Ok(Manager { client, directory, embed_tokens, webhooks, realm, credential, header })
     }
 }
 
@@ -262,6 +267,12 @@ acts!(directory:
 );
 
 acts!(embed_tokens: mint_embed_token: mint(MintEmbedTokenRequest) -> MintEmbedTokenResponse);
+
+acts!(webhooks:
+    dead_letters: list_dead_letters(ListDeadLettersRequest) -> ListDeadLettersResponse,
+    redeliver: redeliver(RedeliverRequest) -> RedeliverResponse,
+    test_webhook: test(TestWebhookRequest) -> TestWebhookResponse
+);
 
 #[cfg(test)]
 mod tests {

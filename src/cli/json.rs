@@ -36,6 +36,9 @@ pub fn key(key: &Key) -> Value {
         "revoke_reason": key.revoke_reason,
         "last_used_at": instant(key.last_used_at.as_ref()),
         "last_used_address": key.last_used_address,
+        "not_before": instant(key.not_before.as_ref()),
+        "allowed_networks": key.allowed_networks,
+        "suspends_at": instant(key.suspends_at.as_ref()),
     })
 }
 
@@ -70,6 +73,10 @@ fn key_secret(secret: &KeySecret) -> Value {
         "created_at": instant(secret.created_at.as_ref()),
         "retires_at": instant(secret.retires_at.as_ref()),
         "imported": secret.imported,
+        "number": secret.number,
+        "last_used_at": instant(secret.last_used_at.as_ref()),
+        "last_used_address": secret.last_used_address,
+        "uses": secret.uses,
     })
 }
 

@@ -22,6 +22,7 @@ mod realm;
 mod secrets;
 mod serve;
 mod values;
+mod webhooks;
 
 use clap::{
     Parser,
@@ -75,6 +76,9 @@ enum Command {
     /// Look at a key offline
     #[command(subcommand, after_long_help = help!("  keygate key inspect --key-stdin < found.txt"))]
     Key(key::Command),
+    /// See and resend what webhooks did not take
+    #[command(subcommand, after_long_help = help!("  keygate webhooks dead --realm recurr"))]
+    Webhooks(Box<webhooks::Command>),
     Completions(completions::Args),
 }
 
@@ -153,6 +157,7 @@ impl Command {
             Self::Limit(command) => wait(command.run(output)),
             Self::Realm(command) => command.run(output),
             Self::Key(command) => command.run(output),
+            Self::Webhooks(command) => wait(command.run(output)),
             Self::Completions(args) => args.run(output),
         }
     }

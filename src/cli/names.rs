@@ -70,6 +70,8 @@ pub const fn code(code: Code) -> &'static str {
 pub enum State {
     /// Works.
     Active,
+    /// Not valid yet.
+    Pending,
     /// Does not work until it is resumed.
     Suspended,
     /// Past its expiry.
@@ -82,6 +84,7 @@ impl From<State> for KeyState {
     fn from(state: State) -> Self {
         match state {
             State::Active => Self::Active,
+            State::Pending => Self::Pending,
             State::Suspended => Self::Suspended,
             State::Expired => Self::Expired,
             State::Revoked => Self::Revoked,
@@ -153,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_named_as_in_the_domain() {
-        let named: Vec<String> = (1..=19).chain([40, 41]).map(deny_reason).collect();
+        let named: Vec<String> = (1..=19).chain([40, 41, 45]).chain(50..=52).map(deny_reason).collect();
         assert_eq!(named, domain::deny::DenyReason::ALL.map(domain::deny::DenyReason::name));
     }
 

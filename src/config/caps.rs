@@ -24,6 +24,12 @@ pub const LIMITS: usize = 64;
 pub const ERRORS: usize = 64;
 /// Headers of one error.
 pub const ERROR_HEADERS: usize = 16;
+/// Webhooks of a realm.
+pub const WEBHOOKS: usize = 16;
+/// Kinds of events that a webhook names.
+pub const EVENTS: usize = 64;
+/// Bytes of a webhook's address.
+pub const URL_BYTES: usize = 2_048;
 /// Formats of keys made elsewhere.
 pub const LEGACY_FORMATS: usize = 16;
 /// Bytes of an error's body template.

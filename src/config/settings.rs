@@ -23,6 +23,8 @@ pub struct Settings {
     pub listen_unix_mode: u32,
     /// How long it goes on after it was told to end and has said so, 0 s to 5 minutes.
     pub drain_delay: Duration,
+    /// The file that every event of the audit log is written to, a line each.
+    pub audit_export_file: Option<PathBuf>,
     /// Where it keeps what is its own.
     pub data_dir: PathBuf,
     /// Which realms it serves.
@@ -165,6 +167,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
             listen_unix: None,
+            audit_export_file: None,
             listen_unix_mode: 0o660,
             drain_delay: Duration::ZERO,
             data_dir: PathBuf::from("keygate-data"),

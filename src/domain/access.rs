@@ -7,13 +7,16 @@ use super::{
     embed::EmbedToken,
     id::{AccountId, Environment, Scope},
     key::{Digest, KeySnapshot, KeyState},
-    realm::Realm,
+    realm::{KeyPolicy, Realm},
     time::Timestamp,
 };
+use std::net::IpAddr;
 
 /// What a request wants to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
+    /// The client's address, where it is known.
+    pub address: Option<IpAddr>,
     /// The account acted on; absent: the key's own.
     pub account: Option<&'a AccountId>,
     /// What is known of that account, where it is not the key's own.
@@ -33,6 +36,7 @@ pub struct Wanted<'a> {
 pub struct Permit<'a> {
     key: &'a KeySnapshot,
     target: &'a AccountId,
+    secret: u32,
 }
 
 impl<'a> Permit<'a> {
@@ -47,6 +51,12 @@ impl<'a> Permit<'a> {
     pub fn target(&self) -> &'a AccountId {
         self.target
     }
+
+    /// The number of the secret that was presented.
+    #[must_use]
+    pub fn secret(&self) -> u32 {
+        self.secret
+    }
 }
 
 /// Judges whether the key that was found under `digest` may do what is wanted.
@@ -60,12 +70,15 @@ pub fn judge<'a>(
     wanted: &Wanted<'a>,
     now: Timestamp,
 ) -> Result<Permit<'a>, DenyReason> {
-    usable(key, digest, now)?;
+    let secret = usable(&realm.keys, key, digest, now)?;
     if wanted.environment.is_some_and(|pinned| *pinned != key.key.environment) {
         return Err(DenyReason::WrongEnvironment);
     }
+    if !key.key.admits(wanted.address) {
+        return Err(DenyReason::ForbiddenAddress);
+    }
     let target = may_act(realm, &key.owner.account, &key.account, &key.key.scopes, wanted)?;
-    Ok(Permit { key, target })
+    Ok(Permit { key, target, secret })
 }
 
 /// The account of whoever presents an access token, and what the token says beside it.
@@ -111,8 +124,7 @@ pub fn judge_bearer<'a>(
     Ok(BearerPermit { target })
 }
 
-/// Judges whether whoever presents an embed token may do what is wanted: what its key may do, for the one account that it is
-/// for, within the token's own scopes.
+/// Judges whether whoever presents an embed token may do what is wanted: what its key may do, from where it may do it.
 ///
 /// # Errors
 /// The true reason of the denial.
@@ -123,7 +135,23 @@ pub fn judge_embed<'a>(
     wanted: &Wanted<'a>,
     now: Timestamp,
 ) -> Result<BearerPermit<'a>, DenyReason> {
-    works_itself(key, now)?;
+    let permit = may_embed(realm, key, embed, wanted, now)?;
+    if key.key.admits(wanted.address) { Ok(permit) } else { Err(DenyReason::ForbiddenAddress) }
+}
+
+/// Judges the same wherever the token is presented: what its key may do, for the one account that it is for, within the token's
+/// own scopes.
+///
+/// # Errors
+/// The true reason of the denial.
+pub fn may_embed<'a>(
+    realm: &Realm,
+    key: &'a KeySnapshot,
+    embed: &EmbedToken,
+    wanted: &Wanted<'a>,
+    now: Timestamp,
+) -> Result<BearerPermit<'a>, DenyReason> {
+    works_itself(&realm.keys, key, now)?;
     if wanted.environment.is_some_and(|pinned| *pinned != key.key.environment) {
         return Err(DenyReason::WrongEnvironment);
     }
@@ -156,26 +184,37 @@ fn may_act<'a>(
 }
 
 /// Whether the key itself works.
-fn works_itself(key: &KeySnapshot, now: Timestamp) -> Result<(), DenyReason> {
+fn works_itself(policy: &KeyPolicy, key: &KeySnapshot, now: Timestamp) -> Result<(), DenyReason> {
     match key.key.state(now) {
         KeyState::Revoked => Err(DenyReason::RevokedKey),
         KeyState::Expired => Err(DenyReason::ExpiredKey),
+        KeyState::Pending => Err(DenyReason::EarlyKey),
         KeyState::Suspended => Err(DenyReason::SuspendedKey),
+        KeyState::Active if policy.suspend_unused_after.is_some() && rests(policy, key, now) => {
+            Err(DenyReason::UnusedKey)
+        }
         KeyState::Active => Ok(()),
     }
 }
 
-/// Whether the key works, and the secret that led to it.
-fn usable(key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<(), DenyReason> {
-    let state = works_itself(key, now);
-    if matches!(state, Err(DenyReason::RevokedKey | DenyReason::ExpiredKey)) {
-        return state;
+/// Whether the key works, and the number of the secret that was presented.
+fn usable(policy: &KeyPolicy, key: &KeySnapshot, digest: &Digest, now: Timestamp) -> Result<u32, DenyReason> {
+    let state = works_itself(policy, key, now);
+    if let Err(reason @ (DenyReason::RevokedKey | DenyReason::ExpiredKey)) = state {
+        return Err(reason);
     }
     // The digest led here, so it was this key's once; whether it still is decides its own record.
-    if !key.key.secret(digest).is_some_and(|secret| secret.works(now)) {
+    let Some(secret) = key.key.secret(digest).filter(|secret| secret.works(now)) else {
         return Err(DenyReason::RetiredSecret);
-    }
-    state
+    };
+    state.map(|()| secret.number)
+}
+
+/// Whether nobody used the key for longer than the realm allows. Its use is only asked for where nothing else shows that it is
+/// awake, since the answer costs a lock.
+fn rests(policy: &KeyPolicy, key: &KeySnapshot, now: Timestamp) -> bool {
+    let asleep = |last| key.key.rests_at(last, policy.suspend_unused_after).is_some_and(|end| now >= end);
+    asleep(None) && asleep(key.pending_use.latest())
 }
 
 /// Which accounts a key reaches beside its own. An account may always act within the organizations that it is a member of,

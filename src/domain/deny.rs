@@ -19,8 +19,14 @@ pub enum DenyReason {
     RetiredSecret,
     /// Suspended by its manager.
     SuspendedKey,
+    /// Nobody used it for longer than the realm allows.
+    UnusedKey,
+    /// Not valid yet.
+    EarlyKey,
     /// Of another environment than the pinned one.
     WrongEnvironment,
+    /// Bound to networks, and used from elsewhere or from nowhere known.
+    ForbiddenAddress,
     /// The key's account is suspended.
     SuspendedAccount,
     /// The key's account is deactivated or offboarded.
@@ -51,7 +57,7 @@ pub enum DenyReason {
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -74,6 +80,9 @@ impl DenyReason {
         Self::InvalidToken,
         Self::ExpiredToken,
         Self::ExpiredEmbedToken,
+        Self::UnusedKey,
+        Self::EarlyKey,
+        Self::ForbiddenAddress,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -88,7 +97,10 @@ impl DenyReason {
             Self::ExpiredKey => "expired_key",
             Self::RetiredSecret => "retired_secret",
             Self::SuspendedKey => "suspended_key",
+            Self::UnusedKey => "unused_key",
+            Self::EarlyKey => "early_key",
             Self::WrongEnvironment => "wrong_environment",
+            Self::ForbiddenAddress => "forbidden_address",
             Self::SuspendedAccount => "suspended_account",
             Self::DeactivatedAccount => "deactivated_account",
             Self::ForbiddenAccount => "forbidden_account",
@@ -118,10 +130,13 @@ impl DenyReason {
             | Self::ExpiredKey
             | Self::RetiredSecret
             | Self::SuspendedKey
+            | Self::UnusedKey
+            | Self::EarlyKey
             | Self::WrongEnvironment
             | Self::InvalidToken
             | Self::ExpiredToken => Answer::InvalidCredential,
             Self::ExpiredEmbedToken => Answer::ExpiredEmbedToken,
+            Self::ForbiddenAddress => Answer::ForbiddenAddress,
             Self::SuspendedAccount | Self::DeactivatedAccount => Answer::InactiveAccount,
             Self::ForbiddenAccount => Answer::ForbiddenAccount,
             Self::UnknownAccount => Answer::UnknownAccount,
@@ -145,6 +160,8 @@ pub enum Answer {
     /// 401 by default; the same as an invalid credential unless the realm says otherwise.
     ExpiredEmbedToken,
     /// 403 by default.
+    ForbiddenAddress,
+    /// 403 by default.
     InactiveAccount,
     /// 403 by default.
     ForbiddenAccount,
@@ -162,11 +179,12 @@ pub enum Answer {
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::InvalidCredential,
         Self::ExpiredEmbedToken,
+        Self::ForbiddenAddress,
         Self::InactiveAccount,
         Self::ForbiddenAccount,
         Self::UnknownAccount,
@@ -184,6 +202,7 @@ impl Answer {
             Self::AmbiguousCredential => "ambiguous_credential",
             Self::InvalidCredential => "invalid_credential",
             Self::ExpiredEmbedToken => "expired_embed_token",
+            Self::ForbiddenAddress => "forbidden_address",
             Self::InactiveAccount => "inactive_account",
             Self::ForbiddenAccount => "forbidden_account",
             Self::UnknownAccount => "unknown_account",
@@ -209,7 +228,9 @@ impl Answer {
                 (401, "unauthorized", "The credential is not valid")
             }
             Self::InactiveAccount => (403, "account_inactive", "The account is not active"),
-            Self::ForbiddenAccount => (403, "forbidden", "The credential does not have access to this resource"),
+            Self::ForbiddenAccount | Self::ForbiddenAddress => {
+                (403, "forbidden", "The credential does not have access to this resource")
+            }
             Self::UnknownAccount => (404, "not_found", "The resource was not found"),
             Self::InsufficientScope => {
                 (403, "insufficient_scope", "The credential lacks a scope that this request needs")

@@ -137,7 +137,7 @@ impl Template {
 
 impl Envelope {
     /// A realm's errors. An answer that no row claims gets a default row; an ambiguous credential is answered like an
-    /// invalid one unless a row says otherwise.
+    /// invalid one, and a forbidden address like a forbidden account, unless a row says otherwise.
     #[must_use]
     pub fn new(template: Template, mut table: Vec<ErrorRow>) -> Self {
         let mut answers = [0; Answer::ALL.len()];
@@ -145,6 +145,7 @@ impl Envelope {
             let claims = |answer: Answer| table.iter().position(|row| row.answers.contains(&answer));
             let claimed = claims(answer).or_else(|| match answer {
                 Answer::AmbiguousCredential | Answer::ExpiredEmbedToken => claims(Answer::InvalidCredential),
+                Answer::ForbiddenAddress => claims(Answer::ForbiddenAccount),
                 _ => None,
             });
             *slot = claimed.unwrap_or_else(|| {
@@ -233,7 +234,14 @@ mod tests {
         for reason in DenyReason::ALL {
             assert!(envelope.answer(reason).is_some(), "{reason:?}");
         }
-        let same = [DenyReason::RevokedKey, DenyReason::ExpiredKey, DenyReason::MalformedKey, DenyReason::SuspendedKey];
+        let same = [
+            DenyReason::RevokedKey,
+            DenyReason::ExpiredKey,
+            DenyReason::MalformedKey,
+            DenyReason::SuspendedKey,
+            DenyReason::UnusedKey,
+            DenyReason::EarlyKey,
+        ];
         for reason in same {
             assert_eq!(envelope.answer(reason), envelope.answer(DenyReason::UnknownKey));
         }

@@ -6,7 +6,8 @@ use crate::{
         id::{AccountId, Environment, KeyId, Scope},
         key::Limits,
         limit::MAX_COST,
-        realm::Realm,
+        network::Network,
+        realm::{Realm, Realms},
         time::Timestamp,
     },
 };
@@ -194,6 +195,27 @@ impl Fields {
     /// An address; empty: none.
     pub(super) fn address(&mut self, field: &str, text: &str) -> Option<IpAddr> {
         self.optional(field, text, |text| text.parse::<IpAddr>().map_err(|_| "an IPv4 or IPv6 address without a port"))
+    }
+
+    /// Networks that a key may be used from, each once.
+    pub(super) fn networks(&mut self, field: &str, texts: &[String], realm: &Realm) -> Vec<Network> {
+        if texts.len() > Limits::NETWORKS {
+            self.wrong(field, format_args!("must be at most {} networks", Limits::NETWORKS));
+            return Vec::new();
+        }
+        if !texts.is_empty() && realm.name.as_str() == Realms::BUILT_IN {
+            self.wrong(
+                field,
+                "must be left out: acts on keys tell no client's address, so such a key could never be used",
+            );
+            return Vec::new();
+        }
+        let read = texts.iter().enumerate();
+        let mut networks: Vec<Network> =
+            read.filter_map(|(at, text)| self.required(&format!("{field}[{at}]"), text, str::parse)).collect();
+        networks.sort_unstable();
+        networks.dedup();
+        networks
     }
 
     /// An instant.

@@ -16,6 +16,7 @@ pub mod realms;
 mod rekeying;
 mod render;
 mod status;
+pub mod webhooks;
 mod writer;
 
 pub use acts::Desk;

@@ -38,6 +38,7 @@ pub fn status(error: &AppError) -> Status {
             | LifecycleError::AccountInactive => Status::failed_precondition(message),
             LifecycleError::Grace(_) => one_field("grace", message),
             LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_) => one_field("expires_at", message),
+            LifecycleError::Beginning => one_field("not_before", message),
             LifecycleError::TooMuchMetadata => one_field("metadata", message),
         },
         AppError::Directory(error) => match error {

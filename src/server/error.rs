@@ -37,6 +37,19 @@ pub enum StartError {
         /// The file that is.
         data: PathBuf,
     },
+    /// A webhook cannot be sent to.
+    #[error("the webhook `{name}` of realm `{realm}` cannot be sent to: {problem}")]
+    Webhook {
+        /// Its realm.
+        realm: String,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// It cannot be noted since when subscribers are there.
+    #[error("what webhooks were told cannot be read: {0}")]
+    Webhooks(AppError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

@@ -9,6 +9,7 @@ mod entropy;
 mod error;
 mod files;
 mod operator;
+mod post;
 mod secrets;
 mod socket;
 mod watch;
@@ -90,8 +91,10 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let told_time: Arc<dyn Clock> = clock.clone();
     let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
+    let courier = Arc::new(post::open(settings, &realms)?);
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
-    let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
+    let house = house.with_budget(settings.limits.misses_per_source);
+    let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
     let background = background_runtime()?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     issuers.keep_fresh(background.handle(), &entropy);
@@ -99,6 +102,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
     let management = App::new(Arc::clone(&house), store.clone());
 
+    background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;
     let operator_key = settings.operator_key_path();
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
 
@@ -160,7 +164,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let (is_serving, serving) = signal::channel(false);
     let watching = watch::store(management.clone(), clock, reporter.clone(), is_serving, leaving.clone());
     let watching = background.spawn(watching);
-    background.spawn(watch::uses(management.clone(), serving, leaving));
+    background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(watch::due(management.clone(), serving, leaving));
     let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
     for door in doors {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));

@@ -2,7 +2,7 @@
 
 use super::{StartError, clock::SystemClock};
 use crate::{
-    app::{house::App, ports::Store},
+    app::{hooks::Rounds, house::App, ports::Store},
     grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
     proto::v1::authorization_server,
 };
@@ -66,6 +66,48 @@ pub(super) async fn uses<S: Store>(app: App<S>, serving: watch::Receiver<bool>, 
         let is_serving = *serving.borrow();
         if is_serving && let Err(error) = app.write_uses().await {
             tracing::warn!(%error, "the latest uses of keys could not be written");
+        }
+    }
+}
+
+/// Tells subscribers what is new: at once where this server did it, else once a second.
+pub(super) async fn news<S: Store>(app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds::default();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.house.news.notified() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let is_serving = *serving.borrow();
+        let round = async { if is_serving { app.deliver(&mut rounds).await } else { Ok(()) } };
+        tokio::select! {
+            done = round => if let Err(error) = done {
+                tracing::warn!(%error, "news could not be delivered");
+            },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Tells subscribers what is due.
+pub(super) async fn due<S: Store>(app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let is_serving = *serving.borrow();
+        let round = async { if is_serving { app.tell_all_due().await } else { Ok(()) } };
+        tokio::select! {
+            done = round => if let Err(error) = done {
+                tracing::warn!(%error, "what is due could not be told");
+            },
+            _ = stop.wait_for(|stop| *stop) => return,
         }
     }
 }

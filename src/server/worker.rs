@@ -17,10 +17,11 @@ use crate::{
         embed_tokens::EmbedTokensService,
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
+        webhooks::WebhooksService,
     },
     proto::v1::{
         DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
-        embed_tokens_server::EmbedTokensServer, realms_server::RealmsServer,
+        embed_tokens_server::EmbedTokensServer, realms_server::RealmsServer, webhooks_server::WebhooksServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -162,6 +163,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let desk = Desk::new(management, management_runtime, load.act_timeout);
     let embed_tokens = EmbedTokensServer::new(EmbedTokensService::new(desk.clone(), decisions.clone()));
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
+    let webhooks = WebhooksServer::new(WebhooksService::new(desk.clone()));
     let deciding = Deciding {
         rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
         check: CheckService::new(decisions.clone(), rekeying.clone(), routing),
@@ -171,6 +173,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
         .add_service(embed_tokens.max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
+        .add_service(webhooks.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))

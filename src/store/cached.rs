@@ -14,7 +14,8 @@
 
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -22,7 +23,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -97,7 +98,9 @@ impl Weighter<Digest, Arc<KeySnapshot>> for ByText {
         let entries: usize = key.metadata.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
         let scopes: usize = key.scopes.iter().map(|scope| scope.as_str().len()).sum();
         // Once in the record, and once in what answers tell of it.
-        let bytes = key.name.len().saturating_add(entries).saturating_add(scopes).saturating_mul(2);
+        let networks = std::mem::size_of_val(key.networks.as_slice());
+        let bytes =
+            networks.saturating_add(key.name.len()).saturating_add(entries).saturating_add(scopes).saturating_mul(2);
         1_u64.saturating_add(bytes as u64 / 1_024)
     }
 }
@@ -350,8 +353,25 @@ impl<S: Store> Store for Cached<S> {
         self.store.note_uses(uses).await
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.store.read_uses(owner, ids).await
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        self.store.read_uses(owner, wanted).await
+    }
+
+    async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.read_memo(id).await
+    }
+
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.store.list_memos(first, limit).await
+    }
+
+    async fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        self.store.write_memo(id, expected, value).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -12,14 +12,17 @@ pub use cached::{CacheSettings, Cached};
 pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
-    app::ports::{CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError},
+    app::ports::{
+        CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        StoreError,
+    },
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -150,8 +153,25 @@ impl Store for Backend {
         delegate!(self, store => store.note_uses(uses))
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        delegate!(self, store => store.read_uses(owner, ids))
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        delegate!(self, store => store.read_uses(owner, wanted))
+    }
+
+    async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        delegate!(self, store => store.read_memo(id))
+    }
+
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        delegate!(self, store => store.list_memos(first, limit))
+    }
+
+    async fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        delegate!(self, store => store.write_memo(id, expected, value))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

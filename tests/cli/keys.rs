@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 
 /// The fields of a key, as docs and proto name them.
-const KEY: [&str; 19] = [
+const KEY: [&str; 22] = [
     "id",
     "realm",
     "environment",
@@ -25,6 +25,9 @@ const KEY: [&str; 19] = [
     "revoke_reason",
     "last_used_at",
     "last_used_address",
+    "not_before",
+    "allowed_networks",
+    "suspends_at",
 ];
 
 const CREATE: [&str; 8] = ["keys", "create", "--realm", "recurr", "--account", "acme", "--environment", "live"];
@@ -47,7 +50,10 @@ async fn a_made_key_is_one_object_with_key_and_secret() {
     assert_eq!((&key["name"], &key["scopes"], &key["state"]), (&json!("ci"), &json!(["read-only"]), &json!("active")));
     assert_eq!((&key["metadata"], &key["version"]), (&json!({ "note": "a=b", "team": "core" }), &json!(1)));
     assert!(key["expires_at"].as_str().unwrap().ends_with('Z') && key["revoked_at"].is_null());
-    assert_eq!(fields(&key["secrets"][0]), ["hint", "created_at", "retires_at", "imported"]);
+    assert_eq!(
+        fields(&key["secrets"][0]),
+        ["hint", "created_at", "retires_at", "imported", "number", "last_used_at", "last_used_address", "uses"]
+    );
 
     let id = key["id"].as_str().unwrap();
     let mut got = server.json(&["keys", "get", "--realm", "recurr", id]);

@@ -99,7 +99,8 @@ async fn forged_and_moved_records_are_not_believed() {
     let (one, two) = (made(&store, &acme, 1).await, made(&store, &zeta, 2).await);
     let realm = RealmName::new("recurr").unwrap();
     let find = async |seed: u8| {
-        let sought = Sought { realm: &realm, digests: &[digest(seed)], freshness: Freshness::Fresh, due: None };
+        let sought =
+            Sought { realm: &realm, digests: &[digest(seed)], freshness: Freshness::Fresh, uses: false, due: None };
         store.find_key(&sought).await
     };
     let eval = |script: &str| assert!(!server.cli(&["EVAL", script, "0"]).starts_with("(error)"), "{script}");

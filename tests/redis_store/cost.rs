@@ -81,7 +81,8 @@ async fn a_secret_with_many_digests_costs_as_many_round_trips_as_one_with_one() 
         server.cli(&["CONFIG", "RESETSTAT"]);
         let before = reads();
         for _ in 0..20 {
-            let sought = Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, due: None };
+            let sought =
+                Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, uses: false, due: None };
             store.find_key(&sought).await.unwrap();
         }
         // One of them asked for the figure itself.

@@ -40,8 +40,9 @@ async fn a_key_is_never_unknown_while_its_secret_moves() {
                 }
                 let digests = [digest(2 * now + 1), digest(2 * now)];
                 for freshness in [Freshness::Remembered, Freshness::Fresh] {
-                    let found =
-                        memory.find_key(&Sought { realm: &realm, digests: &digests, freshness, due: None }).await;
+                    let found = memory
+                        .find_key(&Sought { realm: &realm, digests: &digests, freshness, uses: false, due: None })
+                        .await;
                     assert!(matches!(found, Ok(Found::Key(_))), "round {now}: {found:?}");
                     reads.fetch_add(1, Ordering::SeqCst);
                 }

@@ -32,7 +32,7 @@ async fn ready(store: &Redis) {
 }
 
 async fn remembered(store: &Cached<Redis>, seed: u8, freshness: Freshness) -> Option<Arc<KeySnapshot>> {
-    let sought = Sought { realm: &owner("acme").realm, digests: &[digest(seed)], freshness, due: None };
+    let sought = Sought { realm: &owner("acme").realm, digests: &[digest(seed)], freshness, uses: false, due: None };
     match store.find_key(&sought).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,

@@ -115,6 +115,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", "{}").unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
+        webhooks: Vec::new(),
         upstream: keygate::domain::realm::Upstream::default(),
         max_staleness: Duration::ZERO,
     }
@@ -128,6 +129,7 @@ fn policy() -> KeyPolicy {
         max_grace: Duration::from_secs(60),
         default_lifetime: None,
         max_lifetime: None,
+        suspend_unused_after: None,
     }
 }
 
@@ -167,6 +169,8 @@ pub fn creation_with(owner: &AccountRef, account: Option<&Account>, seed: u8, di
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at: None,
+        not_before: None,
+        networks: Vec::new(),
     };
     let minted = Minted { digest, scheme: DigestScheme::Native, secret_version: 1, hint: String::new() };
     let policy = policy();
@@ -194,7 +198,7 @@ pub async fn found(store: &Redis, seed: u8) -> Option<Arc<KeySnapshot>> {
 
 pub async fn found_by(store: &Redis, digest: Digest) -> Option<Arc<KeySnapshot>> {
     let realm = RealmName::new("recurr").unwrap();
-    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh, due: None };
+    let sought = Sought { realm: &realm, digests: &[digest], freshness: Freshness::Fresh, uses: false, due: None };
     match store.find_key(&sought).await.unwrap() {
         Found::Key(key) => Some(key),
         Found::Nothing(_) => None,

@@ -44,6 +44,7 @@ static POLICY: KeyPolicy = KeyPolicy {
     max_grace: Duration::from_secs(86_400),
     default_lifetime: None,
     max_lifetime: None,
+    suspend_unused_after: None,
 };
 
 /// keygate itself, acting on an account.
@@ -73,6 +74,7 @@ pub fn realm_named(name: &str) -> Realm {
         hint: HintStyle::None,
         envelope: Envelope::new(Template::new("application/json", Template::DEFAULT_BODY).unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
+        webhooks: Vec::new(),
         upstream: keygate::domain::realm::Upstream::default(),
         max_staleness: Duration::ZERO,
     }
@@ -109,6 +111,8 @@ pub fn creation(number: u64) -> Creation {
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at: None,
+        not_before: None,
+        networks: Vec::new(),
     }
 }
 

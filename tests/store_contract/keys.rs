@@ -179,7 +179,7 @@ pub async fn a_key_of_one_realm_is_unknown_to_another<W: World>(world: &W) {
     world.create(&owner("acme"), 1).await;
     let other = RealmName::new("other").unwrap();
     for freshness in [Freshness::Remembered, Freshness::Fresh] {
-        let sought = Sought { realm: &other, digests: &[digest(1)], freshness, due: None };
+        let sought = Sought { realm: &other, digests: &[digest(1)], freshness, uses: false, due: None };
         assert!(matches!(world.store().find_key(&sought).await, Ok(Found::Nothing(_))));
     }
     assert_eq!(world.store().locate_key(&other, key_id(1)).await, Ok(None));

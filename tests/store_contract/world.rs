@@ -69,7 +69,7 @@ pub trait World: Sized {
 
 /// Asks a store for a key of the realm.
 pub async fn sought<S: Store>(store: &S, digests: &[Digest], freshness: Freshness) -> Result<Found, StoreError> {
-    store.find_key(&Sought { realm: &crate::fixtures::realm_name(), digests, freshness, due: None }).await
+    store.find_key(&Sought { realm: &crate::fixtures::realm_name(), digests, freshness, uses: false, due: None }).await
 }
 
 /// Runs every case of the contract against a world, each in a store of its own.

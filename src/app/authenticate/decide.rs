@@ -172,7 +172,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             ways.push((scheme, secret_version));
             digests.push(digest);
         }
-        let sought = Sought { realm, digests: &digests, freshness, due: self.due };
+        let uses = self.guard.heeds_uses();
+        let sought = Sought { realm, digests: &digests, freshness, uses, due: self.due };
         if freshness == Freshness::Remembered {
             // Before what is remembered as unknown, too: else the answers would tell it from a key that was revoked.
             if !self.may_miss() {
@@ -279,6 +280,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             None => None,
         };
         let wanted = Wanted {
+            address: request.source_address,
             account,
             reached: reached.as_deref(),
             organization: request.organization.as_ref().or(claim.target.organization.as_ref()),
@@ -296,7 +298,9 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 return Ok(Some(self.withheld()));
             }
             // Confirmed by reading, as a digest that leads nowhere is: the store must not tell the two apart by what they cost.
-            let data_age = clock.ticks().since(key.confirmed.get());
+            // That the account did not change says nothing of the key's uses: those were read with the key.
+            let known = if reason == DenyReason::UnusedKey { key.read_at } else { key.confirmed.get() };
+            let data_age = clock.ticks().since(known);
             if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
                 self.steps.note("lookup", || "it was flawed a while ago: reading it again".to_owned());
                 return Ok(None);
@@ -348,7 +352,11 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             (Err(reason), _) => Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key)))),
             (Ok(_), Some(outcome)) => Verdict::Denied(Denial::by_limit(outcome, request.cost, Some(Arc::clone(key)))),
             (Ok(permit), None) => {
-                self.app.house.uses.note(key, LastUse { at: self.now, address: request.source_address });
+                self.app.house.uses.note(
+                    key,
+                    permit.secret(),
+                    LastUse { at: self.now, address: request.source_address },
+                );
                 let (target, key) = (permit.target().clone(), Arc::clone(key));
                 Verdict::Allowed { key, target, operation: asked }
             }

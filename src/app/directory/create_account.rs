@@ -63,7 +63,7 @@ impl<S: Store> App<S> {
             };
             let parent = parent.as_ref().map(|(id, record)| (*id, record));
             let change = directory::create(&owner, parent, permit.actor(), self.house.clock.now())?;
-            if committed(self.store.commit(&change).await)? {
+            if committed(self.commit(&change).await)? {
                 let account = NamedAccount { id: request.account.clone(), record: change.account };
                 return Ok(AccountMade { account, existed: false });
             }

@@ -44,7 +44,7 @@ impl<S: Store> App<S> {
             let Some(change) = directory::join(&owner, &record, organization, permit.actor(), now)? else {
                 return Ok(NamedAccount { id: account.clone(), record });
             };
-            if committed(self.store.commit(&change).await)? {
+            if committed(self.commit(&change).await)? {
                 return Ok(NamedAccount { id: account.clone(), record: change.account });
             }
         }
@@ -69,7 +69,7 @@ impl<S: Store> App<S> {
             let Some(change) = directory::leave(&owner, &record, organization, permit.actor(), now) else {
                 return Ok(NamedAccount { id: account.clone(), record });
             };
-            if committed(self.store.commit(&change).await)? {
+            if committed(self.commit(&change).await)? {
                 return Ok(NamedAccount { id: account.clone(), record: change.account });
             }
         }

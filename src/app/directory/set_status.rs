@@ -70,7 +70,7 @@ impl<S: Store> App<S> {
                 StatusSet { account: NamedAccount { id: owner.account.clone(), record }, ended, more }
             };
             let Some(change) = change else { return Ok(told(record, Vec::new())) };
-            if request.preview || committed(self.store.commit(&change).await)? {
+            if request.preview || committed(self.commit(&change).await)? {
                 return Ok(told(change.account, change.end));
             }
         }

@@ -60,7 +60,7 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             let account = self.store.read_account(&owner).await?;
             let digests = std::slice::from_ref(&minted.digest);
-            let sought = Sought { realm: &owner.realm, digests, freshness: Freshness::Fresh, due: None };
+            let sought = Sought { realm: &owner.realm, digests, freshness: Freshness::Fresh, uses: false, due: None };
             let found = self.store.find_key(&sought).await?;
             if matches!(found, Found::Key(_)) {
                 return Ok(Bootstrap::Made);
@@ -76,11 +76,13 @@ impl<S: Store> App<S> {
                 scopes: vec![scope.clone()],
                 metadata: BTreeMap::new(),
                 expires_at: None,
+                not_before: None,
+                networks: Vec::new(),
             };
             let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
             let acting = Acting { owner, account, policy, actor: &Actor::System, now };
             let (change, _) = create(&acting, &[], creation, minted.clone())?;
-            let committed = match self.store.commit(&change).await {
+            let committed = match self.commit(&change).await {
                 // Another server that was given the same secret makes the key at this very moment.
                 Err(CommitError::DigestTaken(_)) => Err(CommitError::Conflict),
                 committed => committed,

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
         key::{Creation, Repeatable, create, expiry},
+        network::Network,
         secret::Secret,
         time::Timestamp,
     },
@@ -48,6 +49,10 @@ pub struct CreateKey {
     pub metadata: BTreeMap<String, String>,
     /// When it ends.
     pub expiry: Expiry,
+    /// When it begins to work.
+    pub not_before: Option<Timestamp>,
+    /// Where it may be used from; none: from anywhere.
+    pub networks: Vec<Network>,
     /// Recognizes a repeat.
     pub repeatable: Option<Repeatable>,
 }
@@ -100,12 +105,14 @@ impl<S: Store> App<S> {
                 scopes: request.scopes.clone(),
                 metadata: request.metadata.clone(),
                 expires_at: permit.may_end(request.expiry.resolve(now), expiry(&guard.realm.keys, None, now)?)?,
+                not_before: request.not_before,
+                networks: request.networks.clone(),
             };
             let acting = permit.acting(&owner, account.as_ref(), now);
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
             change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
-            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+            if let Outcome::Done(key) = Outcome::of(self.commit(&change).await, key)? {
                 let owned = OwnedKey::new(owner.account, key);
                 return Ok(Created { owned, secret: Some(secret), replaced });
             }

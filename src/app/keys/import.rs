@@ -12,7 +12,10 @@ use crate::{
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, Scope},
-        key::{Creation, Digest, DigestScheme, ImportedKey, KeyRecord, Minted, Repeatable, adopt, expiry},
+        key::{
+            Creation, Digest, DigestScheme, ImportedKey, KeyRecord, Minted, Repeatable, adopt, check_beginning, expiry,
+        },
+        network::Network,
         secret::Secret,
         time::Timestamp,
     },
@@ -45,6 +48,10 @@ pub struct ImportRow {
     pub metadata: BTreeMap<String, String>,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// When it begins to work.
+    pub not_before: Option<Timestamp>,
+    /// Where it may be used from.
+    pub networks: Vec<Network>,
 }
 
 /// The secret of an imported key.
@@ -152,8 +159,10 @@ impl<S: Store> App<S> {
         let environment = guard.realm.environment_at(row.environment).ok_or("the environment is not known")?.clone();
         let now = self.house.clock.now();
         let expires_at = expiry(&guard.realm.keys, row.expires_at, now).map_err(|error| error.to_string())?;
+        check_beginning(row.not_before, expires_at).map_err(|error| format!("`not_before` {error}"))?;
         let (name, scopes, metadata) = (row.name, row.scopes, row.metadata);
-        let creation = Creation { id, environment, name, scopes, metadata, expires_at };
+        let (not_before, networks) = (row.not_before, row.networks);
+        let creation = Creation { id, environment, name, scopes, metadata, expires_at, not_before, networks };
         Ok((row.account, Ready { row: index, key: ImportedKey { creation, minted }, digests }))
     }
 
@@ -162,8 +171,10 @@ impl<S: Store> App<S> {
     async fn stored_as(&self, guard: &Guarded, rows: &[Ready]) -> Result<Vec<Option<KeyId>>, AppError> {
         let questions = rows.iter().map(|row| {
             let (store, realm, digests) = (self.store.clone(), guard.realm.name.clone(), row.digests.clone());
+            // What is found is remembered, also for decisions.
+            let uses = guard.heeds_uses();
             async move {
-                let sought = Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, due: None };
+                let sought = Sought { realm: &realm, digests: &digests, freshness: Freshness::Fresh, uses, due: None };
                 Ok(match store.find_key(&sought).await? {
                     Found::Key(found) => {
                         digests.iter().any(|digest| found.key.secret(digest).is_some()).then_some(found.key.id)
@@ -235,7 +246,7 @@ impl<S: Store> App<S> {
                 }
             };
             change.idempotency = repeatable.map(|r| r.record(keys.iter().map(|key| key.id).collect(), now));
-            let committed = if dry_run { Ok(()) } else { self.store.commit(&change).await };
+            let committed = if dry_run { Ok(()) } else { self.commit(&change).await };
             if let Err(CommitError::DigestTaken(_)) = committed {
                 // Somebody stored one of the secrets since they were looked up: then it is found now.
                 continue;

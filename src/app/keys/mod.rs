@@ -26,7 +26,9 @@ use super::{
 use crate::domain::{
     account::Account,
     id::{AccountId, AccountRef, Environment, KeyId},
-    key::{KeyRecord, LastUse, Limits, Repeat, Repeatable},
+    key::{KeyRecord, KeyState, KeyUses, Limits, Repeat, Repeatable},
+    realm::KeyPolicy,
+    time::Timestamp,
 };
 
 /// How often an act starts over when other nodes change the account at the same time.
@@ -40,12 +42,24 @@ pub struct OwnedKey {
     /// The key.
     pub key: KeyRecord,
     /// When it was last used, where that was read.
-    pub last_use: Option<LastUse>,
+    pub uses: KeyUses,
 }
 
 impl OwnedKey {
     pub(super) fn new(account: AccountId, key: KeyRecord) -> Self {
-        Self { account, key, last_use: None }
+        Self { account, key, uses: KeyUses::default() }
+    }
+
+    /// When the key will rest as one that nobody uses; nothing: never.
+    #[must_use]
+    pub fn rests_at(&self, policy: &KeyPolicy) -> Option<Timestamp> {
+        self.key.rests_at(self.uses.last.map(|last| last.at), policy.suspend_unused_after)
+    }
+
+    /// Whether the key works, as far as its uses were read.
+    #[must_use]
+    pub fn state(&self, policy: &KeyPolicy, now: Timestamp) -> KeyState {
+        self.key.state_after(now, self.uses.last.map(|last| last.at), policy.suspend_unused_after)
     }
 }
 

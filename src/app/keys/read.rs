@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         id::{AccountId, Environment, KeyId},
-        key::{KeyRecord, KeyState},
+        key::KeyState,
     },
 };
 
@@ -80,10 +80,14 @@ impl<S: Store> App<S> {
             after: filter.after.clone(),
             limit: filter.page_size,
         };
-        let lets_through = |key: &KeyRecord| {
-            permit.sees(key)
-                && filter.environment.as_ref().is_none_or(|environment| key.environment == *environment)
-                && filter.state.is_none_or(|state| key.state(now) == state)
+        let policy = &guard.realm.keys;
+        // Whether a key rests shows only with its last use.
+        let by_use = policy.suspend_unused_after.is_some()
+            && matches!(filter.state, Some(KeyState::Active | KeyState::Suspended));
+        let lets_through = |owned: &OwnedKey| {
+            permit.sees(&owned.key)
+                && filter.environment.as_ref().is_none_or(|environment| owned.key.environment == *environment)
+                && filter.state.is_none_or(|state| owned.state(policy, now) == state)
         };
         let mut keys: Vec<OwnedKey> = Vec::new();
         let mut read: usize = 0;
@@ -93,8 +97,13 @@ impl<S: Store> App<S> {
                 if filter.is_sparse() || permit.owner().is_some() { missing.max(READ_AT_LEAST) } else { missing };
             let page = self.store.list_keys(&query).await?;
             read = read.saturating_add(query.limit);
-            let mut found = page.keys.into_iter().filter(|(_, key)| lets_through(key));
-            keys.extend(found.by_ref().take(missing).map(|(account, key)| OwnedKey::new(account, key)));
+            let mut found: Vec<OwnedKey> =
+                page.keys.into_iter().map(|(account, key)| OwnedKey::new(account, key)).collect();
+            if by_use {
+                self.with_last_use(&guard.realm.name, &mut found).await?;
+            }
+            let mut found = found.into_iter().filter(lets_through);
+            keys.extend(found.by_ref().take(missing));
             if found.next().is_some() {
                 // More were read than the page has room for: the next one reads them again.
                 break keys.last().map(|last| (last.account.clone(), last.key.id));
@@ -104,7 +113,9 @@ impl<S: Store> App<S> {
                 next => break next,
             }
         };
-        self.with_last_use(&guard.realm.name, &mut keys).await?;
+        if !by_use {
+            self.with_last_use(&guard.realm.name, &mut keys).await?;
+        }
         Ok(KeyPage { keys, next })
     }
 }

@@ -57,7 +57,7 @@ impl<S: Store> App<S> {
             let now = self.house.clock.now();
             let acting = permit.acting(&owner, Some(&account), now);
             let (change, ended) = revoke(&acting, &[key], request.expected_version, &request.reason)?;
-            if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
+            if let Outcome::Done(ended) = Outcome::of(self.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more: false });
             }
         }
@@ -93,7 +93,7 @@ impl<S: Store> App<S> {
             let now = self.house.clock.now();
             let acting = permit.acting(&owner, Some(&account), now);
             let (change, ended) = revoke(&acting, &keys, None, &request.reason)?;
-            if let Outcome::Done(ended) = Outcome::of(self.store.commit(&change).await, ended)? {
+            if let Outcome::Done(ended) = Outcome::of(self.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more });
             }
         }

@@ -51,7 +51,7 @@ impl<S: Store> App<S> {
             let acting = permit.acting(&owner, Some(&account), now);
             let (mut change, key) = rotate(&acting, &key, request.expected_version, request.grace, &minted)?;
             change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![key.id], now));
-            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+            if let Outcome::Done(key) = Outcome::of(self.commit(&change).await, key)? {
                 let owned = OwnedKey::new(owner.account, key);
                 return Ok(Created { owned, secret: Some(secret), replaced: Vec::new() });
             }

@@ -54,7 +54,7 @@ impl<S: Store> App<S> {
             if request.expiry.is_some() && permit.may_end(key.expires_at, None)? != key.expires_at {
                 return Err(AppError::invalid("expires_at", "must not lie after the end of the key that acts"));
             }
-            if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {
+            if let Outcome::Done(key) = Outcome::of(self.commit(&change).await, key)? {
                 return Ok(OwnedKey::new(owner.account, key));
             }
         }

@@ -1,6 +1,6 @@
 //! `keygate keys create`.
 
-use super::{Expiry, show};
+use super::{Bounds, Expiry, show};
 use crate::{
     cli::{
         client::Management,
@@ -21,6 +21,7 @@ use crate::{
 #[command(after_long_help = help!(
     "  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
   keygate keys create --realm recurr --account acme --environment live --name ci --expires-in 90d --output json
+  keygate keys create --realm recurr --account acme --environment live --name office --allow-network 192.0.2.0/24
   keygate keys create --realm recoup --name laptop --key-file access.token
   keygate keys create --realm recoup --name ci --key-file laptop.key --key-header x-api-key"
 ))]
@@ -44,6 +45,8 @@ pub struct Args {
     metadata: Vec<(String, String)>,
     #[command(flatten)]
     expiry: Expiry,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Makes a repeat harmless: 1 to 128 printable ASCII characters of your choice
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     idempotency_key: String,
@@ -60,6 +63,8 @@ impl Args {
             expires_at: self.expiry.expires_at,
             expires_in: self.expiry.expires_in.map(values::to_proto),
             idempotency_key: self.idempotency_key,
+            not_before: self.bounds.not_before,
+            allowed_networks: self.bounds.allowed_networks,
         });
         match self.management.open().await?.manage(operation).await? {
             manage_keys_response::Result::Created(made) => show::with_secret(output, &made).map(|()| Exit::Success),

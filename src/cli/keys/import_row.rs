@@ -3,7 +3,10 @@
 
 use crate::{
     cli::values,
-    proto::v1::{ImportRow, import_row::Secret},
+    proto::{
+        google,
+        v1::{ImportRow, import_row::Secret},
+    },
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -12,7 +15,8 @@ use std::collections::BTreeMap;
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 const FIELDS: &str =
-    "`raw_key` or `hash`, `account_id`, `environment`, `name`, `scopes`, `metadata`, `expires_at` and `hint`";
+    "`raw_key` or `hash`, `account_id`, `environment`, `name`, `scopes`, `metadata`, `expires_at`, `not_before`,
+     `allowed_networks` and `hint`";
 
 /// Reads a row.
 ///
@@ -29,16 +33,16 @@ pub fn parse(line: &[u8]) -> Result<ImportRow, String> {
         (None, Some(hash)) => Secret::Hash(hash),
         _ => return Err("a row needs exactly one of `raw_key` and `hash`".to_owned()),
     };
-    let expires_at = text(&mut fields, "expires_at")?;
-    let expires_at = expires_at.map(|instant| values::parse_instant(&instant));
     let row = ImportRow {
         secret: Some(secret),
         account_id: text(&mut fields, "account_id")?.unwrap_or_default(),
         environment: text(&mut fields, "environment")?.unwrap_or_default(),
         name: text(&mut fields, "name")?.unwrap_or_default(),
-        scopes: scopes(fields.remove("scopes"))?,
+        scopes: texts(&mut fields, "scopes")?,
         metadata: metadata(fields.remove("metadata"))?,
-        expires_at: expires_at.transpose().map_err(|allowed| format!("`expires_at`: {allowed}"))?,
+        expires_at: moment(&mut fields, "expires_at")?,
+        not_before: moment(&mut fields, "not_before")?,
+        allowed_networks: texts(&mut fields, "allowed_networks")?,
         hint: text(&mut fields, "hint")?.unwrap_or_default(),
     };
     // A misspelt field must not be lost: it may be the one that says when a key ends.
@@ -57,18 +61,23 @@ fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, S
     }
 }
 
-fn scopes(value: Option<Value>) -> Result<Vec<String>, String> {
-    const WRONG: &str = "`scopes` must be a list of strings";
-    match value {
+fn moment(fields: &mut Map<String, Value>, name: &str) -> Result<Option<google::Timestamp>, String> {
+    let instant = text(fields, name)?.map(|instant| values::parse_instant(&instant));
+    instant.transpose().map_err(|allowed| format!("`{name}`: {allowed}"))
+}
+
+fn texts(fields: &mut Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
+    let wrong = || format!("`{name}` must be a list of strings");
+    match fields.remove(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => {
             let texts = items.into_iter().map(|item| match item {
                 Value::String(text) => Ok(text),
-                _ => Err(WRONG.to_owned()),
+                _ => Err(wrong()),
             });
             texts.collect()
         }
-        Some(_) => Err(WRONG.to_owned()),
+        Some(_) => Err(wrong()),
     }
 }
 
@@ -96,9 +105,9 @@ pub fn wire_bytes(row: &ImportRow) -> usize {
         Some(Secret::RawKey(text) | Secret::Hash(text)) => text.len(),
         None => 0,
     };
-    let fixed = [secret, row.account_id.len(), row.environment.len(), row.name.len(), row.hint.len(), 2 * FRAME];
+    let fixed = [secret, row.account_id.len(), row.environment.len(), row.name.len(), row.hint.len(), 3 * FRAME];
     let pairs = row.metadata.iter().map(|(name, value)| name.len().saturating_add(value.len()).saturating_add(FRAME));
-    let lengths = fixed.into_iter().chain(row.scopes.iter().map(String::len)).chain(pairs);
+    let lengths = fixed.into_iter().chain(row.scopes.iter().chain(&row.allowed_networks).map(String::len)).chain(pairs);
     lengths.fold(FRAME, |sum, length| sum.saturating_add(length).saturating_add(FRAME))
 }
 
@@ -109,12 +118,15 @@ mod tests {
     #[test]
     fn a_row_carries_every_field_of_the_proto() {
         let line = br#"{"raw_key":"k","account_id":"acme","environment":"live","name":"n","scopes":["a","b"],
-            "metadata":{"x":"y"},"expires_at":"2030-01-01T00:00:00Z","hint":"h"}"#;
+            "metadata":{"x":"y"},"expires_at":"2030-01-01T00:00:00Z","hint":"h",
+            "not_before":"2029-01-01T00:00:00Z","allowed_networks":["192.0.2.0/24"]}"#;
         let row = parse(line).unwrap();
         assert_eq!(row.secret, Some(Secret::RawKey("k".to_owned())));
         assert_eq!((row.account_id.as_str(), row.environment.as_str(), row.name.as_str()), ("acme", "live", "n"));
         assert_eq!((row.scopes.join(" ").as_str(), row.metadata["x"].as_str(), row.hint.as_str()), ("a b", "y", "h"));
         assert_eq!(row.expires_at.map(|at| at.seconds), Some(1_893_456_000));
+        assert_eq!(row.not_before.map(|at| at.seconds), Some(1_861_920_000));
+        assert_eq!(row.allowed_networks, ["192.0.2.0/24"]);
     }
 
     #[test]
@@ -129,6 +141,7 @@ mod tests {
             r#"{"raw_key":7}"#,
             r#"{"raw_key":"sesame","sesame":1}"#,
             r#"{"raw_key":"sesame","scopes":"sesame"}"#,
+            r#"{"raw_key":"sesame","allowed_networks":["sesame",7]}"#,
             r#"{"raw_key":"sesame","metadata":{"sesame":1}}"#,
             r#"{"raw_key":"sesame","expires_at":"sesame"}"#,
             r#"{"raw_key":"sesame""#,

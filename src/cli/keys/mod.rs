@@ -45,6 +45,17 @@ impl Command {
     }
 }
 
+/// What a key is bound to.
+#[derive(Debug, clap::Args)]
+struct Bounds {
+    /// When the key begins to work, as RFC 3339: `2030-01-31T12:00:00Z`
+    #[arg(long, value_name = "INSTANT", value_parser = super::values::parse_instant)]
+    not_before: Option<crate::proto::google::Timestamp>,
+    /// A network that the key may be used from, such as `192.0.2.0/24` or `2001:db8::/32`; may be repeated
+    #[arg(long = "allow-network", value_name = "NETWORK")]
+    allowed_networks: Vec<String>,
+}
+
 /// When a key ends by itself.
 #[derive(Debug, clap::Args)]
 struct Expiry {

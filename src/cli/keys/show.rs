@@ -24,7 +24,14 @@ pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
                 .map(|at| format!(", works until {}", values::instant(at)));
             let imported = if secret.imported { ", stored under an imported hash" } else { "" };
             let made = instant(&secret.created_at);
-            format!("{} made {made}{}{imported}", secret.hint, ends.unwrap_or_default()).trim_start().to_owned()
+            let from = Some(&secret.last_used_address).filter(|from| !from.is_empty());
+            let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
+            let times = if secret.uses == 1 { "once" } else { &format!("{} times", secret.uses) };
+            let used = secret.last_used_at.as_ref().map_or_else(
+                || ", not used yet".to_owned(),
+                |at| format!(", used {times}, last {}{from}", values::instant(at)),
+            );
+            format!("{} {} made {made}{}{imported}{used}", secret.number, secret.hint, ends.unwrap_or_default())
         })
         .collect();
     let mut fields = vec![
@@ -41,6 +48,9 @@ pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
         ("created by", key.created_by.clone()),
         ("updated", instant(&key.updated_at)),
         ("expires", key.expires_at.as_ref().map_or_else(|| "never".to_owned(), values::instant)),
+        ("not before", instant(&key.not_before)),
+        ("networks", key.allowed_networks.join(", ")),
+        ("rests unused from", instant(&key.suspends_at)),
         ("revoked", instant(&key.revoked_at)),
         ("reason", key.revoke_reason.clone()),
         ("last used", instant(&key.last_used_at)),

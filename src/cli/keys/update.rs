@@ -1,6 +1,6 @@
 //! `keygate keys update`, `suspend` and `resume`: all three are one act of the API.
 
-use super::{Expiry, show};
+use super::{Bounds, Expiry, show};
 use crate::{
     cli::{
         client::Management,
@@ -9,7 +9,10 @@ use crate::{
         output::Output,
         values,
     },
-    proto::v1::{KeyState, MetadataPatch, ScopeList, UpdateKey, manage_keys_request::Operation, manage_keys_response},
+    proto::v1::{
+        KeyState, MetadataPatch, NetworkList, ScopeList, UpdateKey, manage_keys_request::Operation,
+        manage_keys_response,
+    },
 };
 
 /// Which key, and on which of its versions the change is based.
@@ -25,14 +28,15 @@ struct Target {
     expected_version: Option<u64>,
 }
 
-/// Change a key's name, scopes, metadata or expiry
+/// Change a key's name, scopes, metadata, times or networks
 ///
 /// Only what is named changes; the secret stays the same. With `--expected-version` the change is refused (exit code 6)
 /// if somebody else changed the key in between.
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("change").required(true).multiple(true)
-        .args(["name", "scopes", "no_scopes", "metadata", "remove_metadata", "expires_at", "expires_in", "never_expires"]),
+        .args(["name", "scopes", "no_scopes", "metadata", "remove_metadata", "expires_at", "expires_in", "never_expires",
+            "not_before", "valid_at_once", "allowed_networks", "any_network"]),
     after_long_help = help!(
         "  keygate keys update --realm recurr key_01JD3V6Q0C8W4R5T9Y2KXPZ7NM --name deploy --scope read-write
   keygate keys update --realm recurr key_01JD3V6Q0C8W4R5T9Y2KXPZ7NM --metadata team=core --never-expires"
@@ -61,6 +65,14 @@ pub struct Args {
     /// The key no longer ends by itself
     #[arg(long, group = "expiry")]
     never_expires: bool,
+    #[command(flatten)]
+    bounds: Bounds,
+    /// The key begins to work now
+    #[arg(long, conflicts_with = "not_before")]
+    valid_at_once: bool,
+    /// The key may be used from anywhere
+    #[arg(long, conflicts_with = "allowed_networks")]
+    any_network: bool,
 }
 
 impl Args {
@@ -69,6 +81,7 @@ impl Args {
         let metadata = MetadataPatch { set, remove: self.remove_metadata };
         let patched = !metadata.set.is_empty() || !metadata.remove.is_empty();
         let replaced = self.no_scopes || !self.scopes.is_empty();
+        let bound = self.any_network || !self.bounds.allowed_networks.is_empty();
         let change = UpdateKey {
             name: self.name,
             scopes: replaced.then_some(ScopeList { scopes: self.scopes }),
@@ -76,6 +89,9 @@ impl Args {
             expires_at: self.expiry.expires_at,
             expires_in: self.expiry.expires_in.map(values::to_proto),
             never_expires: self.never_expires,
+            not_before: self.bounds.not_before,
+            valid_at_once: self.valid_at_once,
+            allowed_networks: bound.then_some(NetworkList { networks: self.bounds.allowed_networks }),
             ..UpdateKey::default()
         };
         self.target.change(change, output).await

@@ -18,6 +18,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MAX_GRACE: Duration = Duration::from_secs(366 * 86_400);
+/// Well above the time by which what is known of uses may lag behind.
+const SHORTEST_UNUSED: Duration = Duration::from_secs(3_600);
 const MAX_LIFETIME: Duration = Duration::from_secs(36_600 * 86_400);
 /// As many as one act may read and write: every creation reads the keys that count.
 const MAX_ACTIVE: u64 = Limits::KEYS_PER_ACT as u64;
@@ -180,8 +182,15 @@ fn hashes(table: &Table<'_>) -> Vec<(HashAlgorithm, HashedPart)> {
 }
 
 pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
-    const KEYS: &[&str] =
-        &["max_active", "when_full", "default_grace", "max_grace", "default_lifetime", "max_lifetime"];
+    const KEYS: &[&str] = &[
+        "max_active",
+        "when_full",
+        "default_grace",
+        "max_grace",
+        "default_lifetime",
+        "max_lifetime",
+        "suspend_unused_after",
+    ];
     let mut policy = KeyPolicy {
         max_active_keys: None,
         when_full: WhenFull::Refuse,
@@ -189,6 +198,7 @@ pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
         max_grace: DAY.saturating_mul(30),
         default_lifetime: None,
         max_lifetime: None,
+        suspend_unused_after: None,
     };
     let Some(value) = root.get("keys") else { return Some(policy) };
     let table = value.table(KEYS)?;
@@ -215,6 +225,8 @@ pub fn policy(root: &Table<'_>) -> Option<KeyPolicy> {
     policy.max_lifetime = table.get("max_lifetime").and_then(|value| value.duration(shortest..=MAX_LIFETIME));
     policy.default_lifetime = default_lifetime.as_ref().and_then(|value| value.duration(shortest..=MAX_LIFETIME));
     not_above(default_lifetime.as_ref(), policy.default_lifetime, "max_lifetime", policy.max_lifetime);
+    let unused = table.get("suspend_unused_after");
+    policy.suspend_unused_after = unused.and_then(|value| value.duration(SHORTEST_UNUSED..=MAX_LIFETIME));
     Some(policy)
 }
 

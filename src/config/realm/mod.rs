@@ -8,6 +8,7 @@ mod limits;
 mod requests;
 mod tokens;
 mod upstream;
+mod webhooks;
 
 pub use requests::legal_header;
 
@@ -45,6 +46,7 @@ const KEYS: &[&str] = &[
     "rate_headers",
     "envelope",
     "errors",
+    "webhooks",
 ];
 const MAX_STALENESS: Duration = Duration::from_secs(3_600);
 
@@ -98,6 +100,7 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);
     let envelope = answers::envelope(root);
+    let webhooks = webhooks::webhooks(root);
     let upstream = upstream::upstream(root, &credentials, &operations);
 
     let assemble = || {
@@ -119,6 +122,7 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
             hint: hint?,
             envelope: envelope?,
             rate_headers,
+            webhooks,
             upstream,
             max_staleness: max_staleness?,
         })

@@ -34,6 +34,7 @@ const KEYS: &[&str] = &[
     "log",
     "limits",
     "envoy",
+    "audit",
 ];
 const REDIS_KEYS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
 const LIMIT_KEYS: &[&str] = &[
@@ -61,6 +62,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     server(&root, base, &mut settings);
     store(&root, &mut settings);
     files(&root, &mut settings);
+    audit(&root, base, &mut settings);
     running(&root, &mut settings);
     envoy(&root, &mut settings);
     drop(document);
@@ -154,6 +156,12 @@ fn files(root: &Table<'_>, settings: &mut Settings) {
     set(&mut settings.secrets_file, secrets.and_then(|value| path(&value)));
     let operator = root.table("operator", &["key_file"]).and_then(|table| table.get("key_file"));
     set(&mut settings.operator_key_file, operator.and_then(|value| path(&value)));
+}
+
+fn audit(root: &Table<'_>, base: &Path, settings: &mut Settings) {
+    let export = root.table("audit", &["export_file"]).and_then(|table| table.get("export_file"));
+    let export = export.and_then(|value| path(&value)).map(|path| base.join(path));
+    settings.audit_export_file = export.or(settings.audit_export_file.take());
 }
 
 fn running(root: &Table<'_>, settings: &mut Settings) {

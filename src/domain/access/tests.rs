@@ -28,7 +28,15 @@ fn wanted<'a>(
     organization: Option<&'a AccountId>,
     reached: Option<&'a AccountSnapshot>,
 ) -> Wanted<'a> {
-    Wanted { account, reached, organization, environment: None, operation_scopes: &[], required_scopes: &[] }
+    Wanted {
+        address: None,
+        account,
+        reached,
+        organization,
+        environment: None,
+        operation_scopes: &[],
+        required_scopes: &[],
+    }
 }
 
 fn rules(text: &str) -> AccessRules {

@@ -74,6 +74,7 @@ fn an_offboarded_account_stays_so() {
         max_grace: Duration::ZERO,
         default_lifetime: None,
         max_lifetime: None,
+        suspend_unused_after: None,
     };
     let owner = owner("account");
     let set = |account: &Account, status, expected| {

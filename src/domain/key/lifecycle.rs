@@ -46,6 +46,9 @@ pub enum LifecycleError {
     /// The realm demands an expiry within a limit.
     #[error("must be at most {} away in this realm", in_units(*.0))]
     ExpiryTooFar(Duration),
+    /// The key would end before it begins.
+    #[error("must lie before the key's expiry")]
+    Beginning,
     /// The realm allows only so many active keys.
     #[error(
         "this account has {0} active keys in this environment, which is the most that the realm allows: revoke one first"
@@ -145,8 +148,20 @@ fn checked_expiry(policy: &KeyPolicy, at: Timestamp, now: Timestamp) -> Result<T
     }
 }
 
-fn new_secret(minted: &Minted, now: Timestamp) -> KeySecret {
+/// A key must begin to work before it ends.
+///
+/// # Errors
+/// When it does not.
+pub fn check_beginning(not_before: Option<Timestamp>, expires_at: Option<Timestamp>) -> Result<(), LifecycleError> {
+    match not_before.zip(expires_at) {
+        Some((begin, end)) if begin >= end => Err(LifecycleError::Beginning),
+        _ => Ok(()),
+    }
+}
+
+fn new_secret(number: u32, minted: &Minted, now: Timestamp) -> KeySecret {
     KeySecret {
+        number,
         digest: minted.digest,
         scheme: minted.scheme,
         secret_version: minted.secret_version,

@@ -4,10 +4,11 @@ use super::{Digest, DigestScheme, PendingUse};
 use crate::domain::{
     account::Account,
     id::{AccountRef, Environment, KeyId, RealmName, Scope},
+    network::Network,
     time::{LatestTicks, Ticks, Timestamp},
 };
 use smallvec::SmallVec;
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{collections::BTreeMap, net::IpAddr, sync::OnceLock, time::Duration};
 
 /// The numbers that bound a key's record; `docs/limits.md` lists them.
 pub struct Limits;
@@ -31,6 +32,8 @@ impl Limits {
     pub const SECRETS: usize = 8;
     /// Bytes of an idempotency key.
     pub const IDEMPOTENCY_KEY: usize = 128;
+    /// Networks that a key may be bound to.
+    pub const NETWORKS: usize = 32;
     /// Keys that one act ends or writes at most.
     pub const KEYS_PER_ACT: usize = 1_000;
 }
@@ -42,8 +45,12 @@ impl Limits {
 pub struct KeyRecord {
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// When it begins to work; absent: at once.
+    pub not_before: Option<Timestamp>,
     /// Does not work until it is resumed.
     pub suspended: bool,
+    /// Where it may be used from, in their order; none: from anywhere.
+    pub networks: SmallVec<[Network; 0]>,
     /// The environment that the key belongs to.
     pub environment: Environment,
     /// Newest first; at least one, and nearly always one.
@@ -60,6 +67,8 @@ pub struct KeyRecord {
     pub metadata: BTreeMap<String, String>,
     /// When the key was made.
     pub created_at: Timestamp,
+    /// When a manager last let it work again; it counts as used then.
+    pub resumed_at: Option<Timestamp>,
     /// When its record last changed.
     pub updated_at: Timestamp,
     /// Increases with every change, from 1.
@@ -71,6 +80,9 @@ pub struct KeyRecord {
 /// One secret of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySecret {
+    /// Tells it from the key's other secrets: 1, 2 and so on, in the order in which they were made. A secret that is stored a
+    /// second time keeps its number.
+    pub number: u32,
     /// What the secret is stored as.
     pub digest: Digest,
     /// How the digest comes from the secret.
@@ -101,6 +113,8 @@ pub struct Revocation {
 pub enum KeyState {
     /// It does.
     Active,
+    /// Not yet.
+    Pending,
     /// Not until it is resumed.
     Suspended,
     /// Its time is over.
@@ -127,15 +141,47 @@ impl KeyRecord {
             KeyState::Expired
         } else if self.suspended {
             KeyState::Suspended
+        } else if self.not_before.is_some_and(|begin| now < begin) {
+            KeyState::Pending
         } else {
             KeyState::Active
         }
     }
 
+    /// Whether the key may be used from there. One that is bound to networks may not be used from nowhere known.
+    #[must_use]
+    pub fn admits(&self, address: Option<IpAddr>) -> bool {
+        self.networks.is_empty()
+            || address.is_some_and(|address| self.networks.iter().any(|network| network.holds(address)))
+    }
+
+    /// When the key will rest as one that nobody uses, if it is not used before: so long after its last use, or after it was
+    /// made, began to work, or was resumed.
+    #[must_use]
+    pub fn rests_at(&self, last_use: Option<Timestamp>, after: Option<Duration>) -> Option<Timestamp> {
+        let active_since = self.resumed_at.max(self.not_before).max(Some(self.created_at));
+        last_use.max(active_since).zip(after).map(|(since, after)| since.after(after))
+    }
+
+    /// The same as [`KeyRecord::state`], told by somebody who knows when the key was last used and how long a key may lie unused.
+    #[must_use]
+    pub fn state_after(&self, now: Timestamp, last_use: Option<Timestamp>, after: Option<Duration>) -> KeyState {
+        match self.state(now) {
+            KeyState::Active if self.rests_at(last_use, after).is_some_and(|end| now >= end) => KeyState::Suspended,
+            state => state,
+        }
+    }
+
+    /// The number of the next secret.
+    #[must_use]
+    pub fn next_secret(&self) -> u32 {
+        self.secrets.iter().map(|secret| secret.number).max().unwrap_or(0).saturating_add(1)
+    }
+
     /// Whether the key counts against the number of keys that a realm allows: it works, or would if it were resumed.
     #[must_use]
     pub fn counts(&self, now: Timestamp) -> bool {
-        matches!(self.state(now), KeyState::Active | KeyState::Suspended)
+        matches!(self.state(now), KeyState::Active | KeyState::Pending | KeyState::Suspended)
     }
 
     /// The secret that is stored as `digest`.
@@ -162,7 +208,9 @@ pub struct KeySnapshot {
     pub confirmed: LatestTicks,
     /// What an answer tells of the key, in the form of whoever answers: made at the first use, and never of more than this.
     pub face: OnceLock<Box<[u8]>>,
-    /// When the key was last let through, until that is written.
+    /// When it was read.
+    pub read_at: Ticks,
+    /// When the key was last let through, as far as it was asked for or happened here, until that is written.
     pub pending_use: PendingUse,
     /// The account that owns the key.
     pub owner: AccountRef,
@@ -191,9 +239,16 @@ impl KeySnapshot {
             account,
             key,
             confirmed: LatestTicks::new(read_at),
+            read_at,
             pending_use: PendingUse::default(),
             face: OnceLock::new(),
             stamp,
         }
+    }
+
+    /// The same of a key that was last used then, as far as the store was told.
+    #[must_use]
+    pub fn last_used(self, latest: Option<Timestamp>) -> Self {
+        Self { pending_use: PendingUse::since(latest), ..self }
     }
 }

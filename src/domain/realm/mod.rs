@@ -24,6 +24,7 @@ use super::{
     limit::LimitRule,
     request::{HeaderRole, is_or_mimics},
     token::TokenRules,
+    webhook::Webhook,
 };
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct Realm {
     pub envelope: Envelope,
     /// How limits are told to the end client.
     pub rate_headers: RateHeaders,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
     /// What a proxy passes on.
     pub upstream: Upstream,
     /// How old remembered data may be that decides while the store cannot answer. Zero: nobody passes then.

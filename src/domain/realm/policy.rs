@@ -40,6 +40,8 @@ pub struct KeyPolicy {
     pub default_lifetime: Option<Duration>,
     /// The longest life of a key.
     pub max_lifetime: Option<Duration>,
+    /// How long a key may lie unused before it rests; absent: for ever.
+    pub suspend_unused_after: Option<Duration>,
 }
 
 /// What happens when an account has as many active keys as the realm allows and one more is made.

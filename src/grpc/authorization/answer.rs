@@ -123,7 +123,7 @@ mod tests {
         key::{Digest, DigestScheme, KeyRecord, KeySecret, PendingUse},
         limit::{LimitRule, OnStoreFailure, Shape},
         realm::{OperationSet, ResetForm},
-        time::LatestTicks,
+        time::{LatestTicks, Ticks},
     };
     use proptest::{
         collection::{btree_map, vec},
@@ -140,6 +140,7 @@ mod tests {
             |(id, name, hint, account, scopes, metadata)| {
                 let at = Timestamp::from_micros(1);
                 let secret = |hint| KeySecret {
+                    number: 1,
                     digest: Digest::from_bytes([7; 32]),
                     scheme: DigestScheme::Native,
                     secret_version: 1,
@@ -159,6 +160,9 @@ mod tests {
                     created_at: at,
                     updated_at: at,
                     expires_at: None,
+                    not_before: None,
+                    networks: smallvec::smallvec![],
+                    resumed_at: None,
                     version: 1,
                     secrets: hint.map(secret).into_iter().collect(),
                     created_by: String::new(),
@@ -169,6 +173,7 @@ mod tests {
                     account: Account::unborn(at),
                     key,
                     confirmed: LatestTicks::default(),
+                    read_at: Ticks::default(),
                     pending_use: PendingUse::default(),
                     face: OnceLock::new(),
                     stamp: 0,

@@ -91,12 +91,14 @@ fn read_row(realm: &Realm, hashes: Option<&Hashes>, row: v1::ImportRow) -> Resul
     }
     let metadata = fields.metadata("metadata", row.metadata);
     let expires_at = row.expires_at.as_ref().and_then(|at| fields.instant("expires_at", at));
+    let not_before = row.not_before.as_ref().and_then(|at| fields.instant("not_before", at));
+    let networks = fields.networks("allowed_networks", &row.allowed_networks, realm);
     if let Some(problem) = fields.into_problem() {
         return Err(problem);
     }
     match (secret, account, environment, name) {
         (Some(secret), Some(account), Some(environment), Some(name)) => {
-            Ok(ImportRow { secret, account, environment, name, scopes, metadata, expires_at })
+            Ok(ImportRow { secret, account, environment, name, scopes, metadata, expires_at, not_before, networks })
         }
         _ => Err("the row was not read whole".to_owned()),
     }

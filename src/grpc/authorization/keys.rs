@@ -4,7 +4,7 @@ use crate::{
     app::keys::{Created, KeyPage, OwnedKey, Revoked, Verdict},
     domain::{
         id::{AccountId, KeyId},
-        key::{DigestScheme, KeySecret, KeyState},
+        key::{DigestScheme, KeySecret, KeyState, LastUse, SecretUse},
         realm::Realm,
         time::Timestamp,
     },
@@ -21,6 +21,8 @@ pub(super) struct KeyWriter<'r> {
 impl KeyWriter<'_> {
     pub(super) fn key(&self, owned: &OwnedKey) -> v1::Key {
         let key = &owned.key;
+        let used = |at| owned.uses.secrets.get(at).copied().flatten();
+        let secret_used = |(at, stored)| secret(stored, used(at));
         v1::Key {
             id: key.id.to_string(),
             realm: self.realm.name.to_string(),
@@ -30,22 +32,20 @@ impl KeyWriter<'_> {
             hint: key.hint().to_owned(),
             scopes: key.scopes.iter().map(ToString::to_string).collect(),
             metadata: key.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            state: state(key.state(self.now)).into(),
+            state: state(owned.state(&self.realm.keys, self.now)).into(),
             created_at: Some(instant(key.created_at)),
             updated_at: Some(instant(key.updated_at)),
             expires_at: key.expires_at.map(instant),
             version: key.version,
-            secrets: key.secrets.iter().map(secret).collect(),
+            secrets: key.secrets.iter().enumerate().map(secret_used).collect(),
             created_by: key.created_by.clone(),
             revoked_at: key.revoked.as_ref().map(|revocation| instant(revocation.at)),
             revoke_reason: key.revoked.as_ref().map(|revocation| revocation.reason.clone()).unwrap_or_default(),
-            last_used_at: owned.last_use.as_ref().map(|last| instant(last.at)),
-            last_used_address: owned
-                .last_use
-                .as_ref()
-                .and_then(|last| last.address)
-                .map(|address| address.to_string())
-                .unwrap_or_default(),
+            last_used_at: owned.uses.last.map(|last| instant(last.at)),
+            last_used_address: address(owned.uses.last),
+            not_before: key.not_before.map(instant),
+            allowed_networks: key.networks.iter().map(ToString::to_string).collect(),
+            suspends_at: owned.rests_at(&self.realm.keys).map(instant),
         }
     }
 
@@ -109,18 +109,27 @@ pub(super) fn import_report(verdicts: &[Verdict], dry_run: bool) -> v1::ImportRe
     }
 }
 
-fn secret(secret: &KeySecret) -> v1::KeySecret {
+fn address(last: Option<LastUse>) -> String {
+    last.and_then(|last| last.address).map(|address| address.to_string()).unwrap_or_default()
+}
+
+fn secret(secret: &KeySecret, used: Option<SecretUse>) -> v1::KeySecret {
     v1::KeySecret {
         hint: secret.hint.clone(),
         created_at: Some(instant(secret.created_at)),
         retires_at: secret.retires_at.map(instant),
         imported: secret.scheme != DigestScheme::Native,
+        number: secret.number,
+        last_used_at: used.map(|used| instant(used.last.at)),
+        last_used_address: address(used.map(|used| used.last)),
+        uses: used.map_or(0, |used| used.count),
     }
 }
 
 fn state(state: KeyState) -> v1::KeyState {
     match state {
         KeyState::Active => v1::KeyState::Active,
+        KeyState::Pending => v1::KeyState::Pending,
         KeyState::Suspended => v1::KeyState::Suspended,
         KeyState::Expired => v1::KeyState::Expired,
         KeyState::Revoked => v1::KeyState::Revoked,

@@ -119,6 +119,7 @@ fn placed(prefix: &str, error: AppError) -> AppError {
         AppError::Lifecycle(LifecycleError::Grace(_)) => "grace",
         AppError::Lifecycle(LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_)) => "expires_at",
         AppError::Lifecycle(LifecycleError::TooMuchMetadata) => "metadata",
+        AppError::Lifecycle(LifecycleError::Beginning) => "not_before",
         AppError::Invalid(violations) => {
             let place = |violation: &Violation| match violation.field.contains('.') {
                 true => violation.clone(),
@@ -161,6 +162,8 @@ fn read_create(guard: &Guarded, message: v1::CreateKey, owner: Option<&Owner>) -
     let metadata = fields.metadata("metadata", message.metadata);
     let expiry = read_expiry(&mut fields, message.expires_at.as_ref(), message.expires_in.as_ref());
     let expiry = expiry.unwrap_or(Expiry::Default);
+    let not_before = message.not_before.as_ref().and_then(|at| fields.instant("not_before", at));
+    let networks = fields.networks("allowed_networks", &message.allowed_networks, realm);
     let request = account.zip(environment).zip(name).map(|((account, (environment, _)), name)| CreateKey {
         account,
         environment,
@@ -168,6 +171,8 @@ fn read_create(guard: &Guarded, message: v1::CreateKey, owner: Option<&Owner>) -
         scopes,
         metadata,
         expiry,
+        not_before,
+        networks,
         repeatable,
     });
     fields.finish(request)
@@ -182,6 +187,7 @@ fn read_list(realm: &Realm, message: &v1::ListKeys) -> Result<KeyFilter, AppErro
         }
         v1::KeyState::Unspecified => None,
         v1::KeyState::Active => Some(KeyState::Active),
+        v1::KeyState::Pending => Some(KeyState::Pending),
         v1::KeyState::Suspended => Some(KeyState::Suspended),
         v1::KeyState::Expired => Some(KeyState::Expired),
         v1::KeyState::Revoked => Some(KeyState::Revoked),
@@ -220,12 +226,19 @@ fn read_update(realm: &Realm, message: v1::UpdateKey) -> Result<UpdateKey, AppEr
     if message.never_expires && expiry.replace(Expiry::Default).is_some() {
         fields.wrong("never_expires", "must not stand beside another expiry");
     }
+    let begins = message.not_before.as_ref().and_then(|at| fields.instant("not_before", at)).map(Some);
+    if message.valid_at_once && message.not_before.is_some() {
+        fields.wrong("valid_at_once", "must not stand beside `not_before`");
+    }
+    let networks = message.allowed_networks.as_ref();
     let metadata = message.metadata.unwrap_or_default();
     let patch = KeyPatch {
         name: message.name.as_ref().and_then(|name| fields.name("name", name)),
         scopes: message.scopes.as_ref().map(|list| fields.scopes("scopes", &list.scopes, realm)),
         set_metadata: fields.metadata("metadata.set", metadata.set),
         remove_metadata: metadata.remove,
+        not_before: begins.or(message.valid_at_once.then_some(None)),
+        networks: networks.map(|list| fields.networks("allowed_networks", &list.networks, realm)),
         state,
         ..KeyPatch::default()
     };

@@ -17,7 +17,8 @@ pub use write::QUEUE;
 use super::record::RecordCodec;
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -25,7 +26,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse, SecretRing},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, SecretRing, UsesOf},
         limit::{Charged, Plan},
         time::Ticks,
     },
@@ -158,8 +159,8 @@ impl Store for Embedded {
         self.writer.note_uses(uses).await
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.core.read_uses(owner, ids)
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        self.core.read_uses(owner, wanted)
     }
 
     async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
@@ -168,6 +169,23 @@ impl Store for Embedded {
 
     async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
         self.core.list_entries(query)
+    }
+
+    async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.core.read_memo(id)
+    }
+
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.core.list_memos(first, limit)
+    }
+
+    async fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        self.writer.write_memo(&self.core, id, expected, value).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -2,13 +2,13 @@
 
 use super::{Core, tables, write::Trouble};
 use crate::{
-    app::ports::{EntryQuery, Found, KeyListing, KeyQuery, Sought, StoreError},
+    app::ports::{EntryQuery, Found, KeyListing, KeyQuery, MemoId, Sought, StoreError},
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUses, LastUse, UsesOf},
     },
     store::record::Lookup,
 };
@@ -38,7 +38,9 @@ impl Core {
             let Some(key) = self.key(&snapshot, &owner, key)? else { continue };
             let Some(account) = self.account(&snapshot, &owner)? else { continue };
             if sought.digests.iter().any(|digest| key.secret(digest).is_some()) {
-                return Ok(Found::Key(Arc::new(KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp))));
+                let last = if sought.uses { self.last_use(&snapshot, &owner, key.id)? } else { None };
+                let found = KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp);
+                return Ok(Found::Key(Arc::new(found.last_used(last.map(|last| last.at)))));
             }
         }
         Ok(Found::Nothing(read_at))
@@ -84,14 +86,29 @@ impl Core {
         ids.iter().map(|id| self.key(&snapshot, owner, *id)).collect()
     }
 
-    pub(super) fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+    pub(super) fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
         let snapshot = self.snapshot()?;
         let table = told(snapshot.open_table(tables::USES))?;
-        let read = |id: &KeyId| {
-            let found = told(table.get(tables::key(owner, *id).as_slice()))?;
-            found.map(|bytes| self.codec.decode_use(owner, *id, bytes.value())).transpose()
+        let secret = |id: KeyId, number: u32| {
+            let found = told(table.get(tables::secret(owner, id, number).as_slice()))?;
+            found.map(|bytes| self.codec.decode_secret_use(owner, id, number, bytes.value())).transpose()
         };
-        ids.iter().map(read).collect()
+        let read = |UsesOf { key, secrets }: &UsesOf| {
+            let secrets = secrets.iter().map(|number| secret(*key, *number)).collect::<Result<_, _>>()?;
+            Ok(KeyUses { last: self.last_use(&snapshot, owner, *key)?, secrets })
+        };
+        wanted.iter().map(read).collect()
+    }
+
+    fn last_use(
+        &self,
+        snapshot: &ReadTransaction,
+        owner: &AccountRef,
+        id: KeyId,
+    ) -> Result<Option<LastUse>, StoreError> {
+        let table = told(snapshot.open_table(tables::USES))?;
+        let found = told(table.get(tables::key(owner, id).as_slice()))?;
+        found.map(|bytes| self.codec.decode_use(owner, id, bytes.value())).transpose()
     }
 
     pub(super) fn locate_key(&self, realm: &RealmName, id: KeyId) -> Result<Option<AccountId>, StoreError> {
@@ -205,6 +222,35 @@ impl Core {
             self.codec.decode_event(owner, sequence, bytes.value())
         });
         events.collect()
+    }
+
+    pub(super) fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::MEMOS))?;
+        let found = told(table.get(tables::memo(id).as_slice()))?;
+        found.map(|bytes| self.codec.decode_memo(id, bytes.value())).transpose()
+    }
+
+    /// A memo as it stands in the file.
+    pub(super) fn sealed_memo(&self, place: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::MEMOS))?;
+        Ok(told(table.get(place))?.map(|bytes| bytes.value().to_vec()))
+    }
+
+    pub(super) fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::MEMOS))?;
+        let (shelf, end) = tables::shelf(first);
+        let start = tables::memo(first);
+        let range = told(table.range::<&[u8]>((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()))))?;
+        let memo = |found| {
+            let (place, bytes): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = told(found)?;
+            let name = place.value().strip_prefix(shelf.as_slice()).unwrap_or_default().to_vec();
+            let value = self.codec.decode_memo(&MemoId { name: &name, ..*first }, bytes.value())?;
+            Ok((name, value))
+        };
+        range.take(limit).map(memo).collect()
     }
 
     pub(super) fn ping(&self) -> Result<(), StoreError> {

@@ -1,9 +1,12 @@
 //! The tables of the file and the order of their keys. Fields of a composite key are joined with a NUL byte, which no name
 //! and no account id contains, and end in fields of fixed length: so keys sort by realm, account and id, and no two meet.
 
-use crate::domain::{
-    entry::EntryKind,
-    id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
+use crate::{
+    app::ports::MemoId,
+    domain::{
+        entry::EntryKind,
+        id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
+    },
 };
 use redb::TableDefinition;
 
@@ -19,7 +22,7 @@ pub(super) const KEYS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(
 pub(super) const HISTORY: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("history");
 /// realm, key id → account id.
 pub(super) const POINTERS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("pointers");
-/// realm, account, key id → last use.
+/// realm, account, key id → last use; with the number of a secret behind it: the uses of that.
 pub(super) const USES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("uses");
 /// realm, account, sequence → audit event.
 pub(super) const AUDIT: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("audit");
@@ -29,6 +32,8 @@ pub(super) const IDEMPOTENCY: TableDefinition<'_, Bytes, Bytes> = TableDefinitio
 pub(super) const EXPIRIES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("expiries");
 /// realm, account, kind (1 byte) and name → entry.
 pub(super) const ENTRIES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("entries");
+/// realm, shelf (1 byte) and name → memo.
+pub(super) const MEMOS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("memos");
 /// What the file itself is.
 pub(super) const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 
@@ -43,6 +48,10 @@ pub(super) fn account(owner: &AccountRef) -> Vec<u8> {
 
 pub(super) fn key(owner: &AccountRef, id: KeyId) -> Vec<u8> {
     join(&owner.realm, Some(&owner.account), id.as_bytes(), SEPARATOR)
+}
+
+pub(super) fn secret(owner: &AccountRef, id: KeyId, number: u32) -> Vec<u8> {
+    join(&owner.realm, Some(&owner.account), &[&id.as_bytes()[..], &number.to_be_bytes()].concat(), SEPARATOR)
 }
 
 pub(super) fn pointer(realm: &RealmName, id: KeyId) -> Vec<u8> {
@@ -66,6 +75,17 @@ pub(super) fn entries(owner: &AccountRef, kind: EntryKind) -> (Vec<u8>, Vec<u8>)
 pub(super) fn split_entry(owner: &AccountRef, kind: EntryKind, bytes: &[u8]) -> Option<EntryName> {
     let name = bytes.strip_prefix(entry(owner, kind, "").as_slice())?;
     EntryName::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+pub(super) fn memo(id: &MemoId<'_>) -> Vec<u8> {
+    join(id.realm, None, &[&[id.shelf.code()], id.name].concat(), SEPARATOR)
+}
+
+/// What stands before the name in the keys of a shelf's memos, and the end of the shelf.
+pub(super) fn shelf(id: &MemoId<'_>) -> (Vec<u8>, Vec<u8>) {
+    let code = id.shelf.code();
+    let place = |code| join(id.realm, None, &[code], SEPARATOR);
+    (place(code), place(code.saturating_add(1)))
 }
 
 pub(super) fn idempotency(owner: &AccountRef, slot: &[u8; 32]) -> Vec<u8> {

@@ -3,12 +3,12 @@
 
 use super::{Core, tables};
 use crate::{
-    app::ports::{CommitError, StoreError},
+    app::ports::{CommitError, Expected, MemoId, StoreError},
     domain::{
         commit::Change,
         entry::EntryChange,
         id::AccountRef,
-        key::{Digest, IdempotencyRecord, KeyUse},
+        key::{Digest, IdempotencyRecord, KeyUse, SecretUse},
         time::Timestamp,
     },
     store::record::{Lookup, RecordCodec},
@@ -34,10 +34,20 @@ const PRUNED: usize = 64;
 type Answer = Result<(), CommitError>;
 type Job = (Work, oneshot::Sender<Answer>);
 
-/// What is written: a change, or when keys were used.
+/// What is written: a change, when keys were used, or a memo.
 enum Work {
     Change(Box<Change>),
     Uses(Vec<KeyUse>),
+    Memo(MemoChange),
+}
+
+/// A memo, sealed, that is written if what stands in its place is what was read of it.
+struct MemoChange {
+    place: Vec<u8>,
+    /// What must stand there; inner `None`: nothing.
+    expected: Option<Option<Vec<u8>>>,
+    /// What stands there afterwards.
+    sealed: Option<Vec<u8>>,
 }
 
 /// The queue and its thread; dropping it writes what waits and ends the thread.
@@ -62,6 +72,31 @@ impl Writer {
             Err(CommitError::Store(error)) => Err(error),
             // Uses expect nothing, so they conflict with nothing.
             _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn write_memo(
+        &self,
+        core: &Core,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        let place = tables::memo(id);
+        let expected = match expected {
+            Expected::Anything => None,
+            Expected::Absent => Some(None),
+            // It may be sealed with an older server secret: what is compared is what stands there.
+            Expected::Is(value) => match core.sealed_memo(&place)? {
+                Some(sealed) if core.codec.decode_memo(id, &sealed)? == value => Some(Some(sealed)),
+                _ => return Ok(false),
+            },
+        };
+        let sealed = value.map(|value| core.codec.encode_memo(id, &value.to_vec()));
+        match self.write(Work::Memo(MemoChange { place, expected, sealed })).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Store(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 
@@ -121,6 +156,7 @@ fn write<'w>(core: &Core, group: impl Iterator<Item = &'w Work>) -> Result<Vec<A
                 }
                 verdict
             }
+            Work::Memo(change) => tables.memo(change)?,
             Work::Uses(uses) => {
                 tables.note_uses(&core.codec, uses)?;
                 Ok(())
@@ -146,6 +182,7 @@ pub(super) struct Tables<'t> {
     expiries: Table<'t, &'static [u8], ()>,
     uses: Table<'t, &'static [u8], &'static [u8]>,
     entries: Table<'t, &'static [u8], &'static [u8]>,
+    memos: Table<'t, &'static [u8], &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -161,6 +198,7 @@ impl<'t> Tables<'t> {
             expiries: transaction.open_table(tables::EXPIRIES)?,
             uses: transaction.open_table(tables::USES)?,
             entries: transaction.open_table(tables::ENTRIES)?,
+            memos: transaction.open_table(tables::MEMOS)?,
         })
     }
 
@@ -256,10 +294,32 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    fn memo(&mut self, change: &MemoChange) -> Result<Answer, redb::Error> {
+        let place = change.place.as_slice();
+        if let Some(expected) = &change.expected {
+            let found = self.memos.get(place)?;
+            if found.as_ref().map(|bytes| bytes.value()) != expected.as_deref() {
+                return Ok(Err(CommitError::Conflict));
+            }
+        }
+        match &change.sealed {
+            Some(sealed) => drop(self.memos.insert(place, sealed.as_slice())?),
+            None => drop(self.memos.remove(place)?),
+        }
+        Ok(Ok(()))
+    }
+
     fn note_uses(&mut self, codec: &RecordCodec, uses: &[KeyUse]) -> Result<(), redb::Error> {
-        for KeyUse { owner, key, last } in uses {
+        for KeyUse { owner, key, secret, last, count } in uses {
             let record = codec.encode_use(owner, *key, last);
             self.uses.insert(tables::key(owner, *key).as_slice(), record.as_slice())?;
+            let place = tables::secret(owner, *key, *secret);
+            let before = self.uses.get(place.as_slice())?;
+            // What cannot be read any more is counted anew.
+            let before = before.and_then(|bytes| codec.decode_secret_use(owner, *key, *secret, bytes.value()).ok());
+            let count = before.map_or(0, |before| before.count).saturating_add(*count);
+            let record = codec.encode_secret_use(owner, *key, *secret, &SecretUse { last: *last, count });
+            self.uses.insert(place.as_slice(), record.as_slice())?;
         }
         Ok(())
     }

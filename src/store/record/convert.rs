@@ -6,7 +6,8 @@ use crate::{
         account::{Account, AccountStatus},
         audit::{Act, AuditEvent, Chain},
         id::{AccountId, AccountRef, Environment, KeyId, RealmName, Scope},
-        key::{Digest, DigestScheme, IdempotencyRecord, KeyRecord, KeySecret, LastUse, Revocation},
+        key::{Digest, DigestScheme, IdempotencyRecord, KeyRecord, KeySecret, LastUse, Revocation, SecretUse},
+        network::Network,
         time::Timestamp,
     },
     proto::store_v1::{self as stored, actor::Who},
@@ -38,21 +39,42 @@ pub(super) fn account_from(message: stored::Account) -> Option<Account> {
 }
 
 pub(super) fn use_to(last: &LastUse) -> stored::Use {
-    let address = match last.address {
-        None => Vec::new(),
-        Some(IpAddr::V4(v4)) => v4.octets().to_vec(),
-        Some(IpAddr::V6(v6)) => v6.octets().to_vec(),
-    };
-    stored::Use { at_us: last.at.as_micros(), address }
+    stored::Use { at_us: last.at.as_micros(), address: last.address.map(octets).unwrap_or_default(), count: 0 }
 }
 
 pub(super) fn use_from(message: stored::Use) -> Option<LastUse> {
-    let address = match message.address.len() {
-        0 => None,
-        4 => Some(IpAddr::from(<[u8; 4]>::try_from(message.address).ok()?)),
-        _ => Some(IpAddr::from(<[u8; 16]>::try_from(message.address).ok()?)),
-    };
+    let address = if message.address.is_empty() { None } else { Some(address(message.address)?) };
     Some(LastUse { at: Timestamp::from_micros(message.at_us), address })
+}
+
+pub(super) fn secret_use_to(used: &SecretUse) -> stored::Use {
+    stored::Use { count: used.count, ..use_to(&used.last) }
+}
+
+pub(super) fn secret_use_from(message: stored::Use) -> Option<SecretUse> {
+    Some(SecretUse { count: message.count, last: use_from(message)? })
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+fn address(octets: Vec<u8>) -> Option<IpAddr> {
+    match octets.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?)),
+        _ => Some(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)),
+    }
+}
+
+fn network_to(network: &Network) -> stored::Network {
+    stored::Network { first: octets(network.first()), bits: u32::from(network.bits()) }
+}
+
+fn network_from(message: stored::Network) -> Option<Network> {
+    Network::new(address(message.first)?, u8::try_from(message.bits).ok()?)
 }
 
 pub(super) fn key_to(key: &KeyRecord) -> stored::Key {
@@ -66,19 +88,24 @@ pub(super) fn key_to(key: &KeyRecord) -> stored::Key {
         updated_after_us: offset(key.created_at, key.updated_at),
         expires_at_us: key.expires_at.map(Timestamp::as_micros),
         version: key.version,
-        secrets: key.secrets.iter().map(|secret| secret_to(key, secret)).collect(),
+        secrets: key.secrets.iter().enumerate().map(|(at, secret)| secret_to(key, at, secret)).collect(),
         created_by: Some(actor_to(&key.created_by)),
         revoked: key.revoked.as_ref().map(|revoked| stored::Revocation {
             at_us: revoked.at.as_micros(),
             reason: revoked.reason.clone(),
             by: Some(actor_to(&revoked.by)),
         }),
+        not_before_us: key.not_before.map(Timestamp::as_micros),
+        networks: key.networks.iter().map(network_to).collect(),
+        resumed_at_us: key.resumed_at.map(Timestamp::as_micros),
     }
 }
 
 pub(super) fn key_from(id: KeyId, message: stored::Key) -> Option<KeyRecord> {
     let created_at = Timestamp::from_micros(message.created_at_us);
-    let secrets = message.secrets.into_iter().map(|secret| secret_from(created_at, secret)).collect::<Option<_>>()?;
+    let count = message.secrets.len();
+    let numbered = |(at, secret)| secret_from(created_at, usual_number(count, at), secret);
+    let secrets = message.secrets.into_iter().enumerate().map(numbered).collect::<Option<_>>()?;
     let revoked = match message.revoked {
         Some(revoked) => Some(Revocation {
             at: Timestamp::from_micros(revoked.at_us),
@@ -97,6 +124,9 @@ pub(super) fn key_from(id: KeyId, message: stored::Key) -> Option<KeyRecord> {
         created_at,
         updated_at: at_offset(created_at, message.updated_after_us),
         expires_at: message.expires_at_us.map(Timestamp::from_micros),
+        not_before: message.not_before_us.map(Timestamp::from_micros),
+        networks: message.networks.into_iter().map(network_from).collect::<Option<_>>()?,
+        resumed_at: message.resumed_at_us.map(Timestamp::from_micros),
         version: message.version,
         secrets,
         created_by: actor_from(message.created_by)?,
@@ -179,11 +209,25 @@ pub(super) fn idempotency_from(slot: [u8; 32], message: stored::Idempotency) -> 
     })
 }
 
+#[allow(clippy::ptr_arg, reason = "what is sealed is what is opened")]
+pub(super) fn memo_to(value: &Vec<u8>) -> stored::Memo {
+    stored::Memo { value: value.clone() }
+}
+
+pub(super) fn memo_from(message: stored::Memo) -> Option<Vec<u8>> {
+    Some(message.value)
+}
+
 fn metadata_to(name: &str, value: &str) -> stored::Metadata {
     stored::Metadata { name: name.to_owned(), value: value.to_owned() }
 }
 
-fn secret_to(key: &KeyRecord, secret: &KeySecret) -> stored::Secret {
+/// The number that the secret at a place has unless some were forgotten, or stored anew.
+fn usual_number(count: usize, at: usize) -> u32 {
+    u32::try_from(count.saturating_sub(at)).unwrap_or(u32::MAX)
+}
+
+fn secret_to(key: &KeyRecord, at: usize, secret: &KeySecret) -> stored::Secret {
     stored::Secret {
         digest: secret.digest.as_bytes().to_vec(),
         scheme: secret.scheme.code(),
@@ -191,11 +235,13 @@ fn secret_to(key: &KeyRecord, secret: &KeySecret) -> stored::Secret {
         hint: secret.hint.clone(),
         created_after_us: offset(key.created_at, secret.created_at),
         retires_at_us: secret.retires_at.map(Timestamp::as_micros),
+        number: if secret.number == usual_number(key.secrets.len(), at) { 0 } else { secret.number },
     }
 }
 
-fn secret_from(key_created_at: Timestamp, message: stored::Secret) -> Option<KeySecret> {
+fn secret_from(key_created_at: Timestamp, usual_number: u32, message: stored::Secret) -> Option<KeySecret> {
     Some(KeySecret {
+        number: if message.number == 0 { usual_number } else { message.number },
         digest: Digest::from_bytes(message.digest.try_into().ok()?),
         scheme: DigestScheme::from_code(message.scheme)?,
         secret_version: message.secret_version,

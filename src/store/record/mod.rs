@@ -9,13 +9,13 @@ mod entry;
 mod place;
 
 use crate::{
-    app::ports::StoreError,
+    app::ports::{MemoId, StoreError},
     domain::{
         account::Account,
         audit::AuditEvent,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, Environment, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac},
+        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac, SecretUse},
     },
     proto::store_v1 as stored,
 };
@@ -122,9 +122,20 @@ impl RecordCodec {
     );
 
     codec!(
+        /// When a secret of a key was last used, and how often.
+        encode_secret_use, decode_secret_use, (owner: &AccountRef, id: KeyId, number: u32),
+        Place::SecretUse(owner, id, number), stored::Use, SecretUse, convert::secret_use_to, convert::secret_use_from
+    );
+
+    codec!(
         /// An entry of the account.
         encode_entry, decode_entry, (owner: &AccountRef, id: &EntryId), Place::Entry(owner, id),
         stored::Entry, Entry, entry::to, |message| entry::from(id.kind, message)
+    );
+
+    codec!(
+        /// A memo.
+        encode_memo, decode_memo, (id: &MemoId<'_>), Place::Memo(id), stored::Memo, Vec<u8>, convert::memo_to, convert::memo_from
     );
 
     /// A record that says nothing and proves that a store belongs to this server's secret.

@@ -1,7 +1,7 @@
 //! Where a record stands, as its MAC covers it and as errors tell it.
 
 use crate::{
-    app::ports::StoreError,
+    app::ports::{MemoId, StoreError},
     domain::{
         entry::EntryId,
         id::{AccountRef, KeyId, RealmName},
@@ -21,6 +21,8 @@ pub(super) enum Place<'a> {
     Idempotency(&'a AccountRef, &'a [u8; 32]),
     Entry(&'a AccountRef, &'a EntryId),
     Use(&'a AccountRef, KeyId),
+    SecretUse(&'a AccountRef, KeyId, u32),
+    Memo(&'a MemoId<'a>),
     Witness,
 }
 
@@ -38,8 +40,14 @@ impl Place<'_> {
                 then(&[b"event", version, realm(owner), account(owner), &sequence.to_be_bytes()])
             }
             Self::Use(owner, id) => then(&[b"use", version, realm(owner), account(owner), id.as_bytes()]),
+            Self::SecretUse(owner, id, number) => {
+                then(&[b"secret use", version, realm(owner), account(owner), id.as_bytes(), &number.to_be_bytes()])
+            }
             Self::Entry(owner, EntryId { kind, name }) => {
                 then(&[b"entry", version, realm(owner), account(owner), &[kind.code()], name.as_str().as_bytes()])
+            }
+            Self::Memo(MemoId { realm, shelf, name }) => {
+                then(&[b"memo", version, realm.as_str().as_bytes(), &[shelf.code()], name])
             }
             Self::Witness => then(&[b"witness", version]),
             Self::Idempotency(owner, slot) => then(&[b"idempotency", version, realm(owner), account(owner), &slot[..]]),
@@ -59,6 +67,11 @@ impl fmt::Display for Place<'_> {
             Self::Use(owner, id) => {
                 write!(f, "last use of key `{id}` of account `{}` of realm `{}`", owner.account, owner.realm)
             }
+            Self::SecretUse(owner, id, number) => write!(
+                f,
+                "last use of secret {number} of key `{id}` of account `{}` of realm `{}`",
+                owner.account, owner.realm
+            ),
             Self::Lookup(digest) => {
                 f.write_str("lookup `")?;
                 digest.as_bytes().iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
@@ -71,6 +84,7 @@ impl fmt::Display for Place<'_> {
             Self::Entry(owner, EntryId { kind, name }) => {
                 write!(f, "{kind:?} `{name}` of account `{}` of realm `{}`", owner.account, owner.realm)
             }
+            Self::Memo(MemoId { realm, shelf, .. }) => write!(f, "memo of shelf {shelf:?} of realm `{realm}`"),
             Self::Witness => f.write_str("witness of the server secret"),
             Self::Idempotency(owner, _) => {
                 write!(f, "idempotency record of account `{}` of realm `{}`", owner.account, owner.realm)

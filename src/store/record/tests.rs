@@ -24,7 +24,8 @@ fn at(micros: u64) -> Timestamp {
 }
 
 fn key() -> KeyRecord {
-    let secret = |n, retires_at| KeySecret {
+    let secret = |n: u8, retires_at| KeySecret {
+        number: 3 - u32::from(n),
         digest: Digest::from_bytes([n; 32]),
         scheme: DigestScheme::Imported(HashAlgorithm::Sha512, HashedPart::Body),
         secret_version: 3,
@@ -43,6 +44,9 @@ fn key() -> KeyRecord {
         // Clocks of two nodes may differ: a change may seem to come before the creation.
         updated_at: at(1_699_999_999_999_999),
         expires_at: Some(at(0)),
+        not_before: Some(at(7)),
+        networks: ["192.0.2.0/24", "2001:db8::/32"].iter().map(|network| network.parse().unwrap()).collect(),
+        resumed_at: Some(at(8)),
         version: 9,
         secrets: smallvec![secret(1, None), secret(2, Some(at(5)))],
         created_by: KeyId::from_bytes([9; 16]).to_string(),
@@ -54,9 +58,22 @@ fn key() -> KeyRecord {
 fn every_record_survives_its_stored_form() {
     let (codec, owner) = (codec(1), owner("acme"));
     let key = key();
+    let used = LastUse { at: at(9), address: Some([192, 0, 2, 1].into()) };
+    let counted = SecretUse { last: used, count: 7 };
+    let sealed = codec.encode_secret_use(&owner, key.id, 2, &counted);
+    assert_eq!(codec.decode_secret_use(&owner, key.id, 2, &sealed), Ok(counted));
+    assert!(codec.decode_secret_use(&owner, key.id, 1, &sealed).is_err(), "it is of another secret");
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &key)), Ok(key.clone()));
-    let bare =
-        KeyRecord { expires_at: None, revoked: None, metadata: Default::default(), scopes: smallvec![], ..key.clone() };
+    let bare = KeyRecord {
+        expires_at: None,
+        not_before: None,
+        networks: smallvec![],
+        resumed_at: None,
+        revoked: None,
+        metadata: Default::default(),
+        scopes: smallvec![],
+        ..key.clone()
+    };
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &bare)), Ok(bare));
 
     let ids = |ids: &[&str]| -> Vec<AccountId> { ids.iter().map(|id| AccountId::new(id).unwrap()).collect() };
@@ -165,6 +182,9 @@ fn records_stay_small() {
         name: "ci".to_owned(),
         metadata: Default::default(),
         expires_at: None,
+        not_before: None,
+        networks: smallvec![],
+        resumed_at: None,
         revoked: None,
         updated_at: key.created_at,
         scopes: smallvec![Scope::new("read-only").unwrap()],

@@ -10,21 +10,26 @@
 //! | `kg1:{realm/account}:k` | hash | key id → record of a key that was not ended |
 //! | `kg1:{realm/account}:h` | hash | key id → record of an ended key |
 //! | `kg1:{realm/account}:i`, `:j` | sorted set | ids of `:k` and of `:h`, in byte order |
-//! | `kg1:{realm/account}:u` | hash | key id → when it was last used |
+//! | `kg1:{realm/account}:u` | hash | key id → when it was last used; with the number of a secret → when that was, `#` → how often |
 //! | `kg1:{realm/account}:l` | list | audit events, oldest first |
 //! | `kg1:{realm/account}:e` | hash | kind (1 byte) and name → entry |
 //! | `kg1:{realm/account}:f` | sorted set | fields of `:e`, in byte order |
 //! | `kg1:{realm/account}:o:…` | string | idempotency record, expires |
 //! | `kg1:{realm/account}:b:…` | string | bars a key of the account from a digest that another took, expires |
 //! | `kg1:{realm/account}:c:…`, `kg1:{realm}:c:…` | string | counter of a limit, expires |
+//! | `kg1:{realm}:m:…` | hash | name → memo of a shelf |
+//! | `kg1:{realm}:n:…` | sorted set | names of `:m:…`, in byte order |
 //! | `kg1:d:…` | string | what a digest leads to |
 //! | `kg1:p:realm/…` | string | the account that a key id belongs to |
 //! | `kg1:r:realm` | sorted set | accounts of a realm, in byte order |
 //! | `kg1:ring` | string | mark of the server secret |
 
-use crate::domain::{
-    id::{AccountRef, KeyId, RealmName},
-    key::Digest,
+use crate::{
+    app::ports::MemoId,
+    domain::{
+        id::{AccountRef, KeyId, RealmName},
+        key::Digest,
+    },
 };
 use data_encoding::BASE64URL_NOPAD;
 
@@ -69,6 +74,16 @@ impl AccountKeys {
         self.part("u")
     }
 
+    /// The field of the uses of one secret.
+    pub(super) fn secret(key: KeyId, number: u32) -> Vec<u8> {
+        [&key.as_bytes()[..], &number.to_be_bytes()].concat()
+    }
+
+    /// The field that counts them.
+    pub(super) fn secret_count(key: KeyId, number: u32) -> Vec<u8> {
+        [&Self::secret(key, number)[..], b"#"].concat()
+    }
+
     pub(super) fn entries(&self) -> String {
         self.part("e")
     }
@@ -102,6 +117,12 @@ pub(super) fn account(owner: &AccountRef) -> Vec<u8> {
 /// A counter: `name` is the plan's own, which no two counters share.
 pub(super) fn counter(realm: &RealmName, account: Option<&str>, name: &[u8]) -> Vec<u8> {
     tagged(realm, account, b":c:", name)
+}
+
+/// The memos of a shelf, and their names.
+pub(super) fn memos(id: &MemoId<'_>) -> [String; 2] {
+    let (realm, code) = (id.realm, id.shelf.code());
+    [format!("kg1:{{{realm}}}:m:{code}"), format!("kg1:{{{realm}}}:n:{code}")]
 }
 
 /// What a digest leads to.

@@ -12,6 +12,7 @@ mod connection;
 mod entries;
 mod keyspace;
 mod list;
+mod memos;
 mod read;
 mod scripts;
 mod write;
@@ -19,7 +20,8 @@ mod write;
 use super::record::RecordCodec;
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Fence, Found, Freshness, KeyListing, KeyQuery, Sought, Store, StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -27,7 +29,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse, RecordMac},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, RecordMac, UsesOf},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
     },
@@ -291,8 +293,25 @@ impl Store for Redis {
         self.connection.within(self.leisure(), self.write_uses(uses)).await
     }
 
-    async fn read_uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.connection.within(self.leisure(), self.uses(owner, ids)).await
+    async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        self.connection.within(self.leisure(), self.uses(owner, wanted)).await
+    }
+
+    async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.connection.within(self.leisure(), self.memo(id)).await
+    }
+
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.connection.within(self.leisure(), self.memos(first, limit)).await
+    }
+
+    async fn write_memo(
+        &self,
+        id: &MemoId<'_>,
+        expected: Expected<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, StoreError> {
+        self.connection.within(self.leisure(), self.set_memo(id, expected, value)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

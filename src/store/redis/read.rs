@@ -7,7 +7,7 @@ use crate::{
         account::Account,
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, LastUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUses, SecretUse, UsesOf},
     },
     store::record::Lookup,
 };
@@ -20,15 +20,16 @@ impl Redis {
         // Before asking: what is read is at least as new as this.
         let read_at = self.clock.ticks();
         // More than one only where an act was interrupted, or is under way.
-        for way in scripts::find(&self.connection, sought.digests).await? {
+        for way in scripts::find(&self.connection, sought.digests, sought.uses).await? {
             let lookup = self.codec.decode_lookup(way.digest, &way.lookup)?;
             if lookup.owner.realm != *sought.realm {
                 continue;
             }
             if let Some((account, key)) = self.opened(sought.digests, &lookup, way.account, way.key)? {
                 let stamp = account.mark();
+                let last = way.last_use.map(|last| self.codec.decode_use(&lookup.owner, key.id, &last)).transpose()?;
                 let snapshot = KeySnapshot::new(sought.realm, lookup.owner, account, key, read_at, stamp);
-                return Ok(Found::Key(Arc::new(snapshot)));
+                return Ok(Found::Key(Arc::new(snapshot.last_used(last.map(|last| last.at)))));
             }
         }
         Ok(Found::Nothing(read_at))
@@ -155,22 +156,38 @@ impl Redis {
         wanted.iter().map(keys_of).collect()
     }
 
-    pub(super) async fn uses(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        if ids.is_empty() {
+    /// When keys were last used: three fields of one hash for each secret, and one for each key.
+    pub(super) async fn uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let mut command = cmd("HMGET");
         command.arg(keyspace::AccountKeys::new(owner).uses());
-        ids.iter().for_each(|id| {
-            command.arg(&id.as_bytes()[..]);
-        });
-        let Value::Array(found) = self.connection.query(&command).await? else {
-            return Err(self.connection.misunderstood("a list of uses"));
-        };
-        let last = |(id, stored): (&KeyId, Value)| {
-            self.bytes(Some(stored))?.map(|stored| self.codec.decode_use(owner, *id, &stored)).transpose()
-        };
-        ids.iter().zip(found).map(last).collect()
+        for UsesOf { key, secrets } in wanted {
+            command.arg(&key.as_bytes()[..]);
+            for number in secrets {
+                command.arg(keyspace::AccountKeys::secret(*key, *number));
+                command.arg(keyspace::AccountKeys::secret_count(*key, *number));
+            }
+        }
+        let wrong = || self.connection.misunderstood("a list of uses");
+        let Value::Array(found) = self.connection.query(&command).await? else { return Err(wrong()) };
+        let mut found = found.into_iter();
+        let mut next = || self.bytes(Some(found.next().ok_or_else(wrong)?));
+        let mut uses = Vec::with_capacity(wanted.len());
+        for UsesOf { key, secrets } in wanted {
+            let last = next()?.map(|stored| self.codec.decode_use(owner, *key, &stored)).transpose()?;
+            let mut each = Vec::with_capacity(secrets.len());
+            for number in secrets {
+                let (stored, count) = (next()?, next()?);
+                let used = stored.map(|stored| self.codec.decode_secret_use(owner, *key, *number, &stored));
+                // A count carries no seal: what is no number was not written by keygate.
+                let count = count.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()).unwrap_or(0);
+                each.push(used.transpose()?.map(|used| SecretUse { count, ..used }));
+            }
+            uses.push(KeyUses { last, secrets: each });
+        }
+        Ok(uses)
     }
 
     pub(super) async fn locate(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {

@@ -2,7 +2,7 @@
 
 use super::{connection::Connection, keyspace};
 use crate::{
-    app::ports::{CommitError, Fence, StoreError},
+    app::ports::{CommitError, Fence, MemoId, StoreError},
     domain::{
         id::AccountRef,
         key::Digest,
@@ -17,11 +17,12 @@ use std::sync::LazyLock;
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
 static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/find.lua")));
+static MEMO: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/memo.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 4] {
-    [&CHARGE, &COMMIT, &FIND, &REPLACE]
+pub(super) fn all() -> [&'static Script; 5] {
+    [&CHARGE, &COMMIT, &FIND, &MEMO, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -115,15 +116,22 @@ pub(super) struct Way<'d> {
     pub(super) account: Option<Vec<u8>>,
     /// Working or ended.
     pub(super) key: Option<Vec<u8>>,
+    /// When the key was last used, if that was asked for.
+    pub(super) last_use: Option<Vec<u8>>,
 }
 
-/// The lookups that there are of the digests, in their order.
-pub(super) async fn find<'d>(connection: &Connection, digests: &'d [Digest]) -> Result<Vec<Way<'d>>, StoreError> {
+/// The lookups that there are of the digests, in their order. `uses`: when the keys were last used, too.
+pub(super) async fn find<'d>(
+    connection: &Connection,
+    digests: &'d [Digest],
+    uses: bool,
+) -> Result<Vec<Way<'d>>, StoreError> {
     let mut command = cmd("EVALSHA");
     command.arg(FIND.get_hash()).arg(digests.len());
     for digest in digests {
         command.arg(keyspace::lookup(digest));
     }
+    command.arg(u8::from(uses));
     let wrong = || connection.misunderstood("the reply of a search");
     let Value::Array(reply) = connection.script(&command, &FIND).await? else { return Err(wrong()) };
     let mut parts = reply.into_iter().map(|part| match part {
@@ -139,7 +147,8 @@ pub(super) async fn find<'d>(connection: &Connection, digests: &'d [Digest]) -> 
     let way = |(digest, lookup)| {
         let account = part()?;
         let (live, ended) = (part()?, part()?);
-        Ok(Way { digest, lookup, account, key: live.or(ended) })
+        let last_use = if uses { part()? } else { None };
+        Ok(Way { digest, lookup, account, key: live.or(ended), last_use })
     };
     lookups.into_iter().map(way).collect()
 }
@@ -164,6 +173,22 @@ pub(super) async fn replace(
     match connection.script(&command, &REPLACE).await? {
         Value::Int(done) => Ok(done == 1),
         _ => Err(connection.misunderstood("the reply of a replacement")),
+    }
+}
+
+/// Writes a memo, sealed, or removes it, if what stands there is what was read of it; tells whether it was.
+pub(super) async fn memo(
+    connection: &Connection,
+    id: &MemoId<'_>,
+    expected: Option<&[u8]>,
+    sealed: &[u8],
+) -> Result<bool, StoreError> {
+    let mut command = cmd("EVALSHA");
+    command.arg(MEMO.get_hash()).arg(2).arg(&keyspace::memos(id)).arg(id.name);
+    command.arg(u8::from(expected.is_none())).arg(expected.unwrap_or_default()).arg(sealed);
+    match connection.script(&command, &MEMO).await? {
+        Value::Int(done) => Ok(done == 1),
+        _ => Err(connection.misunderstood("the reply of a memo")),
     }
 }
 

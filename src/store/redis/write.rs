@@ -15,7 +15,7 @@ use crate::{
         commit::{Change, NewLookup},
         entry::EntryChange,
         id::AccountRef,
-        key::{Digest, KeyRecord, KeyUse},
+        key::{Digest, KeyRecord, KeyUse, SecretUse},
     },
     store::record::Lookup,
 };
@@ -167,9 +167,14 @@ impl Redis {
     /// Written in one round trip.
     pub(super) async fn write_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
         let mut commands = pipe();
-        for KeyUse { owner, key, last } in uses {
+        for KeyUse { owner, key, secret, last, count } in uses {
             let name = AccountKeys::new(owner).uses();
-            commands.cmd("HSET").arg(name).arg(key.as_bytes()).arg(self.codec.encode_use(owner, *key, last));
+            // The count stands beside the sealed record, since several servers add to it.
+            let used = SecretUse { last: *last, count: 0 };
+            let set = commands.cmd("HSET").arg(&name).arg(key.as_bytes()).arg(self.codec.encode_use(owner, *key, last));
+            set.arg(AccountKeys::secret(*key, *secret)).arg(self.codec.encode_secret_use(owner, *key, *secret, &used));
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            commands.cmd("HINCRBY").arg(name).arg(AccountKeys::secret_count(*key, *secret)).arg(count);
         }
         self.run(&commands).await
     }

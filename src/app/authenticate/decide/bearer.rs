@@ -163,6 +163,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             reached: reached.as_deref(),
             organization: request.organization.as_ref().or(ask.target.organization.as_ref()),
             environment: request.environment.as_ref(),
+            address: request.source_address,
             operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
             required_scopes: &request.required_scopes,
         };

@@ -1,11 +1,12 @@
 //! Making keys, and taking over those that were made elsewhere.
 
-use super::{Acting, LifecycleError, Minted, end::end, expiry, must_be_active, new_secret};
+use super::{Acting, LifecycleError, Minted, check_beginning, end::end, expiry, must_be_active, new_secret};
 use crate::domain::{
     audit::Act,
     commit::{Change, NewLookup},
     id::{Environment, KeyId, Scope},
     key::{KeyRecord, Limits},
+    network::Network,
     realm::WhenFull,
     time::Timestamp,
 };
@@ -27,6 +28,10 @@ pub struct Creation {
     pub metadata: BTreeMap<String, String>,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// When it begins to work.
+    pub not_before: Option<Timestamp>,
+    /// Where it may be used from; none: from anywhere.
+    pub networks: Vec<Network>,
 }
 
 /// A key made elsewhere.
@@ -51,6 +56,7 @@ pub fn create(
 ) -> Result<(Change, KeyRecord), LifecycleError> {
     must_be_active(acting.account)?;
     let expires_at = expiry(acting.policy, creation.expires_at, acting.now)?;
+    check_beginning(creation.not_before, expires_at)?;
     let mut change = acting.begin();
     make_room(acting, &mut change, live.iter().collect(), 1, acting.policy.when_full)?;
     let key = new_key(acting, Creation { expires_at, ..creation }, &minted);
@@ -122,8 +128,11 @@ fn new_key(acting: &Acting<'_>, creation: Creation, minted: &Minted) -> KeyRecor
         created_at: acting.now,
         updated_at: acting.now,
         expires_at: creation.expires_at,
+        not_before: creation.not_before,
+        networks: creation.networks.into(),
+        resumed_at: None,
         version: 1,
-        secrets: smallvec![new_secret(minted, acting.now)],
+        secrets: smallvec![new_secret(1, minted, acting.now)],
         created_by: acting.actor.text(),
         revoked: None,
     }

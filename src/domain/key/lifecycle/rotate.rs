@@ -40,7 +40,7 @@ pub fn rotate(
     if new.secrets.iter().filter(|secret| secret.works(acting.now)).count() >= Limits::WORKING_SECRETS {
         return Err(LifecycleError::TooManySecrets);
     }
-    new.secrets.insert(0, new_secret(minted, acting.now));
+    new.secrets.insert(0, new_secret(key.next_secret(), minted, acting.now));
     while new.secrets.len() > Limits::SECRETS {
         // The oldest that no longer works: a secret whose grace still runs is never forgotten.
         let Some(at) = new.secrets.iter().rposition(|secret| !secret.works(acting.now)) else { break };

@@ -18,6 +18,7 @@ fn policy(most: usize, when_full: WhenFull) -> KeyPolicy {
         max_grace: Duration::from_secs(30 * 86_400),
         default_lifetime: None,
         max_lifetime: None,
+        suspend_unused_after: None,
     }
 }
 
@@ -38,6 +39,8 @@ fn creation(number: u8, expires_at: Option<Timestamp>) -> Creation {
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at,
+        not_before: None,
+        networks: Vec::new(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Changing what a key is called, what it may do, and until when.
 
-use super::{Acting, LifecycleError, checked_expiry, must_be_changeable, touch};
+use super::{Acting, LifecycleError, check_beginning, checked_expiry, must_be_changeable, touch};
 use crate::domain::{
     audit::Act,
     commit::Change,
     id::Scope,
     key::{KeyRecord, Limits},
+    network::Network,
     time::Timestamp,
 };
 use std::collections::BTreeMap;
@@ -23,6 +24,10 @@ pub struct KeyPatch {
     pub remove_metadata: Vec<String>,
     /// The new expiry; inner `None`: never.
     pub expires_at: Option<Option<Timestamp>>,
+    /// When the key begins to work; inner `None`: at once.
+    pub not_before: Option<Option<Timestamp>>,
+    /// The networks that it may be used from.
+    pub networks: Option<Vec<Network>>,
     /// Suspend or resume.
     pub state: Option<StatePatch>,
 }
@@ -36,7 +41,7 @@ pub enum StatePatch {
     Resume,
 }
 
-/// Changes a key's name, scopes, metadata, expiry or state. `live` holds the account's keys of that environment that were
+/// Changes a key's name, scopes, metadata, times, networks or state. A key that is resumed counts as used now. `live` holds the account's keys of that environment that were
 /// not ended, where the realm limits their number and the key may come back from its expiry.
 ///
 /// # Errors
@@ -78,6 +83,17 @@ pub fn update(
         };
         fields.push("expires_at");
     }
+    if let Some(not_before) = patch.not_before {
+        new.not_before = not_before;
+        fields.push("not_before");
+    }
+    if patch.expires_at.is_some() || patch.not_before.is_some() {
+        check_beginning(new.not_before, new.expires_at)?;
+    }
+    if let Some(networks) = patch.networks {
+        new.networks = networks.into();
+        fields.push("allowed_networks");
+    }
     if let Some(most) = acting.policy.max_active_keys
         && new.counts(acting.now)
         && !key.counts(acting.now)
@@ -95,8 +111,10 @@ pub fn update(
             new.suspended = true;
             acting.record(&mut change, Act::KeySuspended, &new, &[]);
         }
-        Some(StatePatch::Resume) if new.suspended => {
+        // One that nobody used for too long rests without being marked.
+        Some(StatePatch::Resume) if new.suspended || acting.policy.suspend_unused_after.is_some() => {
             new.suspended = false;
+            new.resumed_at = Some(acting.now);
             acting.record(&mut change, Act::KeyResumed, &new, &[]);
         }
         _ => {}

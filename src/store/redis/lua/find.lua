@@ -1,8 +1,9 @@
 -- Reads what digests lead to, and the account and the key there: all of it as of one instant, in one round trip.
 --
 -- KEYS  the lookup of every digest
--- reply the lookup of every digest; then of every lookup that is there the account's record, the key's record, and that of the
---       ended key. Each may be absent. Whoever asked checks the seals, and so that these are the records that the lookup names.
+-- ARGV  1: whether to read when the keys were last used, 1 or 0
+-- reply the lookup of every digest; then of every lookup that is there the account's record, the key's record, that of the
+--       ended key, and, if asked for, of the key's last use. Each may be absent. Whoever asked checks the seals, and so that these are the records that the lookup names.
 --
 -- Digests that lead nowhere cost the same as one that leads to a key, so that time does not tell whether a key ever existed.
 -- The names that are read here are not declared, so this does not run on a Cluster.
@@ -41,5 +42,6 @@ for _, way in ipairs(ways) do
     reply[#reply + 1] = call('GET', home .. 'a')
     reply[#reply + 1] = call('HGET', home .. 'k', id)
     reply[#reply + 1] = call('HGET', home .. 'h', id)
+    if ARGV[1] == '1' then reply[#reply + 1] = call('HGET', home .. 'u', id) end
 end
 return reply
