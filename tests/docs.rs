@@ -158,6 +158,7 @@ fn limits_are_those_of_the_code() {
     let documented = [
         ("`Limits::NAME_CHARS`", Limits::NAME_CHARS),
         ("`Limits::SCOPES`", Limits::SCOPES),
+        ("`Limits::NETWORKS`", Limits::NETWORKS),
         ("`Limits::METADATA`", Limits::METADATA),
         ("`Limits::METADATA_NAME`", Limits::METADATA_NAME),
         ("`Limits::METADATA_VALUE`", Limits::METADATA_VALUE),
