@@ -104,7 +104,7 @@ for = ["missing_credentials"]
         "f:43:10: errors[0].status: `200` is out of range; must be a whole number, 400 to 599",
         "f:44:11: errors[0].message: `` is not legal; must be 1 to 1,024 bytes without control characters",
         "f:45:30: errors[0].headers.content-type: `content-type` is a header that keygate writes itself; must be another header",
-        "f:46:8: errors[0].for[0]: `missing_credentials` is not known; did you mean `missing_credential`? allowed are `missing_credential`, `ambiguous_credential`, `invalid_credential`, `forbidden_address`, `inactive_account`, `forbidden_account`, `unknown_account`, `insufficient_scope`, `unknown_operation`, `rate_limited` and `malformed_request`",
+        "f:46:8: errors[0].for[0]: `missing_credentials` is not known; did you mean `missing_credential`? allowed are `missing_credential`, `ambiguous_credential`, `invalid_credential`, `expired_embed_token`, `forbidden_address`, `inactive_account`, `forbidden_account`, `unknown_account`, `insufficient_scope`, `unknown_operation`, `rate_limited` and `malformed_request`",
     ];
     assert_eq!(lines(parse_realm("f", text)), expected);
 }
