@@ -3,11 +3,12 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "keygate/v1/authorization.proto",
     "keygate/v1/audit.proto",
     "keygate/v1/directory.proto",
     "keygate/v1/realms.proto",
+    "keygate/v1/vault.proto",
 ];
 const RECORDS: &str = "keygate/store/v1/records.proto";
 

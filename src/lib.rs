@@ -6,6 +6,7 @@
 //! ```text
 //! main → cli → server → grpc  → app → domain
 //!                     → store → app::ports, domain
+//!                     → kms   → app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod grpc;
+pub mod kms;
 pub mod proto;
 pub mod server;
 pub mod store;

@@ -6,6 +6,7 @@ use super::{
     misses::Misses,
     ports::{Clock, Entropy, Store},
     uses::UseQueue,
+    vault::Vault,
 };
 use crate::domain::{
     audit::Signer,
@@ -41,6 +42,8 @@ pub struct House {
     pub entropy: Arc<dyn Entropy>,
     pub(super) uses: UseQueue,
     pub(super) misses: Misses,
+    /// Providers' credentials.
+    pub vault: Vault,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
     locks: Vec<Mutex<()>>,
@@ -79,6 +82,7 @@ impl House {
             entropy,
             uses: UseQueue::default(),
             misses: Misses::new(0),
+            vault: Vault::off(),
             signer: ring.audit_signer(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
@@ -89,6 +93,12 @@ impl House {
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
         Self { misses: Misses::new(misses_per_source), ..self }
+    }
+
+    /// The same, with a vault.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
     }
 
     /// The realm of that name.

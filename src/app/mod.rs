@@ -17,3 +17,4 @@ pub mod rekey;
 pub mod seldom;
 mod together;
 pub mod uses;
+pub mod vault;

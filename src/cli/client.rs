@@ -7,9 +7,11 @@ use super::{
 };
 use crate::proto::v1::{
     Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
-    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ManageKeysRequest, MembershipRequest,
-    SetAccountStatusRequest, SetAccountStatusResponse, authorization_client::AuthorizationClient,
-    directory_client::DirectoryClient, manage_keys_request::Operation, manage_keys_response,
+    CreateAccountRequest, CreateAccountResponse, DeleteCredentialRequest, DeleteCredentialResponse, GetAccountRequest,
+    ListCredentialsRequest, ListCredentialsResponse, ManageKeysRequest, MembershipRequest, ProviderCredential,
+    PutCredentialRequest, RewrapCredentialsRequest, RewrapCredentialsResponse, SetAccountStatusRequest,
+    SetAccountStatusResponse, authorization_client::AuthorizationClient, directory_client::DirectoryClient,
+    manage_keys_request::Operation, manage_keys_response, vault_client::VaultClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -161,6 +163,7 @@ pub async fn answered<T>(
 pub struct Manager {
     client: Client,
     directory: DirectoryClient<Channel>,
+    vault: VaultClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
 }
@@ -174,7 +177,8 @@ impl Management {
         let credential = self.credential()?;
         let client = self.connection.open().await?;
         let directory = DirectoryClient::new(client.channel.clone());
-        Ok(Manager { client, directory, realm: self.realm, credential })
+        let vault = VaultClient::new(client.channel.clone());
+        Ok(Manager { client, directory, vault, realm: self.realm, credential })
     }
 }
 
@@ -221,21 +225,30 @@ impl Manager {
     }
 }
 
-/// Acts on accounts: each fails when the server refuses, fails, or is out of reach.
-macro_rules! act_on_account {
-    ($($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
+/// Acts of one service: each fails when the server refuses, fails, or is out of reach.
+macro_rules! acts_of {
+    ($service:ident: $($name:ident: $rpc:ident($request:ty) -> $answer:ty),*) => {
         impl Manager {$(
-            #[doc = concat!("Asks `", stringify!($rpc), "` of the directory.")]
+            #[doc = concat!("Asks `", stringify!($rpc), "` of the ", stringify!($service), ".")]
             pub async fn $name(&mut self, message: $request) -> Result<$answer, Failure> {
                 let request = self.signed(message);
                 let Client { endpoint, timeout, .. } = &self.client;
-                answered(endpoint, *timeout, self.directory.$rpc(request)).await
+                answered(endpoint, *timeout, self.$service.$rpc(request)).await
             }
         )*}
     };
 }
 
-act_on_account!(
+acts_of!(
+    vault:
+    put_credential: put_credential(PutCredentialRequest) -> ProviderCredential,
+    list_credentials: list_credentials(ListCredentialsRequest) -> ListCredentialsResponse,
+    delete_credential: delete_credential(DeleteCredentialRequest) -> DeleteCredentialResponse,
+    rewrap_credentials: rewrap_credentials(RewrapCredentialsRequest) -> RewrapCredentialsResponse
+);
+
+acts_of!(
+    directory:
     create_account: create_account(CreateAccountRequest) -> CreateAccountResponse,
     get_account: get_account(GetAccountRequest) -> Account,
     set_account_status: set_account_status(SetAccountStatusRequest) -> SetAccountStatusResponse,

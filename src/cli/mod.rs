@@ -21,6 +21,7 @@ mod realm;
 mod secrets;
 mod serve;
 mod values;
+mod vault;
 
 use clap::{
     Parser,
@@ -58,6 +59,9 @@ enum Command {
     /// Make accounts, end them, and say what they belong to
     #[command(subcommand, after_long_help = help!("  keygate accounts get --realm recover --account client-a"))]
     Accounts(Box<accounts::Command>),
+    /// Deposit and remove credentials of providers; nothing ever shows them
+    #[command(subcommand, after_long_help = help!("  keygate vault list --realm recovea --account project-1"))]
+    Vault(Box<vault::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Read, follow, export and verify the audit log
     #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
@@ -143,6 +147,7 @@ impl Command {
             Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
             Self::Accounts(command) => wait(command.run(output)),
+            Self::Vault(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),

@@ -11,7 +11,8 @@ const FILE: &str = "built-in realm `keygate`";
 const TEXT: &str = include_str!("builtin.toml");
 
 /// Roles that can be given for one realm only, and which of the others each contains.
-const ROLES: [(&str, &[&str]); 3] = [("key-manager", &["reader", "revoker"]), ("reader", &[]), ("revoker", &[])];
+const ROLES: [(&str, &[&str]); 4] =
+    [("key-manager", &["reader", "revoker"]), ("reader", &[]), ("revoker", &[]), ("credential-manager", &["reader"])];
 
 pub fn read() -> Draft {
     super::realm::read(FILE, TEXT)

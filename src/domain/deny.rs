@@ -41,11 +41,13 @@ pub enum DenyReason {
     MalformedRequest,
     /// Too many keys came from the same address that do not work: this one was not looked up.
     TooManyMisses,
+    /// The account deposited no credential for the provider that the request goes to.
+    NoProviderCredential,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -65,6 +67,7 @@ impl DenyReason {
         Self::CostAboveLimit,
         Self::MalformedRequest,
         Self::TooManyMisses,
+        Self::NoProviderCredential,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -90,6 +93,7 @@ impl DenyReason {
             Self::CostAboveLimit => "cost_above_limit",
             Self::TooManyMisses => "too_many_misses",
             Self::MalformedRequest => "malformed_request",
+            Self::NoProviderCredential => "no_provider_credential",
         }
     }
 
@@ -114,6 +118,7 @@ impl DenyReason {
             Self::UnknownOperation => Answer::UnknownOperation,
             Self::RateLimited | Self::CostAboveLimit | Self::TooManyMisses => Answer::RateLimited,
             Self::MalformedRequest => Answer::MalformedRequest,
+            Self::NoProviderCredential => Answer::NoProviderCredential,
         }
     }
 }
@@ -141,11 +146,13 @@ pub enum Answer {
     RateLimited,
     /// 400 by default.
     MalformedRequest,
+    /// 403 by default; the same as a forbidden account unless the realm says otherwise.
+    NoProviderCredential,
 }
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::InvalidCredential,
@@ -156,6 +163,7 @@ impl Answer {
         Self::UnknownOperation,
         Self::RateLimited,
         Self::MalformedRequest,
+        Self::NoProviderCredential,
     ];
 
     /// The name used in a realm's configuration.
@@ -172,6 +180,7 @@ impl Answer {
             Self::UnknownOperation => "unknown_operation",
             Self::RateLimited => "rate_limited",
             Self::MalformedRequest => "malformed_request",
+            Self::NoProviderCredential => "no_provider_credential",
         }
     }
 
@@ -188,7 +197,9 @@ impl Answer {
             Self::MissingCredential => (401, "unauthorized", "A credential is required"),
             Self::AmbiguousCredential | Self::InvalidCredential => (401, "unauthorized", "The credential is not valid"),
             Self::InactiveAccount => (403, "account_inactive", "The account is not active"),
-            Self::ForbiddenAccount => (403, "forbidden", "The credential does not have access to this resource"),
+            Self::ForbiddenAccount | Self::NoProviderCredential => {
+                (403, "forbidden", "The credential does not have access to this resource")
+            }
             Self::UnknownAccount => (404, "not_found", "The resource was not found"),
             Self::InsufficientScope => {
                 (403, "insufficient_scope", "The credential lacks a scope that this request needs")

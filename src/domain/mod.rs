@@ -16,5 +16,7 @@ pub mod limit;
 pub mod member;
 pub mod realm;
 pub mod request;
+pub mod seal;
 pub mod secret;
 pub mod time;
+pub mod vault;

@@ -120,5 +120,6 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::CostAboveLimit => v1::DenyReason::CostAboveLimit,
         DenyReason::TooManyMisses => v1::DenyReason::TooManyMisses,
         DenyReason::MalformedRequest => v1::DenyReason::MalformedRequest,
+        DenyReason::NoProviderCredential => v1::DenyReason::NoProviderCredential,
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     app::{
         error::{AppError, Violation},
         ports::StoreError,
+        vault::VaultError,
     },
     domain::{directory::DirectoryError, key::LifecycleError},
 };
@@ -20,7 +21,15 @@ pub fn status(error: &AppError) -> Status {
         AppError::Target(violation) => invalid(&message, std::slice::from_ref(violation)),
         AppError::Unauthenticated => Status::unauthenticated(message),
         AppError::NotAllowed { .. } => Status::permission_denied(message),
-        AppError::UnknownKey(_) | AppError::UnknownAccount => Status::not_found(message),
+        AppError::UnknownKey(_) | AppError::UnknownAccount | AppError::UnknownCredential => Status::not_found(message),
+        AppError::NoRelease => Status::permission_denied(message),
+        AppError::Vault(error) => match error {
+            VaultError::Off => Status::failed_precondition(message),
+            VaultError::Lost(_) | VaultError::Other(_) => {
+                Status::unavailable("a credential cannot be opened: its key-encryption key is not there")
+            }
+            VaultError::Service { .. } => Status::unavailable("the key service did not answer: try again"),
+        },
         AppError::Contended => Status::aborted(message),
         AppError::Lifecycle(error) => match error {
             LifecycleError::Version { .. } => Status::aborted(message),

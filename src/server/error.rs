@@ -37,6 +37,9 @@ pub enum StartError {
         /// The file that is.
         data: PathBuf,
     },
+    /// A key-encryption key cannot be read.
+    #[error("the vault cannot be opened: {0}")]
+    Vault(String),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

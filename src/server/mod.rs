@@ -11,6 +11,7 @@ mod files;
 mod operator;
 mod secrets;
 mod socket;
+mod vault;
 mod watch;
 mod worker;
 
@@ -87,7 +88,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy));
-    let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
+    let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault)?);
+    let house = Arc::new(house);
     let background = background_runtime()?;
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
@@ -114,6 +116,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
         let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
         let (routing, audit) = (Arc::clone(&routing), audit.clone());
+        let release = acceptor::ReleaseOn::new(&settings.vault.release_on);
         let is_ready = is_ready.clone();
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
@@ -132,6 +135,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
                     calls,
                     acts,
                     audit,
+                    release,
                 };
                 worker::serve(services, incoming, stopping).await
             });
@@ -154,7 +158,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let (is_serving, serving) = signal::channel(false);
     let watching = watch::store(management.clone(), clock, reporter.clone(), is_serving, leaving.clone());
     let watching = background.spawn(watching);
-    background.spawn(watch::uses(management.clone(), serving, leaving));
+    background.spawn(watch::uses(management.clone(), serving, leaving.clone()));
+    background.spawn(watch::vault(management.clone(), leaving));
     let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
     for door in doors {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));

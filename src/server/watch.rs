@@ -1,4 +1,4 @@
-//! Watches: the store's health once a second, the signals that end the server; and writes uses once a second.
+//! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
 use super::{StartError, clock::SystemClock};
 use crate::{
@@ -67,6 +67,19 @@ pub(super) async fn uses<S: Store>(app: App<S>, serving: watch::Receiver<bool>, 
         if is_serving && let Err(error) = app.write_uses().await {
             tracing::warn!(%error, "the latest uses of keys could not be written");
         }
+    }
+}
+
+/// Wipes opened credentials whose time is over, whether or not anybody asks for others.
+pub(super) async fn vault<S: Store>(app: App<S>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        app.house.vault.sweep(app.house.clock.ticks());
     }
 }
 

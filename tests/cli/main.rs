@@ -16,4 +16,5 @@ mod keys;
 mod offline;
 mod run;
 mod starts;
+mod vault;
 mod words;

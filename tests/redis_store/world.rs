@@ -114,6 +114,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         envelope: Envelope::new(Template::new("application/json", "{}").unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
         upstream: keygate::domain::realm::Upstream::default(),
+        providers: keygate::domain::realm::Providers::default(),
         max_staleness: Duration::ZERO,
     }
 }

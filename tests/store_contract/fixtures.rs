@@ -72,6 +72,7 @@ pub fn realm_named(name: &str) -> Realm {
         envelope: Envelope::new(Template::new("application/json", Template::DEFAULT_BODY).unwrap(), Vec::new()),
         rate_headers: RateHeaders::default(),
         upstream: keygate::domain::realm::Upstream::default(),
+        providers: keygate::domain::realm::Providers::default(),
         max_staleness: Duration::ZERO,
     }
 }

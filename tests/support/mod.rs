@@ -19,4 +19,6 @@ pub mod raw;
 pub mod redis;
 pub mod stack;
 pub mod stored;
+pub mod transit;
 pub mod upstream;
+pub mod vault;

@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod keys;
 mod limits;
+mod providers;
 mod requests;
 mod upstream;
 
@@ -36,6 +37,8 @@ const KEYS: &[&str] = &[
     "operations",
     "limits",
     "upstream",
+    "provider_header",
+    "providers",
     "keys",
     "rate_headers",
     "envelope",
@@ -91,6 +94,8 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let envelope = answers::envelope(root);
     let upstream = upstream::upstream(root, &credentials, &operations);
 
+    let providers = providers::providers(root, &credentials, &operations, &upstream);
+
     let assemble = || {
         let name = name.clone()?;
         Some(Realm {
@@ -108,6 +113,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             envelope: envelope?,
             rate_headers,
             upstream,
+            providers,
             max_staleness: max_staleness?,
         })
     };

@@ -1,3 +1,4 @@
 mod mistakes;
 mod never_panics;
 mod shipped;
+mod vault;
