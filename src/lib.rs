@@ -7,6 +7,7 @@
 //! main → cli → server → grpc  → app → domain
 //!                     → store → app::ports, domain
 //!                     → tokens → app::ports, domain
+//!                     → kms   → app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -36,6 +37,7 @@ pub mod config;
 pub mod courier;
 pub mod domain;
 pub mod grpc;
+pub mod kms;
 pub mod proto;
 pub mod server;
 pub mod store;

@@ -359,7 +359,7 @@ on_both_stores! {
             (acts(&[0]), "acts[0]", "must be an act that this version knows"),
             (acts(&[2, 99]), "acts[1]", "must be an act that this version knows"),
             (acts(&[-1]), "acts[0]", "must be an act that this version knows"),
-            (acts(&[2; 16]), "acts", "must be at most 15 acts"),
+            (acts(&[2; 19]), "acts", "must be at most 18 acts"),
             (ListEventsRequest { key_id: "key_0".to_owned(), ..list("") }, "key_id", key),
             (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", "must be the id of a key, or `keygate`"),
             (ListEventsRequest { since: Some(at(-1)), ..list("") }, "since", instant),

@@ -8,9 +8,15 @@ use keygate::proto::v1::{
     AuthenticateRequest, Denied, DenyReason, ImportKeys, ImportOutcome, ImportRow, KeyState, ListKeys, RotateKey,
     UpdateKey, import_row::Secret, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
+use prost::Message;
 use std::time::Duration;
-use support::calls::{
-    Answered, by_bearer, by_headers, by_key, charged, header, header_list, key_for, now, seconds, well_formed,
+use support::{
+    calls::{
+        Answered, by_bearer, by_headers, by_key, charged, header, header_list, key_for, now, seconds, well_formed,
+    },
+    stored::Stored,
+    transit::{KeyService, Mood, TOKEN},
+    vault::{releasing, upstream},
 };
 use tonic::Code;
 
@@ -30,6 +36,26 @@ fn activate(id: &str) -> UpdateKey {
 }
 
 on_both_stores! {
+    async fn v1_the_key_comes_in_the_authorization_header_and_nowhere_else(stack) {
+        for environment in ["live", "test"] {
+            let (_, key) = stack.new_key("recovea", "project-1", environment).await;
+            assert!(key.starts_with(&format!("rcv_{environment}_")));
+            assert_eq!(stack.authenticate(by_bearer("recovea", &key)).await.allowed().environment, environment);
+            // Another header, another scheme, no scheme, the query.
+            for (name, value, reason) in [
+                ("x-api-key", key.clone(), DenyReason::MissingCredential),
+                ("api-key", format!("Bearer {key}"), DenyReason::MissingCredential),
+                ("authorization", format!("Basic {key}"), DenyReason::MalformedKey),
+                ("authorization", key.clone(), DenyReason::MalformedKey),
+            ] {
+                assert_incorrect(&stack.authenticate(by_headers("recovea", &[(name, &value)])).await.denied_for(reason));
+            }
+            let query = format!("/v1/models?api_key={key}&key={key}&authorization=Bearer%20{key}");
+            let request = charged(by_headers("recovea", &[("accept", "*/*")]), "GET", &query, 1);
+            assert_incorrect(&stack.authenticate(request).await.denied_for(DenyReason::MissingCredential));
+        }
+    }
+
     async fn v3_shown_once_and_then_by_prefix_two_characters_and_last_four(stack) {
         for environment in ["live", "test"] {
             let made = stack.create("recovea", key_for("project-1", environment)).await;
@@ -179,5 +205,105 @@ on_both_stores! {
         );
         assert_eq!((denied.http_status, denied.body.as_str()), (429, body));
         assert!(header(&denied.headers, "retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+    }
+}
+
+with_vault! {
+    async fn v2_a_test_key_never_gets_a_live_credential(stack, files) {
+        let (_, live) = stack.new_key("recovea", "project-1", "live").await;
+        let (_, test) = stack.new_key("recovea", "project-1", "test").await;
+        stack.put("project-1", "live", "openai", "sk-live-of-project-1-0123456789").await;
+        let go_on = async |key: &str| {
+            upstream(&stack.client().authenticate(releasing(key)).await.unwrap().into_inner().allowed())
+        };
+        assert_eq!(go_on(&live).await, ["authorization: Bearer sk-live-of-project-1-0123456789"]);
+        let missing = stack.authenticate(releasing(&test)).await.denied_for(DenyReason::NoProviderCredential);
+        let code = r#""type":"invalid_request_error","param":null,"code":"provider_key_missing"}}"#;
+        assert!(missing.http_status == 403 && missing.body.ends_with(code), "{missing:?}");
+
+        stack.put("project-1", "test", "openai", "sk-test-of-project-1-0123456789").await;
+        assert_eq!(go_on(&test).await, ["authorization: Bearer sk-test-of-project-1-0123456789"]);
+        assert_eq!(go_on(&live).await, ["authorization: Bearer sk-live-of-project-1-0123456789"]);
+        // Whatever the request says of itself: the key decides.
+        let pinned = AuthenticateRequest { environment: "live".to_owned(), ..releasing(&test) };
+        stack.authenticate(pinned).await.denied_for(DenyReason::WrongEnvironment);
+        let elsewhere = AuthenticateRequest { account_id: "project-2".to_owned(), ..releasing(&test) };
+        stack.authenticate(elsewhere).await.denied_for(DenyReason::ForbiddenAccount);
+    }
+
+    async fn v4_sealed_under_a_key_that_the_customer_can_take_away_and_write_only(stack, files) {
+        const CREDENTIAL: &str = "sk-of-project-1-Kp3vXq8ZtLm2RwYb";
+        let service = KeyService::start();
+        std::fs::write(files.path("token"), TOKEN).unwrap();
+        files.settings(&[&service.kek("customer", true)], &["listen"]);
+        stack.keygate.restart().await;
+        let (_, key) = stack.new_key("recovea", "project-1", "live").await;
+        let put = stack.put("project-1", "live", "openai", CREDENTIAL).await;
+        assert_eq!(put.key_encryption_key, "customer");
+        let mut client = stack.client();
+        let answer = client.authenticate(releasing(&key)).await.unwrap().into_inner().allowed();
+        assert_eq!(upstream(&answer), [format!("authorization: Bearer {CREDENTIAL}")]);
+
+        // Nothing that management answers has a place for it.
+        let set = prost_types::FileDescriptorSet::decode(keygate::proto::v1::DESCRIPTORS).unwrap();
+        let vault = set.file.iter().find(|file| file.name().ends_with("vault.proto")).unwrap();
+        let answers: Vec<&str> = vault.service[0].method.iter().map(|method| method.output_type()).collect();
+        for message in &vault.message_type {
+            let told = answers.contains(&format!(".keygate.v1.{}", message.name()).as_str());
+            let holds = message.field.iter().any(|field| ["credential", "secret", "sealed"].contains(&field.name()));
+            assert!(!(told && holds), "{}", message.name());
+        }
+        // The customer takes the key away.
+        service.becomes(Mood::Forbids);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let status = stack.try_authenticate(releasing(&key)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        stack.keygate.kill();
+        assert!(!Stored::read(&stack).holds(CREDENTIAL.as_bytes()));
+    }
+
+    async fn v5_an_allowed_request_goes_on_with_its_own_projects_credential(stack, files) {
+        let mut projects = Vec::new();
+        for number in 1..=8 {
+            let project = format!("project-{number}");
+            let (id, key) = stack.new_key("recovea", &project, "live").await;
+            for provider in ["openai", "anthropic"] {
+                stack.put(&project, "live", provider, &format!("sk-{provider}-of-{project}-0123456789")).await;
+            }
+            projects.push((project, id, key));
+        }
+        // All at the same time, again and again: tenants never mix.
+        let asking = (0..200).map(|turn: usize| {
+            let (project, _, key) = projects[turn % projects.len()].clone();
+            let mut client = stack.client();
+            tokio::spawn(async move {
+                let answer = client.authenticate(releasing(&key)).await.unwrap().into_inner().allowed();
+                assert_eq!(answer.account_id, project);
+                assert_eq!(upstream(&answer), [format!("authorization: Bearer sk-openai-of-{project}-0123456789")]);
+            })
+        });
+        for asked in asking.collect::<Vec<_>>() {
+            asked.await.unwrap();
+        }
+        // The provider that the request names.
+        let (project, id, key) = &projects[0];
+        let bearer = format!("Bearer {key}");
+        let naming = |provider: &str| {
+            let headers = [("authorization", bearer.as_str()), ("x-recovea-provider", provider)];
+            let request = charged(by_headers("recovea", &headers), "POST", "/v1/messages", 1);
+            AuthenticateRequest { release_credential: true, ..request }
+        };
+        let answer = stack.client().authenticate(naming("anthropic")).await.unwrap().into_inner().allowed();
+        assert_eq!(upstream(&answer), [format!("x-api-key: sk-anthropic-of-{project}-0123456789")]);
+        assert_eq!(stack.try_authenticate(naming("nobody")).await.unwrap_err().code(), Code::InvalidArgument);
+        stack.authenticate(naming("openrouter")).await.denied_for(DenyReason::NoProviderCredential);
+        // A denied request goes on with nothing, and one that is denied for that is not charged.
+        let cost = |cost| AuthenticateRequest { cost: Some(cost), ..releasing(key) };
+        let denied = stack.authenticate(cost(1_001)).await;
+        denied.denied_for(DenyReason::CostAboveLimit);
+        stack.authenticate(AuthenticateRequest { cost: Some(900), ..naming("openrouter") }).await.denied();
+        stack.client().authenticate(cost(900)).await.unwrap().into_inner().allowed();
+        stack.revoke("recovea", id).await;
+        stack.authenticate(releasing(key)).await.denied_for(DenyReason::RevokedKey);
     }
 }

@@ -1,7 +1,7 @@
 //! What a proxy wants: one call that makes the request canonical, finds out who is calling, and charges every limit, all or none.
 
 use super::{
-    authenticate::{AuthenticateRequest, Decision, Presented},
+    authenticate::{AuthenticateRequest, Decision, Presented, Release},
     error::AppError,
     house::{App, Guarded},
     ports::Store,
@@ -20,6 +20,8 @@ pub struct AuthorizeRequest<'a, H> {
     pub operation: Option<usize>,
     /// What the request costs.
     pub cost: u32,
+    /// Whether the proxy may hand on a provider's credential.
+    pub may_release: bool,
 }
 
 impl<S: Store> App<S> {
@@ -48,6 +50,7 @@ impl<S: Store> App<S> {
             cost: request.cost,
             check_rate_limit: true,
             explain: false,
+            release: if request.may_release { Release::Granted } else { Release::Refused },
         };
         match self.authenticate(guard, &request).await {
             Err(AppError::Target(violation)) => {

@@ -1,6 +1,9 @@
 //! Why a use case could not do what was asked. A denial is never among these: it is an answer.
 
-use super::ports::{CommitError, EntropyError, StoreError};
+use super::{
+    ports::{CommitError, EntropyError, StoreError},
+    vault::VaultError,
+};
 use crate::domain::{
     deny::DenyReason,
     directory::DirectoryError,
@@ -88,6 +91,15 @@ pub enum AppError {
     /// No such account in this realm.
     #[error("there is no such account in this realm")]
     UnknownAccount,
+    /// No such credential.
+    #[error("there is no such credential in this account")]
+    UnknownCredential,
+    /// Credentials are not released to whoever asks there.
+    #[error("no credential is released on this listener: `vault.release_on` in the server's settings does not name it")]
+    NoRelease,
+    /// A credential cannot be sealed or opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The key's state or the realm's policy does not allow it.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),

@@ -6,6 +6,7 @@ use super::{
     misses::Misses,
     ports::{Clock, Courier, Entropy, GoodToken, Store, TokenVerdict, Tokens},
     uses::UseQueue,
+    vault::Vault,
 };
 use crate::domain::{
     audit::Signer,
@@ -57,6 +58,8 @@ pub struct House {
     pub(super) tokens: Arc<dyn Tokens>,
     pub(super) uses: UseQueue,
     pub(super) misses: Misses,
+    /// Providers' credentials.
+    pub vault: Vault,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
     /// Takes messages to subscribers.
@@ -122,6 +125,7 @@ impl House {
             tokens: Arc::new(NoTokens),
             uses: UseQueue::default(),
             misses: Misses::new(0),
+            vault: Vault::off(),
             signer: ring.audit_signer(),
             courier: OnceLock::new(),
             news: Notify::new(),
@@ -134,6 +138,12 @@ impl House {
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
         Self { misses: Misses::new(misses_per_source), ..self }
+    }
+
+    /// The same, with a vault.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
     }
 
     /// The same, with whoever judges access tokens.

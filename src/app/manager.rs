@@ -1,7 +1,7 @@
 //! Who manages keys: management is authenticated by keygate itself, with keys of the built-in realm.
 
 use super::{
-    authenticate::{AuthenticateRequest, Presented, Verdict},
+    authenticate::{AuthenticateRequest, Presented, Release, Verdict},
     error::AppError,
     house::{App, Guarded},
     key_permit::Owner,
@@ -42,6 +42,14 @@ pub enum Minter {}
 
 impl Role for Minter {
     const NAME: &'static str = "minter";
+}
+
+/// May deposit and remove providers' credentials.
+#[derive(Debug)]
+pub enum CredentialManager {}
+
+impl Role for CredentialManager {
+    const NAME: &'static str = "credential-manager";
 }
 
 impl Role for Reader {
@@ -157,6 +165,7 @@ impl<S: Store> App<S> {
             cost: 0,
             check_rate_limit: false,
             explain: false,
+            release: Release::NotAsked,
         };
         match self.authenticate(guard, &request).await?.verdict {
             Verdict::Allowed { key, .. } => Ok(Manager {

@@ -20,3 +20,4 @@ pub mod rekey;
 pub mod seldom;
 mod together;
 pub mod uses;
+pub mod vault;

@@ -10,6 +10,7 @@ use crate::domain::{
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
     limit::{Charged, Plan},
     secret::SecretRef,
+    seal::DataKey,
     time::{Ticks, Timestamp},
     token::{Token, TokenFlaw},
     webhook::Letter,
@@ -400,3 +401,21 @@ pub trait Entropy: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gives no random bytes: {0}")]
 pub struct EntropyError(pub String);
+
+/// A service that holds a key-encryption key and never gives it away. `bound` is what the wrapping is bound to: opening takes the
+/// same.
+pub trait KeyService: Send + Sync + 'static {
+    /// Wraps a data key.
+    fn wrap<'a>(&'a self, bound: &'a [u8], key: &'a DataKey) -> KeyServiceAnswer<'a, Vec<u8>>;
+
+    /// Opens what it wrapped.
+    fn open<'a>(&'a self, bound: &'a [u8], wrapped: &'a [u8]) -> KeyServiceAnswer<'a, DataKey>;
+}
+
+/// What a key service will answer. Boxed: it is asked seldom, over a network.
+pub type KeyServiceAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, KeyServiceError>> + Send + 'a>>;
+
+/// Why a key service did not answer, for the log. Holds nothing that it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyServiceError(pub String);

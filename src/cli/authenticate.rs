@@ -92,6 +92,8 @@ impl Args {
             check_rate_limit: self.check_rate_limit,
             explain: self.explain,
             credential: Some(credential),
+            // What a terminal shows, others read.
+            release_credential: false,
         };
         let answer = self.connection.open().await?.authenticate(request).await?;
         let exit = match answer.outcome {

@@ -7,12 +7,14 @@ use super::{
 };
 use crate::proto::v1::{
     Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
-    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ListDeadLettersRequest, ListDeadLettersResponse,
-    ManageKeysRequest, MembershipRequest, MintEmbedTokenRequest, MintEmbedTokenResponse, RedeliverRequest,
-    RedeliverResponse, SetAccountStatusRequest, SetAccountStatusResponse, TestWebhookRequest, TestWebhookResponse,
+    CreateAccountRequest, CreateAccountResponse, DeleteCredentialRequest, DeleteCredentialResponse, GetAccountRequest,
+    ListCredentialsRequest, ListCredentialsResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+    ManageKeysRequest, MembershipRequest, MintEmbedTokenRequest, MintEmbedTokenResponse, ProviderCredential,
+    PutCredentialRequest, RedeliverRequest, RedeliverResponse, RewrapCredentialsRequest, RewrapCredentialsResponse,
+    SetAccountStatusRequest, SetAccountStatusResponse, TestWebhookRequest, TestWebhookResponse,
     authorization_client::AuthorizationClient, directory_client::DirectoryClient,
     embed_tokens_client::EmbedTokensClient, manage_keys_request::Operation, manage_keys_response,
-    webhooks_client::WebhooksClient,
+    vault_client::VaultClient, webhooks_client::WebhooksClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -174,6 +176,7 @@ pub struct Manager {
     directory: DirectoryClient<Channel>,
     embed_tokens: EmbedTokensClient<Channel>,
     webhooks: WebhooksClient<Channel>,
+    vault: VaultClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
     header: Option<AsciiMetadataKey>,
@@ -190,8 +193,9 @@ impl Management {
         let directory = DirectoryClient::new(client.channel.clone());
         let embed_tokens = EmbedTokensClient::new(client.channel.clone());
         let webhooks = WebhooksClient::new(client.channel.clone());
+        let vault = VaultClient::new(client.channel.clone());
         let (realm, header) = (self.realm, self.key_header);
-        Ok(Manager { client, directory, embed_tokens, webhooks, realm, credential, header })
+        Ok(Manager { client, directory, embed_tokens, webhooks, vault, realm, credential, header })
     }
 }
 
@@ -257,6 +261,13 @@ macro_rules! acts {
         )*}
     };
 }
+
+acts!(vault:
+    put_credential: put_credential(PutCredentialRequest) -> ProviderCredential,
+    list_credentials: list_credentials(ListCredentialsRequest) -> ListCredentialsResponse,
+    delete_credential: delete_credential(DeleteCredentialRequest) -> DeleteCredentialResponse,
+    rewrap_credentials: rewrap_credentials(RewrapCredentialsRequest) -> RewrapCredentialsResponse
+);
 
 acts!(directory:
     create_account: create_account(CreateAccountRequest) -> CreateAccountResponse,

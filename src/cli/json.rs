@@ -7,7 +7,7 @@ use crate::proto::{
     google,
     v1::{
         Account, Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
-        KeyWithSecret, KeysRevoked, LimitState, SetAccountStatusResponse, TokenIdentity,
+        KeyWithSecret, KeysRevoked, LimitState, ProviderCredential, SetAccountStatusResponse, TokenIdentity,
         authenticate_response::Outcome,
     },
 };
@@ -64,6 +64,22 @@ pub fn account_status_set(set: &SetAccountStatusResponse) -> Value {
         "ended_key_ids": set.ended_key_ids,
         "more": set.more,
         "remembered_for": set.remembered_for.as_ref().map(values::span),
+    })
+}
+
+/// What may be told of a provider's credential.
+#[must_use]
+pub fn credential(found: &ProviderCredential) -> Value {
+    json!({
+        "realm": found.realm,
+        "account_id": found.account_id,
+        "environment": found.environment,
+        "provider": found.provider,
+        "created_at": instant(found.created_at.as_ref()),
+        "updated_at": instant(found.updated_at.as_ref()),
+        "updated_by": found.updated_by,
+        "key_encryption_key": found.key_encryption_key,
+        "can_open": found.can_open,
     })
 }
 
@@ -159,6 +175,8 @@ fn allowed(allowed: &Allowed) -> Value {
         "operation": allowed.operation,
         "headers": headers(&allowed.headers),
         "token": allowed.token.as_ref().map(token),
+        // None is asked for, and none would be shown: others read what a terminal shows.
+        "upstream_headers": [],
     })
 }
 

@@ -23,6 +23,7 @@ mod secrets;
 mod serve;
 mod values;
 mod webhooks;
+mod vault;
 
 use clap::{
     Parser,
@@ -63,6 +64,9 @@ enum Command {
     /// Mint embed tokens from keys
     #[command(subcommand, after_long_help = help!("  keygate embed-tokens key-set --realm recover"))]
     EmbedTokens(Box<embed::Command>),
+    /// Deposit and remove credentials of providers; nothing ever shows them
+    #[command(subcommand, after_long_help = help!("  keygate vault list --realm recovea --account project-1"))]
+    Vault(Box<vault::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Read, follow, export and verify the audit log
     #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
@@ -152,6 +156,7 @@ impl Command {
             Self::Keys(command) => wait(command.run(output)),
             Self::Accounts(command) => wait(command.run(output)),
             Self::EmbedTokens(command) => wait(command.run(output)),
+            Self::Vault(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),

@@ -65,6 +65,17 @@ pub fn management_key(file: Option<&Path>) -> Result<GivenKey, Failure> {
     one_line(&name, file)
 }
 
+/// A provider's credential: from a file, else from standard input. There is no argument and no variable for it.
+///
+/// # Errors
+/// When the file or standard input cannot be read or does not hold one line.
+pub fn deposited(file: Option<&Path>) -> Result<GivenKey, Failure> {
+    let Some(path) = file else { return one_line("standard input", io::stdin()) };
+    let name = format!("the file `{}`", path.display());
+    let file = File::open(path).map_err(|error| Failure::io(&format!("cannot open {name}"), &error))?;
+    one_line(&name, file)
+}
+
 fn variable(name: &str) -> Result<Option<GivenKey>, Failure> {
     match env::var(name) {
         Ok(key) if key.is_empty() => Ok(None),

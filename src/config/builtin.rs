@@ -11,8 +11,13 @@ const FILE: &str = "built-in realm `keygate`";
 const TEXT: &str = include_str!("builtin.toml");
 
 /// Roles that can be given for one realm only, and which of the others each contains.
-const ROLES: [(&str, &[&str]); 4] =
-    [("key-manager", &["reader", "revoker"]), ("reader", &[]), ("revoker", &[]), ("minter", &[])];
+const ROLES: [(&str, &[&str]); 5] = [
+    ("key-manager", &["reader", "revoker"]),
+    ("reader", &[]),
+    ("revoker", &[]),
+    ("minter", &[]),
+    ("credential-manager", &["reader"]),
+];
 
 pub fn read() -> Draft {
     super::realm::read(FILE, TEXT)

@@ -40,6 +40,12 @@ pub const MESSAGE_BYTES: usize = 1_024;
 pub const TITLE_BYTES: usize = 128;
 /// Bytes of a realm file's names for operations, limits and error codes.
 pub const NAME_BYTES: usize = 64;
+/// Providers of a realm.
+pub const PROVIDERS: usize = 16;
+/// Bytes of the value of a provider's header, without the credential.
+pub const PROVIDER_VALUE_BYTES: usize = 256;
+/// Key-encryption keys of a server.
+pub const KEKS: usize = 16;
 /// Hosts, and domains, that the settings assign to realms.
 pub const ROUTING: usize = 1_024;
 /// Bytes of a domain of rate limits.

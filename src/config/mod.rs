@@ -18,8 +18,8 @@ mod text;
 
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
-    CacheSettings, LoadSettings, LogFormat, LogLevel, LogSettings, RealmFiles, RedisSettings, RedisUrl, Settings,
-    StoreKind, StoreSettings,
+    CacheSettings, KekSettings, KekSource, ListenerName, LoadSettings, LogFormat, LogLevel, LogSettings, RealmFiles,
+    RedisSettings, RedisUrl, Settings, StoreKind, StoreSettings, TransitSettings, VaultSettings,
 };
 
 use crate::domain::{
@@ -69,6 +69,13 @@ pub fn load(settings: &Settings) -> Result<Realms, Mistakes> {
             let allowed = "must be one of its realms".to_owned();
             mistakes.push(Mistake { file, line: 0, column: 0, path, problem, allowed });
         }
+    }
+    let releasing = realms.iter().find(|(_, realm)| !realm.providers.is_empty());
+    if let Some((_, realm)) = releasing.filter(|_| settings.vault.keks.is_empty()) {
+        let problem = format!("is missing, and realm `{}` has `[[providers]]`", realm.name);
+        let allowed = "must be at least one key: see docs/vault.md".to_owned();
+        let (file, path) = ("settings".to_owned(), "vault.key_encryption_keys".to_owned());
+        mistakes.push(Mistake { file, line: 0, column: 0, path, problem, allowed });
     }
     Mistakes::unless_none(mistakes, Some(Realms::new(realms.into_iter().map(|(_, realm)| realm).collect())))
 }

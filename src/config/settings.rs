@@ -2,9 +2,10 @@
 //! each set what it likes.
 
 mod read;
+mod vault;
 
 use super::{mistake::Mistakes, sources};
-use crate::domain::realm::Routing;
+use crate::domain::{id::KekName, realm::Routing};
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
@@ -45,6 +46,88 @@ pub struct Settings {
     pub limits: LoadSettings,
     /// Which realms a proxy means that names none.
     pub routing: Routing,
+    /// What providers' credentials are sealed with, and where they are released.
+    pub vault: VaultSettings,
+}
+
+/// What providers' credentials are sealed with, and where they are released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultSettings {
+    /// The listeners whose callers may get a credential.
+    pub release_on: Vec<ListenerName>,
+    /// How long an opened credential is kept in memory, 100 ms to 30 s.
+    pub remember: Duration,
+    /// The key-encryption keys. None: credentials are neither taken nor released. Else exactly one is the primary.
+    pub keks: Vec<KekSettings>,
+}
+
+/// A listener, by the setting that opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerName {
+    /// [`Settings::listen`].
+    Listen,
+    /// [`Settings::listen_unix`].
+    ListenUnix,
+}
+
+impl ListenerName {
+    /// Every listener.
+    pub const ALL: [Self; 2] = [Self::Listen, Self::ListenUnix];
+
+    /// The name of the setting.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::ListenUnix => "listen_unix",
+        }
+    }
+}
+
+/// A key-encryption key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KekSettings {
+    /// Its name, which stands beside everything that it wrapped.
+    pub name: KekName,
+    /// Whether new data keys are wrapped by it.
+    pub primary: bool,
+    /// Where it is.
+    pub source: KekSource,
+}
+
+/// Where a key-encryption key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KekSource {
+    /// In a file: 64 hexadecimal digits.
+    File(PathBuf),
+    /// In a variable of the environment, likewise.
+    Variable(String),
+    /// In a service that never gives it away.
+    Transit(TransitSettings),
+}
+
+/// A key service with the API of HashiCorp Vault's transit engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransitSettings {
+    /// Where it is: `https`, or `http` on this machine.
+    pub url: http::Uri,
+    /// Where the engine is mounted.
+    pub mount: String,
+    /// The key's name there.
+    pub key: String,
+    /// The file with the token; read at every call.
+    pub token_file: PathBuf,
+    /// The authorities whose certificates are trusted; absent: those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// How long one call may take, 10 ms to 30 s.
+    pub timeout: Duration,
+}
+
+/// Sets what a file sets.
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
 }
 
 /// Which realms a server serves, beside the built-in one.
@@ -200,6 +283,7 @@ impl Default for Settings {
                 act_timeout: Duration::from_secs(10),
             },
             routing: Routing::default(),
+            vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
         }
     }
 }

@@ -82,11 +82,17 @@ pub enum Act {
     OrganizationJoined,
     /// The account is no longer a member of an organization.
     OrganizationLeft,
+    /// A credential was deposited for a provider, in the place of whatever was there.
+    CredentialStored,
+    /// A provider's credential was removed.
+    CredentialRemoved,
+    /// The key of a provider's credential was wrapped by another key-encryption key.
+    CredentialRewrapped,
 }
 
 impl Act {
     /// Every act.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::AccountCreated,
         Self::KeyCreated,
         Self::KeyImported,
@@ -102,6 +108,9 @@ impl Act {
         Self::AccountOffboarded,
         Self::OrganizationJoined,
         Self::OrganizationLeft,
+        Self::CredentialStored,
+        Self::CredentialRemoved,
+        Self::CredentialRewrapped,
     ];
 
     /// The act as stored and hashed.
@@ -123,6 +132,9 @@ impl Act {
             Self::AccountOffboarded => 13,
             Self::OrganizationJoined => 14,
             Self::OrganizationLeft => 15,
+            Self::CredentialStored => 60,
+            Self::CredentialRemoved => 61,
+            Self::CredentialRewrapped => 62,
         }
     }
 
@@ -157,6 +169,9 @@ impl Act {
             Self::AccountOffboarded => "account_offboarded",
             Self::OrganizationJoined => "organization_joined",
             Self::OrganizationLeft => "organization_left",
+            Self::CredentialStored => "credential_stored",
+            Self::CredentialRemoved => "credential_removed",
+            Self::CredentialRewrapped => "credential_rewrapped",
         }
     }
 }
@@ -178,7 +193,7 @@ pub struct AuditEvent {
     pub key: Option<KeyId>,
     /// The other account that it is about, such as the organization that was joined.
     pub other: Option<AccountId>,
-    /// The names of the fields that changed, never their values.
+    /// The names of the fields that changed, never their values; of a credential the provider's name.
     pub fields: Vec<String>,
     /// The hash of the event before.
     pub previous: [u8; 32],
@@ -216,10 +231,12 @@ impl AuditEvent {
 pub struct About<'a> {
     /// A key and its environment.
     pub key: Option<(KeyId, &'a Environment)>,
+    /// The environment of what is no key.
+    pub environment: Option<&'a Environment>,
     /// Another account.
     pub other: Option<&'a AccountId>,
     /// The names of the fields that changed.
-    pub fields: &'a [&'static str],
+    pub fields: &'a [&'a str],
 }
 
 /// Where a chain ends.
@@ -238,14 +255,14 @@ impl Chain {
         at: Timestamp,
         actor: &Actor,
         act: Act,
-        About { key, other, fields }: About<'_>,
+        About { key, environment, other, fields }: About<'_>,
     ) -> AuditEvent {
         let mut event = AuditEvent {
             sequence: self.length.saturating_add(1),
             at,
             actor: actor.text(),
             act,
-            environment: key.map(|(_, environment)| environment.clone()),
+            environment: key.map(|(_, environment)| environment).or(environment).cloned(),
             key: key.map(|(id, _)| id),
             other: other.cloned(),
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),

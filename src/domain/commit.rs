@@ -5,7 +5,7 @@ use super::{
     account::Account,
     audit::{About, Act, Actor, AuditEvent},
     entry::EntryChange,
-    id::{AccountId, AccountRef, Environment, KeyId},
+    id::{AccountId, AccountRef, Environment, KeyId, ProviderName},
     key::{Digest, IdempotencyRecord, KeyRecord},
     time::Timestamp,
 };
@@ -75,6 +75,20 @@ impl Change {
     /// Adds an event about the account itself, and the other account that it is about.
     pub fn record_account(&mut self, now: Timestamp, actor: &Actor, act: Act, other: Option<&AccountId>) {
         let event = self.account.record(now, actor, act, About { other, ..About::default() });
+        self.events.push(event);
+    }
+
+    /// Adds an event about a provider's credential.
+    pub fn record_credential(
+        &mut self,
+        now: Timestamp,
+        actor: &Actor,
+        act: Act,
+        environment: &Environment,
+        provider: &ProviderName,
+    ) {
+        let about = About { environment: Some(environment), fields: &[provider.as_str()], ..About::default() };
+        let event = self.account.record(now, actor, act, about);
         self.events.push(event);
     }
 

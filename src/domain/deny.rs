@@ -53,11 +53,13 @@ pub enum DenyReason {
     ExpiredToken,
     /// An embed token of the realm itself, past its expiry.
     ExpiredEmbedToken,
+    /// The account deposited no credential for the provider that the request goes to.
+    NoProviderCredential,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -83,6 +85,7 @@ impl DenyReason {
         Self::UnusedKey,
         Self::EarlyKey,
         Self::ForbiddenAddress,
+        Self::NoProviderCredential,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -114,6 +117,7 @@ impl DenyReason {
             Self::InvalidToken => "invalid_token",
             Self::ExpiredToken => "expired_token",
             Self::ExpiredEmbedToken => "expired_embed_token",
+            Self::NoProviderCredential => "no_provider_credential",
         }
     }
 
@@ -144,6 +148,7 @@ impl DenyReason {
             Self::UnknownOperation => Answer::UnknownOperation,
             Self::RateLimited | Self::CostAboveLimit | Self::TooManyMisses => Answer::RateLimited,
             Self::MalformedRequest => Answer::MalformedRequest,
+            Self::NoProviderCredential => Answer::NoProviderCredential,
         }
     }
 }
@@ -175,11 +180,13 @@ pub enum Answer {
     RateLimited,
     /// 400 by default.
     MalformedRequest,
+    /// 403 by default; the same as a forbidden account unless the realm says otherwise.
+    NoProviderCredential,
 }
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::InvalidCredential,
@@ -192,6 +199,7 @@ impl Answer {
         Self::UnknownOperation,
         Self::RateLimited,
         Self::MalformedRequest,
+        Self::NoProviderCredential,
     ];
 
     /// The name used in a realm's configuration.
@@ -210,6 +218,7 @@ impl Answer {
             Self::UnknownOperation => "unknown_operation",
             Self::RateLimited => "rate_limited",
             Self::MalformedRequest => "malformed_request",
+            Self::NoProviderCredential => "no_provider_credential",
         }
     }
 
@@ -228,7 +237,7 @@ impl Answer {
                 (401, "unauthorized", "The credential is not valid")
             }
             Self::InactiveAccount => (403, "account_inactive", "The account is not active"),
-            Self::ForbiddenAccount | Self::ForbiddenAddress => {
+            Self::ForbiddenAccount | Self::ForbiddenAddress | Self::NoProviderCredential => {
                 (403, "forbidden", "The credential does not have access to this resource")
             }
             Self::UnknownAccount => (404, "not_found", "The resource was not found"),

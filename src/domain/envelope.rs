@@ -136,8 +136,9 @@ impl Template {
 }
 
 impl Envelope {
-    /// A realm's errors. An answer that no row claims gets a default row; an ambiguous credential is answered like an
-    /// invalid one, and a forbidden address like a forbidden account, unless a row says otherwise.
+    /// A realm's errors. An answer that no row claims gets a default row; unless a row says otherwise, an ambiguous credential and
+    /// an expired embed token are answered like an invalid one, and a forbidden address or a missing credential of a provider like
+    /// an account that is not reached.
     #[must_use]
     pub fn new(template: Template, mut table: Vec<ErrorRow>) -> Self {
         let mut answers = [0; Answer::ALL.len()];
@@ -145,7 +146,7 @@ impl Envelope {
             let claims = |answer: Answer| table.iter().position(|row| row.answers.contains(&answer));
             let claimed = claims(answer).or_else(|| match answer {
                 Answer::AmbiguousCredential | Answer::ExpiredEmbedToken => claims(Answer::InvalidCredential),
-                Answer::ForbiddenAddress => claims(Answer::ForbiddenAccount),
+                Answer::ForbiddenAddress | Answer::NoProviderCredential => claims(Answer::ForbiddenAccount),
                 _ => None,
             });
             *slot = claimed.unwrap_or_else(|| {

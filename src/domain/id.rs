@@ -97,6 +97,19 @@ text_id!(
     "1 to 256 printable ASCII characters"
 );
 
+text_id!(
+    /// A provider behind a realm, whose credentials the realm's accounts deposit.
+    ProviderName,
+    is_lower_name,
+    "a lower-case letter, then up to 31 of `a-z 0-9 -`"
+);
+text_id!(
+    /// The name of a key-encryption key.
+    KekName,
+    is_lower_name,
+    "a lower-case letter, then up to 31 of `a-z 0-9 -`"
+);
+
 impl From<&MemberId> for EntryName {
     fn from(member: &MemberId) -> Self {
         // Every legal member id is a legal name.

@@ -1,5 +1,6 @@
 //! Secrets that cannot be printed or serialized: one that is owned and wiped when dropped, one that is borrowed.
 
+use super::id::InvalidId;
 use zeroize::Zeroizing;
 
 /// A full API key. There is no `Debug`, `Display` or `Clone`; the only way out is [`Secret::expose`].
@@ -22,6 +23,54 @@ impl Secret {
     }
 
     /// The secret itself: for hashing it, and for the one reply that shows it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A credential that an account deposited for a provider. There is no `Debug`, `Display` or `Clone`; the only way out is
+/// [`ProviderCredential::expose`].
+pub struct ProviderCredential(Zeroizing<String>);
+
+impl ProviderCredential {
+    /// The longest one, in bytes.
+    pub const MAX_BYTES: usize = 4_096;
+    /// What is allowed, in words.
+    pub const ALLOWED: &'static str = "1 to 4,096 visible ASCII characters without blanks";
+
+    /// Takes `text` over.
+    ///
+    /// # Errors
+    /// When it could not stand in a header: says what is allowed.
+    pub fn new(text: Zeroizing<String>) -> Result<Self, InvalidId> {
+        let legal = (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if legal { Ok(Self(text)) } else { Err(InvalidId(Self::ALLOWED)) }
+    }
+
+    /// The credential itself: for sealing it, and for the one header that carries it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A header's value that carries a provider's credential. There is no `Debug`, `Display` or `Clone`; the only way out is
+/// [`ReleasedValue::expose`].
+pub struct ReleasedValue(Zeroizing<String>);
+
+impl ReleasedValue {
+    /// The credential between what stands before and behind it.
+    #[must_use]
+    pub fn new(before: &str, credential: &ProviderCredential, after: &str) -> Self {
+        // With room for all of it, so that no half of it is left behind when the text grows.
+        let parts = [before, credential.expose(), after];
+        let mut value = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        parts.iter().for_each(|part| value.push_str(part));
+        Self(value)
+    }
+
+    /// The value itself: for the one answer that hands it on.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -77,6 +126,8 @@ mod tests {
     fn no_secret_can_be_formatted() {
         assert_eq!([Probe::<&str>::DEBUG, Probe::<&str>::DISPLAY], [true, true]);
         assert_eq!([Probe::<Secret>::DEBUG, Probe::<Secret>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<ProviderCredential>::DEBUG, Probe::<ProviderCredential>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<ReleasedValue>::DEBUG, Probe::<ReleasedValue>::DISPLAY], [false, false]);
         assert_eq!([Probe::<SecretRef<'_>>::DEBUG, Probe::<SecretRef<'_>>::DISPLAY], [false, false]);
     }
 }

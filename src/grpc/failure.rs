@@ -2,7 +2,7 @@
 //! id that joins them. A store that is away fails every request, so of each kind of failure one line a second is written.
 
 use super::{envoy::HttpRequest, status};
-use crate::app::{error::AppError, house::House, ports::StoreError, seldom::Seldom};
+use crate::app::{error::AppError, house::House, ports::StoreError, seldom::Seldom, vault::VaultError};
 use tonic::{Response, Status, metadata::MetadataMap};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -14,6 +14,8 @@ static FULL: Seldom = Seldom::new();
 static CORRUPT: Seldom = Seldom::new();
 static CONTENDED: Seldom = Seldom::new();
 static NO_KEYS: Seldom = Seldom::new();
+static KEY_SERVICE: Seldom = Seldom::new();
+static LOST_KEY: Seldom = Seldom::new();
 static ENTROPY: Seldom = Seldom::new();
 static BUG: Seldom = Seldom::new();
 
@@ -43,8 +45,13 @@ impl Fault {
             | AppError::NotMinted(_)
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
+            | AppError::UnknownCredential
+            | AppError::NoRelease
+            | AppError::Vault(VaultError::Off)
             | AppError::Directory(_)
             | AppError::Lifecycle(_) => Self::Callers,
+            AppError::Vault(VaultError::Service { .. }) => Self::Passing(&KEY_SERVICE),
+            AppError::Vault(VaultError::Lost(_) | VaultError::Other(_)) => Self::Grave(&LOST_KEY),
             AppError::Contended => Self::Passing(&CONTENDED),
             AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),
             AppError::Store(StoreError::Deadline(_)) => Self::Passing(&DEADLINE),

@@ -18,6 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 const MANAGE_KEYS: &str = "/keygate.v1.Authorization/ManageKeys";
 const DIRECTORY: &str = "/keygate.v1.Directory/";
+const VAULT: &str = "/keygate.v1.Vault/";
 const AUDIT_LOG: &str = "/keygate.v1.AuditLog/";
 /// Whoever asks for health is always let in: a server that is busy is not one that is ill.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -69,7 +70,7 @@ impl Gate {
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
     pub(super) fn enter(&self, path: &str) -> Result<Option<Ticket>, Status> {
-        let acts = path == MANAGE_KEYS || path.starts_with(DIRECTORY) || path.starts_with(AUDIT_LOG);
+        let acts = path == MANAGE_KEYS || [DIRECTORY, AUDIT_LOG, VAULT].iter().any(|service| path.starts_with(service));
         let turnstile = if acts { &self.acts } else { &self.decisions };
         let ticket = turnstile.enter();
         if ticket.is_none() && !path.starts_with(HEALTH) {

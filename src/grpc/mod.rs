@@ -14,12 +14,15 @@ mod plain;
 mod reader;
 pub mod realms;
 mod rekeying;
+mod releasing;
 mod render;
 mod status;
 pub mod webhooks;
+pub mod vault;
 mod writer;
 
 pub use acts::Desk;
 pub use gate::{Gate, Turnstile};
 pub use rekeying::Rekeying;
+pub use releasing::MayRelease;
 pub use status::status;

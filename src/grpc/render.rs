@@ -140,5 +140,6 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::InvalidToken => v1::DenyReason::InvalidToken,
         DenyReason::ExpiredEmbedToken => v1::DenyReason::ExpiredEmbedToken,
         DenyReason::ExpiredToken => v1::DenyReason::ExpiredToken,
+        DenyReason::NoProviderCredential => v1::DenyReason::NoProviderCredential,
     }
 }

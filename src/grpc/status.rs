@@ -4,6 +4,7 @@ use crate::{
     app::{
         error::{AppError, Violation},
         ports::StoreError,
+        vault::VaultError,
     },
     domain::{deny::DenyReason, directory::DirectoryError, key::LifecycleError},
 };
@@ -25,10 +26,18 @@ pub fn status(error: &AppError) -> Status {
             Status::permission_denied(message)
         }
         AppError::NotMinted(DenyReason::ForbiddenAccount) => Status::permission_denied(message),
-        AppError::UnknownKey(_) | AppError::UnknownAccount | AppError::NotMinted(DenyReason::UnknownAccount) => {
+        AppError::UnknownKey(_) | AppError::UnknownAccount | AppError::UnknownCredential | AppError::NotMinted(DenyReason::UnknownAccount) => {
             Status::not_found(message)
         }
         AppError::NoEmbedTokens { .. } | AppError::NotMinted(_) => Status::failed_precondition(message),
+        AppError::NoRelease => Status::permission_denied(message),
+        AppError::Vault(error) => match error {
+            VaultError::Off => Status::failed_precondition(message),
+            VaultError::Lost(_) | VaultError::Other(_) => {
+                Status::unavailable("a credential cannot be opened: its key-encryption key is not there")
+            }
+            VaultError::Service { .. } => Status::unavailable("the key service did not answer: try again"),
+        },
         AppError::Contended => Status::aborted(message),
         AppError::Lifecycle(error) => match error {
             LifecycleError::Version { .. } => Status::aborted(message),

@@ -5,7 +5,10 @@
 //! else can bind the port beside this server.
 
 use super::connection::{Accepted, Stream};
-use crate::app::{ports::Clock, seldom::Seldom};
+use crate::{
+    app::{ports::Clock, seldom::Seldom},
+    config::ListenerName,
+};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -28,6 +31,28 @@ pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
 pub(super) enum Door {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
+}
+
+/// By which doors whoever comes in may be handed providers' credentials.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReleaseOn {
+    tcp: bool,
+    unix: bool,
+}
+
+impl ReleaseOn {
+    pub(super) fn new(listeners: &[ListenerName]) -> Self {
+        let [tcp, unix] = [ListenerName::Listen, ListenerName::ListenUnix].map(|name| listeners.contains(&name));
+        Self { tcp, unix }
+    }
+
+    /// Whether that holds for whoever came in by this stream.
+    pub(super) fn holds(self, stream: &Stream) -> bool {
+        match stream {
+            Stream::Tcp(_) => self.tcp,
+            Stream::Unix(_) => self.unix,
+        }
+    }
 }
 
 enum OpenDoor {

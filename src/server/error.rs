@@ -50,6 +50,9 @@ pub enum StartError {
     /// It cannot be noted since when subscribers are there.
     #[error("what webhooks were told cannot be read: {0}")]
     Webhooks(AppError),
+    /// A key-encryption key cannot be read.
+    #[error("the vault cannot be opened: {0}")]
+    Vault(String),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

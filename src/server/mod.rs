@@ -12,6 +12,7 @@ mod operator;
 mod post;
 mod secrets;
 mod socket;
+mod vault;
 mod watch;
 mod worker;
 
@@ -93,7 +94,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
     let courier = Arc::new(post::open(settings, &realms)?);
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
-    let house = house.with_budget(settings.limits.misses_per_source);
+    let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault)?);
     let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
     let background = background_runtime()?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -124,6 +125,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
         let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
         let (routing, audit) = (Arc::clone(&routing), audit.clone());
+        let release = acceptor::ReleaseOn::new(&settings.vault.release_on);
         let is_ready = is_ready.clone();
         let work = move || {
             let runtime = worker::runtime().map_err(system("a worker"))?;
@@ -142,6 +144,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
                     calls,
                     acts,
                     audit,
+                    release,
                 };
                 worker::serve(services, incoming, stopping).await
             });
@@ -166,7 +169,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let watching = background.spawn(watching);
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
-    background.spawn(watch::due(management.clone(), serving, leaving));
+    background.spawn(watch::due(management.clone(), serving, leaving.clone()));
+    background.spawn(watch::vault(management.clone(), leaving));
     let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
     for door in doors {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));

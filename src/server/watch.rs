@@ -1,4 +1,4 @@
-//! Watches: the store's health once a second, the signals that end the server; and writes uses once a second.
+//! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
 use super::{StartError, clock::SystemClock};
 use crate::{
@@ -155,5 +155,18 @@ pub(super) async fn until_told<T>(workers: &[JoinHandle<T>]) -> Result<(), Start
                 }
             }
         }
+    }
+}
+
+/// Wipes opened credentials whose time is over, whether or not anybody asks for others.
+pub(super) async fn vault<S: Store>(app: App<S>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        app.house.vault.sweep(app.house.clock.ticks());
     }
 }

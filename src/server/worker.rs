@@ -2,7 +2,7 @@
 
 use super::{
     StartError,
-    acceptor::Incoming,
+    acceptor::{Incoming, ReleaseOn},
     connection::{Accepted, Connection, Stream},
 };
 use crate::{
@@ -10,18 +10,20 @@ use crate::{
     config::LoadSettings,
     domain::realm::Routing,
     grpc::{
-        Desk, Gate, Rekeying, Turnstile,
+        Desk, Gate, MayRelease, Rekeying, Turnstile,
         audit::{AuditLogService, AuditStreams},
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
         directory::DirectoryService,
         embed_tokens::EmbedTokensService,
         envoy::{CheckService, RateLimitService},
         realms::RealmsService,
+        vault::VaultService,
         webhooks::WebhooksService,
     },
     proto::v1::{
         DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
-        embed_tokens_server::EmbedTokensServer, realms_server::RealmsServer, webhooks_server::WebhooksServer,
+        embed_tokens_server::EmbedTokensServer, realms_server::RealmsServer, vault_server::VaultServer,
+        webhooks_server::WebhooksServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -58,6 +60,8 @@ pub(super) struct Services<S, H: Health> {
     pub(super) acts: Arc<Turnstile>,
     /// The streams of the audit log that are open on all workers.
     pub(super) audit: AuditStreams,
+    /// Where credentials are released.
+    pub(super) release: ReleaseOn,
 }
 
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
@@ -75,6 +79,7 @@ pub(super) async fn serve<S: Store, H: Health>(
     let connections = Connections {
         protocol: protocol(&services.load),
         patience: services.load.arrival_timeout,
+        release: services.release,
         entrance: Arc::new(entrance(services)?),
         all: GracefulShutdown::new(),
     };
@@ -113,6 +118,8 @@ struct Connections<S> {
     protocol: http2::Builder<TokioExecutor>,
     /// How long a client may take to begin.
     patience: Duration,
+    /// Where credentials are released.
+    release: ReleaseOn,
     entrance: Arc<Entrance<S>>,
     all: GracefulShutdown,
 }
@@ -120,20 +127,29 @@ struct Connections<S> {
 impl<S: Store> Connections<S> {
     fn take(&self, accepted: Accepted) {
         let Accepted { stream, place } = accepted;
+        let release = self.release.holds(&stream);
         let taken = match stream {
-            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| self.serve(stream, place)),
-            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| self.serve(stream, place)),
+            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| self.serve(stream, place, release)),
+            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| self.serve(stream, place, release)),
         };
         if let Err(error) = taken {
             tracing::warn!(%error, "a connection could not be served");
         }
     }
 
-    fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, place: OwnedSemaphorePermit) {
+    fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        place: OwnedSemaphorePermit,
+        release: bool,
+    ) {
         let stream = TokioIo::new(Connection::new(stream, place, self.patience));
         let entrance = Arc::clone(&self.entrance);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = Arc::clone(&entrance);
+            if release {
+                request.extensions_mut().insert(MayRelease);
+            }
             async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
         let connection = self.all.watch(self.protocol.serve_connection(stream, service));
@@ -146,7 +162,8 @@ impl<S: Store> Connections<S> {
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load, routing, calls, acts, audit } = services;
+    let Services { decisions, management, management_runtime, health, load, routing, calls, acts, audit, .. } =
+        services;
     let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
     let clock = Arc::clone(&decisions.house.clock);
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
@@ -164,6 +181,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let embed_tokens = EmbedTokensServer::new(EmbedTokensService::new(desk.clone(), decisions.clone()));
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
     let webhooks = WebhooksServer::new(WebhooksService::new(desk.clone()));
+    let vault = VaultServer::new(VaultService::new(desk.clone()));
     let deciding = Deciding {
         rate_limits: RateLimitService::new(decisions.clone(), Arc::clone(&routing)),
         check: CheckService::new(decisions.clone(), rekeying.clone(), routing),
@@ -174,6 +192,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
         .add_service(embed_tokens.max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
         .add_service(webhooks.max_decoding_message_size(largest.decision))
+        .add_service(vault.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))

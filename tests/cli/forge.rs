@@ -64,7 +64,10 @@ fn hashed(event: &Value, previous: &[u8]) -> Vec<u8> {
         "organization_joined",
         "organization_left",
     ];
-    let act = ACTS.iter().position(|act| event["act"] == *act).unwrap() as u64 + 1;
+    const LATER: [(&str, u64); 3] =
+        [("credential_stored", 60), ("credential_removed", 61), ("credential_rewrapped", 62)];
+    let first = ACTS.iter().zip(1..).find(|(act, _)| event["act"] == **act).map(|(_, number)| number);
+    let act = first.or(LATER.iter().find(|(act, _)| event["act"] == **act).map(|(_, number)| *number)).unwrap();
     let key = event["key_id"].as_str().unwrap().strip_prefix("key_").map(|digits| {
         let id = digits.chars().fold(0_u128, |id, digit| id << 5 | CROCKFORD.find(digit).unwrap() as u128);
         id.to_be_bytes().to_vec()

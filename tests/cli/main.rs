@@ -17,4 +17,5 @@ mod offline;
 mod run;
 mod starts;
 mod tokens;
+mod vault;
 mod words;

@@ -117,6 +117,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         rate_headers: RateHeaders::default(),
         webhooks: Vec::new(),
         upstream: keygate::domain::realm::Upstream::default(),
+        providers: keygate::domain::realm::Providers::default(),
         max_staleness: Duration::ZERO,
     }
 }

@@ -76,6 +76,7 @@ pub fn realm_named(name: &str) -> Realm {
         rate_headers: RateHeaders::default(),
         webhooks: Vec::new(),
         upstream: keygate::domain::realm::Upstream::default(),
+        providers: keygate::domain::realm::Providers::default(),
         max_staleness: Duration::ZERO,
     }
 }

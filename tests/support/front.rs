@@ -29,9 +29,14 @@ impl Front {
 
     /// With `sidecar.yaml`, over a Unix socket, on the embedded store.
     pub async fn sidecar() -> Self {
+        Self::sidecar_with(&SETTINGS).await
+    }
+
+    /// The same with these settings.
+    pub async fn sidecar_with(settings: &[&str]) -> Self {
         let folder = TempDir::with_prefix("keygate-socket-").expect("a temporary directory can be made");
         let socket = folder.path().join("keygate.sock");
-        let stack = Stack::embedded(&[&SETTINGS[..], &["--listen-unix", text(&socket)]].concat()).await;
+        let stack = Stack::embedded(&[settings, &["--listen-unix", text(&socket)]].concat()).await;
         let upstream = Upstream::start();
         let path = format!("path: {}", socket.display());
         let envoy = Envoy::start("sidecar.yaml", &[(SERVICE, &local(upstream.port())), (SOCKET, &path)]).await;

@@ -22,4 +22,6 @@ pub mod realms;
 pub mod redis;
 pub mod stack;
 pub mod stored;
+pub mod transit;
 pub mod upstream;
+pub mod vault;

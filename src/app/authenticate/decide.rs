@@ -2,6 +2,7 @@
 
 mod bearer;
 mod claim;
+mod release;
 
 use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Verdict};
 use crate::{
@@ -309,6 +310,14 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             let verdict = Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key))));
             return Ok(Some(Decision::new(verdict, Vec::new(), data_age, false, self.now)));
         }
+        // Read before it is charged, so that the charge confirms it: apart, since few realms release anything.
+        let (permit, released) = match permit {
+            Ok(permit) if !guard.realm.providers.is_empty() => match Box::pin(self.release(claim, key)).await? {
+                Ok(released) => (Ok(permit), released),
+                Err(reason) => (Err(reason), None),
+            },
+            other => (other, None),
+        };
         // Whoever is known but may not do this still hears how their limits stand, and is charged nothing.
         let mut plan = Plan::new(&guard.realm, Some(&key.owner.account), request.cost, permit.is_ok()).by(self.due);
         if request.check_rate_limit {
@@ -362,8 +371,11 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             }
         };
         let mut decision = Decision::new(verdict, limits, data_age, degraded, self.now);
-        if matches!(decision.verdict, Verdict::Allowed { .. }) && !degraded {
-            decision.rekey = self.rekey(claim, &candidate)?;
+        if matches!(decision.verdict, Verdict::Allowed { .. }) {
+            decision.released = released;
+            if !degraded {
+                decision.rekey = self.rekey(claim, &candidate)?;
+            }
         }
         Ok(Some(decision))
     }

@@ -16,9 +16,9 @@ use crate::domain::{
     id::{AccountId, Environment, Scope},
     key::KeySnapshot,
     limit::{LimitOutcome, LimitRule},
-    realm::Operation,
+    realm::{Operation, Provider},
     request::CanonicalRequest,
-    secret::SecretRef,
+    secret::{ReleasedValue, SecretRef},
     time::Timestamp,
     token::Token,
 };
@@ -67,6 +67,35 @@ pub struct AuthenticateRequest<'a> {
     pub check_rate_limit: bool,
     /// Whether to tell the steps.
     pub explain: bool,
+    /// Whether to release the credential of the provider that the request goes to.
+    pub release: Release,
+}
+
+/// Whether a provider's credential is released to whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// It was not asked for.
+    NotAsked,
+    /// It is needed, and whoever asks may not have it.
+    Refused,
+    /// It is needed, and whoever asks may have it.
+    Granted,
+}
+
+/// What a request goes on with.
+pub struct Released<'g> {
+    /// The provider that it goes to.
+    pub provider: &'g Provider,
+    /// The value of the provider's header; absent: the account deposited none, and the realm lets such requests pass.
+    pub value: Option<Arc<ReleasedValue>>,
+}
+
+impl Released<'_> {
+    /// The header that carries the credential, where there is one.
+    #[must_use]
+    pub fn header(&self) -> Option<(&str, &str)> {
+        self.value.as_ref().map(|value| (self.provider.header.as_str(), value.expose()))
+    }
 }
 
 /// The decision and what it rests on.
@@ -85,6 +114,8 @@ pub struct Decision<'g> {
     pub now: Timestamp,
     /// Work that is left for after the answer.
     pub rekey: Option<Rekey>,
+    /// What an allowed request goes on with.
+    pub released: Option<Released<'g>>,
 }
 
 /// Yes or no.
@@ -166,7 +197,7 @@ impl<'g> Decision<'g> {
         degraded: bool,
         now: Timestamp,
     ) -> Self {
-        Self { verdict, limits, data_age, degraded, steps: Vec::new(), now, rekey: None }
+        Self { verdict, limits, data_age, degraded, steps: Vec::new(), now, rekey: None, released: None }
     }
 }
 

@@ -114,7 +114,7 @@ fn per(table: &Table<'_>) -> Vec<Part> {
     parts
 }
 
-fn operation_set(table: &Table<'_>, operations: &Operations) -> OperationSet {
+pub(super) fn operation_set(table: &Table<'_>, operations: &Operations) -> OperationSet {
     let Some(items) = table.list("operations", caps::OPERATIONS) else { return OperationSet::All };
     let mut seen = Vec::new();
     let indexes = items.iter().filter_map(|item| {

@@ -5,6 +5,7 @@ mod answers;
 mod embed;
 mod keys;
 mod limits;
+mod providers;
 mod requests;
 mod tokens;
 mod upstream;
@@ -42,6 +43,8 @@ const KEYS: &[&str] = &[
     "limits",
     "upstream",
     "management",
+    "provider_header",
+    "providers",
     "keys",
     "rate_headers",
     "envelope",
@@ -103,6 +106,8 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let webhooks = webhooks::webhooks(root);
     let upstream = upstream::upstream(root, &credentials, &operations);
 
+    let providers = providers::providers(root, &credentials, &operations, &upstream);
+
     let assemble = || {
         let name = name.clone()?;
         Some(Realm {
@@ -124,6 +129,7 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
             rate_headers,
             webhooks,
             upstream,
+            providers,
             max_staleness: max_staleness?,
         })
     };

@@ -1,6 +1,6 @@
 //! The settings file.
 
-use super::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind};
+use super::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind, set, vault::vault};
 use crate::{
     config::{
         caps,
@@ -35,6 +35,7 @@ const KEYS: &[&str] = &[
     "limits",
     "envoy",
     "audit",
+    "vault",
 ];
 const REDIS_KEYS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
 const LIMIT_KEYS: &[&str] = &[
@@ -65,15 +66,9 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     audit(&root, base, &mut settings);
     running(&root, &mut settings);
     envoy(&root, &mut settings);
+    vault(&root, base, &mut settings);
     drop(document);
     Mistakes::unless_none(report.finish(syntax), Some(settings))
-}
-
-/// Sets what the file sets.
-fn set<T>(slot: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *slot = value;
-    }
 }
 
 fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {

@@ -12,12 +12,12 @@ prefix = "ac_live_"
 header = "X-Key"
 "#;
 
-fn lines(result: Result<impl Sized, Mistakes>) -> Vec<String> {
+pub(super) fn lines(result: Result<impl Sized, Mistakes>) -> Vec<String> {
     result.err().map(|mistakes| mistakes.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
 /// What the sound realm file with some lines more is told.
-fn with(more: &str) -> Vec<String> {
+pub(super) fn with(more: &str) -> Vec<String> {
     lines(parse_realm("f", &format!("{SOUND}{more}")))
 }
 
@@ -104,7 +104,7 @@ for = ["missing_credentials"]
         "f:43:10: errors[0].status: `200` is out of range; must be a whole number, 400 to 599",
         "f:44:11: errors[0].message: `` is not legal; must be 1 to 1,024 bytes without control characters",
         "f:45:30: errors[0].headers.content-type: `content-type` is a header that keygate writes itself; must be another header",
-        "f:46:8: errors[0].for[0]: `missing_credentials` is not known; did you mean `missing_credential`? allowed are `missing_credential`, `ambiguous_credential`, `invalid_credential`, `expired_embed_token`, `forbidden_address`, `inactive_account`, `forbidden_account`, `unknown_account`, `insufficient_scope`, `unknown_operation`, `rate_limited` and `malformed_request`",
+        "f:46:8: errors[0].for[0]: `missing_credentials` is not known; did you mean `missing_credential`? allowed are `missing_credential`, `ambiguous_credential`, `invalid_credential`, `expired_embed_token`, `forbidden_address`, `inactive_account`, `forbidden_account`, `unknown_account`, `insufficient_scope`, `unknown_operation`, `rate_limited`, `malformed_request` and `no_provider_credential`",
     ];
     assert_eq!(lines(parse_realm("f", text)), expected);
 }
@@ -244,7 +244,7 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:1:10: listen: `localhost` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
         "k:2:10: realms: is empty; must name files or directories, or be \"shipped\"",
         "k:3:11: threads: `0` is out of range; must be a whole number, 1 to 256",
-        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits` and `envoy`",
+        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy` and `vault`",
         "k:6:8: store.kind: `memory` is not known; allowed are `embedded` and `redis`",
         "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`",
         "k:9:12: store.redis.deadline: `5s` is out of range; must be 1ms to 1s",

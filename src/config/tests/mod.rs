@@ -2,3 +2,4 @@ mod mistakes;
 mod never_panics;
 mod shipped;
 mod tokens;
+mod vault;

@@ -2,6 +2,7 @@
 
 mod operations;
 mod policy;
+mod providers;
 mod routing;
 mod scopes;
 mod set;
@@ -9,6 +10,7 @@ mod upstream;
 
 pub use operations::{Matched, Operation, OperationSet, Operations, ParameterSource, RouteError};
 pub use policy::{EnvironmentRules, KeyPolicy, Management, RateHeaders, ResetForm, WhenFull, ceil_seconds};
+pub use providers::{NoSuchProvider, Provider, Providers};
 pub use routing::Routing;
 pub use scopes::{ScopeRule, Scopes};
 pub use set::Realms;
@@ -67,6 +69,8 @@ pub struct Realm {
     pub webhooks: Vec<Webhook>,
     /// What a proxy passes on.
     pub upstream: Upstream,
+    /// Whose credentials requests go on with.
+    pub providers: Providers,
     /// How old remembered data may be that decides while the store cannot answer. Zero: nobody passes then.
     pub max_staleness: Duration,
 }
@@ -102,7 +106,10 @@ impl Realm {
         let credentials = self.credentials.iter().map(|source| (source.header.as_str(), HeaderRole::Credential));
         let parameters = self.operations.headers().map(|header| (header, HeaderRole::Parameter));
         let identities = self.upstream.headers().map(|(_, header)| (header, HeaderRole::Identity));
-        credentials.chain(parameters).chain(identities).find(|(header, _)| is_or_mimics(name, header))
+        let released = self.providers.list().iter().map(|provider| (provider.header.as_str(), HeaderRole::Identity));
+        let naming = self.providers.named_by().map(|header| (header, HeaderRole::Parameter));
+        let mut known = credentials.chain(parameters).chain(identities).chain(naming).chain(released);
+        known.find(|(header, _)| is_or_mimics(name, header))
     }
 
     /// Judges a key's text without asking anyone: which of the realm's formats it has, if any. keygate's own format,

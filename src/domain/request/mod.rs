@@ -172,7 +172,11 @@ impl<'r> CanonicalRequest<'r> {
         Ok(text.map(|text| AccountId::new(&text)).transpose()?)
     }
 
-    fn header(&self, wanted: &str) -> Result<Option<&'r str>, ParameterError> {
+    /// What stands in a header that may be there once.
+    ///
+    /// # Errors
+    /// When it is there twice, or in a form that not everyone reads alike.
+    pub fn header(&self, wanted: &str) -> Result<Option<&'r str>, ParameterError> {
         let mut found = None;
         for (name, value) in self.headers().filter(|(name, _)| is_or_mimics(name, wanted)) {
             if found.is_some() || value.contains(',') || !name.eq_ignore_ascii_case(wanted) {

@@ -128,6 +128,9 @@ fn act(act: Act) -> v1::AuditAct {
         Act::AccountOffboarded => v1::AuditAct::AccountOffboarded,
         Act::OrganizationJoined => v1::AuditAct::OrganizationJoined,
         Act::OrganizationLeft => v1::AuditAct::OrganizationLeft,
+        Act::CredentialStored => v1::AuditAct::CredentialStored,
+        Act::CredentialRemoved => v1::AuditAct::CredentialRemoved,
+        Act::CredentialRewrapped => v1::AuditAct::CredentialRewrapped,
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct AllowedAnswer<'d> {
     pub(super) data_age: Duration,
     pub(super) degraded: bool,
     pub(super) now: Timestamp,
+    /// The header that carries a provider's credential.
+    pub(super) upstream: Option<(&'d str, &'d str)>,
 }
 
 impl AllowedAnswer<'_> {
@@ -46,6 +48,9 @@ impl AllowedAnswer<'_> {
             allowed.text(9, self.operation);
             let put = |name: &str, value: &str| allowed.pair(10, name, value);
             render::each_rate_header(self.rate_headers, self.limits, self.now, put);
+            if let Some((name, value)) = self.upstream {
+                allowed.pair(60, name, value);
+            }
         });
         for outcome in self.limits {
             message.nested(3, |state| limit_state(state, outcome));
@@ -71,6 +76,7 @@ impl AllowedAnswer<'_> {
             operation: self.operation.to_owned(),
             headers,
             token: None,
+            upstream_headers: self.upstream.map(|(name, value)| render::header(name, value)).into_iter().collect(),
         };
         v1::AuthenticateResponse {
             outcome: Some(Outcome::Allowed(allowed)),
@@ -228,6 +234,7 @@ mod tests {
             (target, operation) in ("[a-z]{1,128}", ".{0,40}"),
             rate_headers in rate_headers(),
             limits in vec((rule(), (any::<u32>(), span(), any::<bool>(), option::of(span()), any::<bool>())), 0..4),
+            upstream in option::of(("[a-z-]{1,30}", ".{0,200}")),
             (data_age, degraded, now) in (span(), any::<bool>(), 0..=253_402_300_799_999_999_u64),
         ) {
             let limits: Vec<_> = limits.iter().map(|(rule, stand)| outcome(rule, stand)).collect();
@@ -240,6 +247,7 @@ mod tests {
                 data_age,
                 degraded,
                 now: Timestamp::from_micros(now),
+                upstream: upstream.as_ref().map(|(name, value)| (name.as_str(), value.as_str())),
             };
             // The first answer makes what the second finds.
             for _ in 0..2 {

@@ -3,7 +3,7 @@
 use super::{AuthorizationService, answer::AllowedAnswer};
 use crate::{
     app::{
-        authenticate::{AuthenticateRequest, Decision, Presented, Verdict},
+        authenticate::{AuthenticateRequest, Decision, Presented, Release, Released, Verdict},
         error::AppError,
         house::Guarded,
         ports::Store,
@@ -21,6 +21,7 @@ use crate::{
         failure::{Call, IdIn},
         fields::Fields,
         plain::Answer,
+        releasing::may_release,
         render,
     },
     proto::v1::{self, authenticate_request::Credential, authenticate_response::Outcome},
@@ -57,7 +58,7 @@ async fn answered<'s, S: Store>(
 ) -> Result<(&'s Guarded, Decision<'s>), Status> {
     let (house, message) = (&service.decisions.house, request.get_ref());
     let call = Call { house, name: "Authenticate", id: IdIn::Metadata(request.metadata()) };
-    match decide(service, message).await {
+    match decide(service, message, may_release(request.extensions())).await {
         Ok((guard, decision)) => {
             decision_log::write(&call, guard, &decision);
             Ok((guard, decision))
@@ -69,9 +70,13 @@ async fn answered<'s, S: Store>(
 async fn decide<'s, S: Store>(
     service: &'s AuthorizationService<S>,
     message: &v1::AuthenticateRequest,
+    may_release: bool,
 ) -> Result<(&'s Guarded, Decision<'s>), AppError> {
     let guard = service.decisions.house.realm(&message.realm)?;
-    let request = read(&guard.realm, message)?;
+    let mut request = read(&guard.realm, message)?;
+    if message.release_credential {
+        request.release = if may_release { Release::Granted } else { Release::Refused };
+    }
     let mut decision = service.decisions.authenticate(guard, &request).await?;
     if let Some(work) = decision.rekey.take() {
         service.rekeying.later(work);
@@ -131,6 +136,9 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
             None
         }
     };
+    if message.release_credential && asked.is_none() {
+        fields.wrong("release_credential", "takes `method` and `path`: they tell which provider the request goes to");
+    }
     let environment = fields.environment("environment", &message.environment, realm);
     let request = AuthenticateRequest {
         presented,
@@ -144,6 +152,7 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
         cost: fields.cost("cost", message.cost),
         check_rate_limit: message.check_rate_limit,
         explain: message.explain,
+        release: Release::NotAsked,
     };
     fields.finish(Some(request))
 }
@@ -218,5 +227,6 @@ fn allowed<'d>(
         data_age: decision.data_age,
         degraded: decision.degraded,
         now: decision.now,
+        upstream: decision.released.as_ref().and_then(Released::header),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         Gate,
         envoy::{CheckService, Question, RateLimitService},
         plain::{self, PlainBody},
+        releasing::may_release,
     },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
@@ -128,7 +129,8 @@ impl<S: Store> Entrance<S> {
         let (parts, frame) = call.into_parts();
         match Question::read(plain::message_of(&frame)) {
             Some(question) => {
-                sent(straight.answer_to_bytes(&MetadataMap::from_headers(parts.headers), &question).await)
+                let may_release = may_release(&parts.extensions);
+                sent(straight.answer_to_bytes(&MetadataMap::from_headers(parts.headers), &question, may_release).await)
             }
             None => {
                 let answer = asked(generated, plain::whole(Request::from_parts(parts, frame))).await;

@@ -28,6 +28,7 @@ use crate::{
         Rekeying, decision_log,
         failure::{Call, IdIn},
         plain::Answer,
+        releasing::may_release,
         render,
     },
 };
@@ -61,6 +62,7 @@ pub struct CheckService<S> {
 struct OwnErrors {
     envelope: Envelope,
     misconfigured: RenderedError,
+    unavailable: RenderedError,
 }
 
 /// Why a request is denied before any realm judges it.
@@ -71,6 +73,8 @@ enum Unjudged {
     NoRealm(String),
     /// Whoever set up the route or the realm made a mistake.
     Misconfigured(String),
+    /// The credential that the request goes on with cannot be opened: it may not go on without.
+    Sealed,
 }
 
 /// What a route asks for beside its realm.
@@ -93,7 +97,7 @@ impl<S: Store> CheckService<S> {
     /// When keygate cannot know.
     pub async fn answer(&self, request: &Request<CheckRequest>) -> Result<CheckResponse, Status> {
         let question = Question::of(request.get_ref());
-        Ok(match self.judge(request.metadata(), &question).await? {
+        Ok(match self.judge(request.metadata(), &question, may_release(request.extensions())).await? {
             Ok((guard, decision)) => write(&guard.realm, &decision),
             Err(unjudged) => unjudged,
         })
@@ -104,8 +108,9 @@ impl<S: Store> CheckService<S> {
         &self,
         metadata: &MetadataMap,
         question: &Question<'_>,
+        may_release: bool,
     ) -> Result<Answer, Status> {
-        Ok(match self.judge(metadata, question).await? {
+        Ok(match self.judge(metadata, question, may_release).await? {
             Ok((guard, decision)) => write_answer(&guard.realm, &decision),
             Err(unjudged) => Answer::of(&unjudged),
         })
@@ -116,14 +121,20 @@ impl<S: Store> CheckService<S> {
         &self,
         metadata: &MetadataMap,
         question: &Question<'_>,
+        may_release: bool,
     ) -> Result<Result<(&Guarded, Decision<'_>), CheckResponse>, Status> {
         let id = question.http.as_ref().map_or(IdIn::Metadata(metadata), IdIn::Proxied);
         let call = Call { house: &self.app.house, name: "Check", id };
-        let unjudged = match self.decide(&call, question).await {
+        let unjudged = match self.decide(&call, question, may_release).await {
             Ok(Ok(decided)) => return Ok(Ok(decided)),
             Ok(Err(unjudged)) => unjudged,
             // A limit that these requests cannot be counted by is a mistake of the realm.
-            Err(error @ AppError::Invalid(_)) => Unjudged::Misconfigured(error.to_string()),
+            Err(error @ (AppError::Invalid(_) | AppError::NoRelease)) => Unjudged::Misconfigured(error.to_string()),
+            // A denial and no error: Envoy may be told to let pass what ends in an error.
+            Err(error @ AppError::Vault(_)) => {
+                drop(call.failed("", &error));
+                Unjudged::Sealed
+            }
             Err(error) => return Err(call.failed("", &error)),
         };
         Ok(Err(self.unjudged(&call, &unjudged)))
@@ -143,6 +154,7 @@ impl<S: Store> CheckService<S> {
         &self,
         call: &Call<'_>,
         question: &Question<'_>,
+        may_release: bool,
     ) -> Result<Result<(&Guarded, Decision<'_>), Unjudged>, AppError> {
         let Question { http: Some(http), route, peer } = question else {
             return Ok(Err(Unjudged::Malformed("it is not an HTTP request".to_owned())));
@@ -162,7 +174,7 @@ impl<S: Store> CheckService<S> {
         let headers = http.headers.iter().copied();
         let request = ProxiedRequest { method: http.method, host: http.host, target: http.target(), headers };
         let RouteRules { operation, cost } = rules;
-        let request = AuthorizeRequest { request, source_address, operation, cost };
+        let request = AuthorizeRequest { request, source_address, operation, cost, may_release };
         let mut decision = self.app.authorize(guard, request).await?;
         if let Some(work) = decision.rekey.take() {
             self.rekeying.later(work);
@@ -233,6 +245,7 @@ impl<S: Store> CheckService<S> {
                 }
                 (Some(&self.errors.misconfigured), "misconfigured")
             }
+            Unjudged::Sealed => (Some(&self.errors.unavailable), "vault_unavailable"),
         };
         self.refused(rendered, reason)
     }
@@ -256,16 +269,14 @@ impl<S: Store> Authorization for CheckService<S> {
 impl OwnErrors {
     fn new() -> Self {
         let template = Template::problem_details();
-        let row = ErrorRow {
-            code: "misconfigured".to_owned(),
-            kind: String::new(),
-            status: 500,
-            message: "The service is not set up for this request".to_owned(),
-            headers: Vec::new(),
-            answers: Vec::new(),
+        let render = |code: &str, status, message: &str| {
+            let (code, message, headers, answers) = (code.to_owned(), message.to_owned(), Vec::new(), Vec::new());
+            let row = ErrorRow { code, kind: String::new(), status, message, headers, answers };
+            template.render(&row, &row.message)
         };
-        let misconfigured = template.render(&row, &row.message);
-        Self { envelope: Envelope::new(template, Vec::new()), misconfigured }
+        let misconfigured = render("misconfigured", 500, "The service is not set up for this request");
+        let unavailable = render("unavailable", 503, "The service is unavailable: try again");
+        Self { envelope: Envelope::new(template, Vec::new()), misconfigured, unavailable }
     }
 }
 

@@ -84,6 +84,11 @@ impl<'d> Passed<'d> {
             }
         }
         self.each_credential(|header| ok.text(5, header));
+        match self.decision.released.as_ref().map(|released| (released, released.header())) {
+            None => {}
+            Some((_, Some((name, value)))) => write_header(ok, 2, name, value),
+            Some((released, None)) => ok.text(5, &released.provider.header),
+        }
         let Decision { limits, now, .. } = self.decision;
         let put = |name: &str, value: &str| write_header(ok, 6, name, value);
         render::each_rate_header(&self.realm.rate_headers, limits, *now, put);
@@ -121,6 +126,11 @@ impl<'d> Passed<'d> {
             }
         }
         self.each_credential(|header| answer.headers_to_remove.push(header.to_owned()));
+        match self.decision.released.as_ref().map(|released| (released, released.header())) {
+            None => {}
+            Some((_, Some((name, value)))) => answer.headers.push(set(name, value)),
+            Some((released, None)) => answer.headers_to_remove.push(released.provider.header.clone()),
+        }
         let Decision { limits, now, .. } = self.decision;
         let put = |name: &str, value: &str| answer.response_headers_to_add.push(set(name, value));
         render::each_rate_header(&self.realm.rate_headers, limits, *now, put);
@@ -162,10 +172,13 @@ impl<'d> Passed<'d> {
         Some(value).filter(|value| !value.is_empty())
     }
 
-    /// The headers that carried a credential, and may not go on.
+    /// The headers that carried a credential, and may not go on. Envoy takes headers out after it has set others: what goes on
+    /// in the place of the caller's own is set alone.
     fn each_credential(&self, take_out: impl FnMut(&str)) {
         if !self.realm.upstream.keeps_credential {
-            self.realm.credentials.iter().map(|source| source.header.as_str()).for_each(take_out);
+            let set = self.decision.released.as_ref().map(|released| released.provider.header.as_str());
+            let headers = self.realm.credentials.iter().map(|source| source.header.as_str());
+            headers.filter(|header| !set.is_some_and(|set| set.eq_ignore_ascii_case(header))).for_each(take_out);
         }
     }
 

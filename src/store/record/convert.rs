@@ -252,7 +252,7 @@ fn secret_from(key_created_at: Timestamp, usual_number: u32, message: stored::Se
 }
 
 /// A key id takes 16 bytes in place of its 30 characters.
-fn actor_to(text: &str) -> stored::Actor {
+pub(super) fn actor_to(text: &str) -> stored::Actor {
     let key = KeyId::parse(text).ok().filter(|key| key.to_string() == text);
     stored::Actor {
         who: Some(match key {
@@ -262,7 +262,7 @@ fn actor_to(text: &str) -> stored::Actor {
     }
 }
 
-fn actor_from(message: Option<stored::Actor>) -> Option<String> {
+pub(super) fn actor_from(message: Option<stored::Actor>) -> Option<String> {
     match message?.who? {
         Who::KeyId(bytes) => key_id(&bytes).map(|key| key.to_string()),
         Who::Text(text) => Some(text),

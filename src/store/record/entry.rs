@@ -1,13 +1,15 @@
 //! Entries of an account to stored messages and back. `None` on the way back: a value is not legal, or of another kind than
 //! its place says.
 
-use super::convert::key_id;
+use super::convert::{actor_from, actor_to, key_id};
 use crate::{
     domain::{
         entry::{Entry, EntryKind},
-        id::MemberRole,
+        id::{KekName, MemberRole},
         member::Member,
+        seal::WrappedKey,
         time::Timestamp,
+        vault::StoredCredential,
     },
     proto::store_v1::{self as stored, entry::Of},
 };
@@ -18,6 +20,15 @@ pub(super) fn to(entry: &Entry) -> stored::Entry {
             roles: member.roles.iter().map(ToString::to_string).collect(),
             added_at_us: member.added_at.as_micros(),
             key_ids: member.keys.iter().flat_map(|key| *key.as_bytes()).collect(),
+        }),
+        Entry::Credential(credential) => Of::Credential(stored::SealedCredential {
+            nonce: credential.nonce.to_vec(),
+            sealed: credential.sealed.clone(),
+            kek: credential.key.kek.to_string(),
+            wrapped_key: credential.key.bytes.clone(),
+            created_at_us: credential.created_at.as_micros(),
+            updated_at_us: credential.updated_at.as_micros(),
+            updated_by: Some(actor_to(&credential.updated_by)),
         }),
     };
     stored::Entry { of: Some(of) }
@@ -30,5 +41,14 @@ pub(super) fn from(kind: EntryKind, message: stored::Entry) -> Option<Entry> {
             added_at: Timestamp::from_micros(member.added_at_us),
             keys: member.key_ids.chunks(16).map(key_id).collect::<Option<_>>()?,
         })),
+        (EntryKind::Credential, Of::Credential(credential)) => Some(Entry::Credential(StoredCredential {
+            nonce: credential.nonce.try_into().ok()?,
+            sealed: credential.sealed,
+            key: WrappedKey { kek: KekName::new(&credential.kek).ok()?, bytes: credential.wrapped_key },
+            created_at: Timestamp::from_micros(credential.created_at_us),
+            updated_at: Timestamp::from_micros(credential.updated_at_us),
+            updated_by: actor_from(credential.updated_by)?,
+        })),
+        (EntryKind::Member, Of::Credential(_)) | (EntryKind::Credential, Of::Member(_)) => None,
     }
 }

@@ -2,10 +2,13 @@ use super::*;
 use crate::domain::{
     account::AccountStatus,
     audit::{Act, Chain},
-    id::{MemberId, MemberRole, Scope},
+    entry::EntryKind,
+    id::{KekName, MemberId, MemberRole, ProviderName, Scope},
     key::{DigestScheme, HashAlgorithm, HashedPart, KeySecret, Revocation, SecretRing, ServerSecret},
     member::Member,
+    seal::WrappedKey,
     time::Timestamp,
+    vault::{Slot, StoredCredential},
 };
 use smallvec::smallvec;
 use zeroize::Zeroizing;
@@ -128,6 +131,31 @@ fn an_entry_is_opened_under_its_own_kind_and_name_alone() {
         assert_eq!(codec.decode_entry(&home, &id("ann"), &sealed), Ok(entry));
         assert!(codec.decode_entry(&home, &id("anm"), &sealed).is_err());
         assert!(codec.decode_entry(&owner("acmf"), &id("ann"), &sealed).is_err());
+    }
+}
+
+#[test]
+fn a_credential_is_opened_in_its_own_account_and_slot_alone() {
+    let (codec, home) = (codec(1), owner("acme"));
+    let slot = |environment, provider| {
+        let (environment, provider) = (Environment::new(environment).unwrap(), ProviderName::new(provider).unwrap());
+        Slot { environment, provider }.entry().unwrap()
+    };
+    let entry = Entry::Credential(StoredCredential {
+        nonce: [1; 12],
+        sealed: vec![2; 40],
+        key: WrappedKey { kek: KekName::new("k1").unwrap(), bytes: vec![3; 60] },
+        created_at: at(4),
+        updated_at: at(5),
+        updated_by: KeyId::from_bytes([9; 16]).to_string(),
+    });
+    let own = slot("live", "openai");
+    let sealed = codec.encode_entry(&home, &own, &entry);
+    assert_eq!(codec.decode_entry(&home, &own, &sealed), Ok(entry));
+    assert!(codec.decode_entry(&owner("acmf"), &own, &sealed).is_err(), "another account");
+    for other in [slot("test", "openai"), slot("live", "anthropic"), EntryId { kind: EntryKind::Member, ..own.clone() }]
+    {
+        assert!(codec.decode_entry(&home, &other, &sealed).is_err(), "{other:?}");
     }
 }
 
