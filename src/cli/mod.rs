@@ -22,8 +22,8 @@ mod realm;
 mod secrets;
 mod serve;
 mod values;
-mod webhooks;
 mod vault;
+mod webhooks;
 
 use clap::{
     Parser,

@@ -22,5 +22,5 @@ pub mod seal;
 pub mod secret;
 pub mod time;
 pub mod token;
-pub mod webhook;
 pub mod vault;
+pub mod webhook;

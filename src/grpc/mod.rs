@@ -17,8 +17,8 @@ mod rekeying;
 mod releasing;
 mod render;
 mod status;
-pub mod webhooks;
 pub mod vault;
+pub mod webhooks;
 mod writer;
 
 pub use acts::Desk;

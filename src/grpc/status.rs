@@ -26,9 +26,10 @@ pub fn status(error: &AppError) -> Status {
             Status::permission_denied(message)
         }
         AppError::NotMinted(DenyReason::ForbiddenAccount) => Status::permission_denied(message),
-        AppError::UnknownKey(_) | AppError::UnknownAccount | AppError::UnknownCredential | AppError::NotMinted(DenyReason::UnknownAccount) => {
-            Status::not_found(message)
-        }
+        AppError::UnknownKey(_)
+        | AppError::UnknownAccount
+        | AppError::UnknownCredential
+        | AppError::NotMinted(DenyReason::UnknownAccount) => Status::not_found(message),
         AppError::NoEmbedTokens { .. } | AppError::NotMinted(_) => Status::failed_precondition(message),
         AppError::NoRelease => Status::permission_denied(message),
         AppError::Vault(error) => match error {
