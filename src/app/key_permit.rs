@@ -2,7 +2,7 @@
 //! takes a [`KeyPermit`], which knows whose keys it is for; only [`Manager::permit_keys`] makes one.
 
 use super::{
-    authenticate::{AuthenticateRequest, Presented, Verdict},
+    authenticate::{AuthenticateRequest, Presented, Release, Verdict},
     error::AppError,
     house::{App, Guarded},
     manager::{KeyManager, ManagePermit, Manager, Reader, Revoker, Role},
@@ -229,6 +229,7 @@ impl<S: Store> App<S> {
             cost: 0,
             check_rate_limit: false,
             explain: false,
+            release: Release::NotAsked,
         };
         let realm = guard.realm.name.clone();
         match self.authenticate(guard, &request).await?.verdict {

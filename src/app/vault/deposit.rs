@@ -86,7 +86,7 @@ impl<S: Store> App<S> {
             let now = self.house.clock.now();
             let depositing = Depositing { owner: &owner, account: &record, actor: permit.actor(), now };
             let change = vault::put(&depositing, slot, before.as_ref(), sealed.clone())?;
-            if committed(self.store.commit(&change).await)? {
+            if committed(self.commit(&change).await)? {
                 self.house.vault.memory.forget(&Place { owner, slot: slot.clone() });
                 let stored = change.entries.into_iter().find_map(|change| credential_of(change.entry?));
                 let stored = stored.ok_or(AppError::Bug("a deposit wrote no credential"))?;
@@ -130,7 +130,7 @@ impl<S: Store> App<S> {
             let now = self.house.clock.now();
             let depositing = Depositing { owner: &owner, account: &record, actor: permit.actor(), now };
             let change = vault::remove(&depositing, slot)?;
-            if committed(self.store.commit(&change).await)? {
+            if committed(self.commit(&change).await)? {
                 self.house.vault.memory.forget(&Place { owner, slot: slot.clone() });
                 return Ok(());
             }

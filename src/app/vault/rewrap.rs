@@ -127,7 +127,7 @@ impl<S: Store> App<S> {
             let now = self.house.clock.now();
             let depositing = Depositing { owner, account: &record, actor: permit.actor(), now };
             let change = vault::rewrap(&depositing, wrapped)?;
-            if committed(self.store.commit(&change).await)? {
+            if committed(self.commit(&change).await)? {
                 return Ok(counted);
             }
         }
