@@ -140,11 +140,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn read_memo(&self, id: &MemoId<'_>) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Memos of the shelf of `first`, from that name on, in the order of their names. Costs the same however many there are.
-    fn list_memos(
-        &self,
-        first: &MemoId<'_>,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>> + Send;
+    fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> impl Future<Output = Result<Memos, StoreError>> + Send;
 
     /// Writes a memo, or removes it, if what stands there is as expected; tells whether it was. What is written is not empty.
     /// Not a change of any account: it grants and takes nothing.
@@ -169,6 +165,9 @@ pub struct MemoId<'a> {
     /// Its name, of any bytes.
     pub name: &'a [u8],
 }
+
+/// Memos, each with its name.
+pub type Memos = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Memos of one kind, in the order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

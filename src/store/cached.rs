@@ -14,8 +14,8 @@
 
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
-        StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
+        Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -361,7 +361,7 @@ impl<S: Store> Store for Cached<S> {
         self.store.read_memo(id).await
     }
 
-    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
         self.store.list_memos(first, limit).await
     }
 

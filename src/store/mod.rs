@@ -13,7 +13,7 @@ pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
     app::ports::{
-        CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
+        CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought, Store,
         StoreError,
     },
     domain::{
@@ -161,7 +161,7 @@ impl Store for Backend {
         delegate!(self, store => store.read_memo(id))
     }
 
-    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
         delegate!(self, store => store.list_memos(first, limit))
     }
 

@@ -6,7 +6,7 @@ use crate::{
     app::{
         error::AppError,
         house::{App, Guarded},
-        ports::{Expected, MemoId, Shelf, Store},
+        ports::{Expected, MemoId, Memos, Shelf, Store},
     },
     domain::{
         id::{AccountId, AccountRef, RealmName},
@@ -116,7 +116,7 @@ impl<S: Store> App<S> {
         guard: &Guarded,
         me: [u8; 8],
         rounds: &mut Rounds,
-        page: Vec<(Vec<u8>, Vec<u8>)>,
+        page: Memos,
     ) -> Result<(), AppError> {
         let now = self.house.clock.now();
         let waiting = page.into_iter().filter_map(|(name, notice)| {

@@ -17,8 +17,8 @@ pub use write::QUEUE;
 use super::record::RecordCodec;
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
-        StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
+        Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -175,7 +175,7 @@ impl Store for Embedded {
         self.core.read_memo(id)
     }
 
-    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
         self.core.list_memos(first, limit)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Core, tables, write::Trouble};
 use crate::{
-    app::ports::{EntryQuery, Found, KeyListing, KeyQuery, MemoId, Sought, StoreError},
+    app::ports::{EntryQuery, Found, KeyListing, KeyQuery, MemoId, Memos, Sought, StoreError},
     domain::{
         account::{Account, AccountSnapshot},
         audit::AuditEvent,
@@ -238,7 +238,7 @@ impl Core {
         Ok(told(table.get(place))?.map(|bytes| bytes.value().to_vec()))
     }
 
-    pub(super) fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(super) fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
         let snapshot = self.snapshot()?;
         let table = told(snapshot.open_table(tables::MEMOS))?;
         let (shelf, end) = tables::shelf(first);

@@ -1,7 +1,7 @@
 //! Memos: what work in the background remembers between its steps.
 
 use super::{Redis, keyspace, scripts};
-use crate::app::ports::{Expected, MemoId, StoreError};
+use crate::app::ports::{Expected, MemoId, Memos, StoreError};
 use redis::{Value, cmd};
 
 impl Redis {
@@ -10,7 +10,7 @@ impl Redis {
     }
 
     /// Two round trips: the names, then the memos. One that goes in between is left out.
-    pub(super) async fn memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(super) async fn memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
         let [memos, names] = keyspace::memos(first);
         let mut command = cmd("ZRANGEBYLEX");
         command.arg(names).arg([b"[", first.name].concat()).arg("+").arg("LIMIT").arg(0).arg(limit);

@@ -20,8 +20,8 @@ mod write;
 use super::record::RecordCodec;
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Sought, Store,
-        StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
+        Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -301,7 +301,7 @@ impl Store for Redis {
         self.connection.within(self.leisure(), self.memo(id)).await
     }
 
-    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
         self.connection.within(self.leisure(), self.memos(first, limit)).await
     }
 
