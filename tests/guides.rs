@@ -7,8 +7,26 @@ mod support;
 use support::pages::follow;
 
 fn walk(realm: &str, least: usize) {
-    let told = follow(&format!("docs/realms/{realm}.md"), &["deploy/envoy", "docs/realms/api.py"]);
+    let told = follow(
+        &format!("docs/realms/{realm}.md"),
+        &["deploy/envoy", "deploy/realms", "docs/realms/api.py", "docs/realms/issuer.py"],
+    );
     assert!(told >= least, "only {told} outputs were compared");
+}
+
+#[test]
+fn recoup() {
+    walk("recoup", 6);
+}
+
+#[test]
+fn recotap() {
+    walk("recotap", 4);
+}
+
+#[test]
+fn recovea() {
+    walk("recovea", 6);
 }
 
 #[test]

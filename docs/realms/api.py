@@ -11,7 +11,10 @@ class Api(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         told = self.headers.get
         who = f"{told('x-auth-account')} for {told('x-auth-target-account')}, {told('x-auth-environment')}"
-        body = f"{self.command} {self.path} by {who}".encode()
+        # No key of a client ever comes here; a provider's credential does, where the realm has one.
+        credential = told("authorization")
+        bearing = f", with {credential}" if credential else ""
+        body = f"{self.command} {self.path} by {who}{bearing}".encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

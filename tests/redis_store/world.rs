@@ -110,6 +110,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         operations: Operations::default(),
         limits,
         tokens: Vec::new(),
+        embed_tokens: None,
         management: keygate::domain::realm::Management::default(),
         keys: policy(),
         hint: HintStyle::None,

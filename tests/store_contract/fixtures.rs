@@ -69,6 +69,7 @@ pub fn realm_named(name: &str) -> Realm {
         operations: Operations::default(),
         limits: Vec::new(),
         tokens: Vec::new(),
+        embed_tokens: None,
         management: keygate::domain::realm::Management::default(),
         keys: POLICY.clone(),
         hint: HintStyle::None,
