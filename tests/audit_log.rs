@@ -361,7 +361,7 @@ on_both_stores! {
             (acts(&[-1]), "acts[0]", "must be an act that this version knows"),
             (acts(&[2; 19]), "acts", "must be at most 18 acts"),
             (ListEventsRequest { key_id: "key_0".to_owned(), ..list("") }, "key_id", key),
-            (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", "must be the id of a key, or `keygate`"),
+            (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", "must be the id of a key, `token:ISSUER#SUBJECT`, or `keygate`"),
             (ListEventsRequest { since: Some(at(-1)), ..list("") }, "since", instant),
             (ListEventsRequest { until: Some(at(253_402_300_800)), ..list("") }, "until", instant),
             (ListEventsRequest { since: Some(at(9)), until: Some(at(8)), ..list("") }, "until", "must not lie before `since`"),

@@ -192,7 +192,10 @@ on_both_stores! {
         // takes a great number of them: `service::misses` sends it. Until nobody used a key for too long takes an hour: `resting` has
         // a clock of its own. Tokens take an issuer: `tokens` and `embed_tokens` have them. Providers' credentials take a server with a
         // vault: `contract_recovea` has one.
-        const EXCUSED: [&str; 8] = [
+        const EXCUSED: [&str; 11] = [
+            "DENY_REASON_INVALID_TOKEN",
+            "DENY_REASON_EXPIRED_TOKEN",
+            "DENY_REASON_EXPIRED_EMBED_TOKEN",
             "DENY_REASON_UNUSED_KEY",
             "DENY_REASON_UNSPECIFIED",
             "DENY_REASON_MALFORMED_REQUEST",

@@ -4,6 +4,7 @@
 use super::{
     deny::DenyReason,
     id::{AccountId, Environment, Scope},
+    secret::SecretRef,
     time::Timestamp,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -132,6 +133,12 @@ pub struct Token {
     pub expires_at: Timestamp,
     /// When it ends to hold: the leeway later.
     pub ends_at: Timestamp,
+}
+
+/// Whether a text has the form of a token: three parts between two dots (RFC 7515, section 7.1).
+#[must_use]
+pub fn has_form(text: SecretRef<'_>) -> bool {
+    text.expose().bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 impl Token {

@@ -25,6 +25,7 @@ use crate::{
         limit::{Charged, LimitOutcome, Plan, Subject},
         realm::Matched,
         time::{Ticks, Timestamp},
+        token::has_form,
     },
 };
 use claim::Claim;
@@ -88,7 +89,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         let guard = self.guard;
         let form = if accepts.key { guard.realm.recognize(text.expose()) } else { None };
         let Some(form) = form else {
-            if accepts.token {
+            // Where both may stand, what has not even the form of a token is a key that is none.
+            if accepts.token && (!accepts.key || has_form(text)) {
                 // Apart, so that a decision on a key does not carry room for it.
                 return Box::pin(self.for_bearer(text, operation)).await;
             }
