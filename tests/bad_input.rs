@@ -232,12 +232,13 @@ on_both_stores! {
             expires_at: Some(at(i64::MAX)),
             expires_in: None,
             idempotency_key: "a b".to_owned(),
+            member_id: "a b".to_owned(),
         };
         let status = stack.try_manage("recurr", Operation::Create(create)).await.unwrap_err();
         let found = violations(&status);
         let mut named: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
         named.sort_unstable();
-        let mut wanted = ["account_id", "environment", "name", "scopes[0]", "metadata", "expires_at", "idempotency_key"]
+        let mut wanted = ["account_id", "environment", "name", "scopes[0]", "metadata", "expires_at", "idempotency_key", "member_id"]
             .map(|field| format!("create.{field}"));
         wanted.sort_unstable();
         assert_eq!(named, wanted, "{found:?}");

@@ -65,11 +65,21 @@ fn every_call_is_known_here() {
         "Authorization/Authenticate",
         "Authorization/CheckRateLimit",
         "Authorization/ManageKeys",
-        "Realms/RenderError",
         "AuditLog/List",
         "AuditLog/Follow",
         "AuditLog/Checkpoint",
         "AuditLog/PublicKeys",
+        "Directory/CreateAccount",
+        "Directory/GetAccount",
+        "Directory/SetAccountStatus",
+        "Directory/JoinOrganization",
+        "Directory/LeaveOrganization",
+        "Directory/AddMember",
+        "Directory/SetMemberRoles",
+        "Directory/RemoveMember",
+        "Directory/GetMember",
+        "Directory/ListMembers",
+        "Realms/RenderError",
     ];
     assert_eq!(calls(), known);
 }

@@ -5,6 +5,7 @@ use crate::domain::{
     directory::DirectoryError,
     id::{KeyId, RealmName},
     key::LifecycleError,
+    member::MemberError,
 };
 
 /// A field of a request and what is wrong with it.
@@ -50,6 +51,9 @@ pub enum AppError {
     /// The account's state does not allow it.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// What the realm says of members, or the account's state, does not allow it.
+    #[error(transparent)]
+    Member(#[from] MemberError),
     /// Others kept changing the account at the same time.
     #[error("the account is being changed by others at the same time: try again")]
     Contended,

@@ -6,10 +6,12 @@ use super::{
     values,
 };
 use crate::proto::v1::{
-    Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
-    CreateAccountRequest, CreateAccountResponse, GetAccountRequest, ManageKeysRequest, MembershipRequest,
-    SetAccountStatusRequest, SetAccountStatusResponse, authorization_client::AuthorizationClient,
-    directory_client::DirectoryClient, manage_keys_request::Operation, manage_keys_response,
+    Account, AddMemberRequest, AddMemberResponse, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest,
+    CheckRateLimitResponse, CreateAccountRequest, CreateAccountResponse, GetAccountRequest, GetMemberRequest,
+    ListMembersRequest, ListMembersResponse, ManageKeysRequest, Member, MembershipRequest, RemoveMemberRequest,
+    RemoveMemberResponse, SetAccountStatusRequest, SetAccountStatusResponse, SetMemberRolesRequest,
+    authorization_client::AuthorizationClient, directory_client::DirectoryClient, manage_keys_request::Operation,
+    manage_keys_response,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -240,7 +242,12 @@ act_on_account!(
     get_account: get_account(GetAccountRequest) -> Account,
     set_account_status: set_account_status(SetAccountStatusRequest) -> SetAccountStatusResponse,
     join: join_organization(MembershipRequest) -> Account,
-    leave: leave_organization(MembershipRequest) -> Account
+    leave: leave_organization(MembershipRequest) -> Account,
+    add_member: add_member(AddMemberRequest) -> AddMemberResponse,
+    set_member_roles: set_member_roles(SetMemberRolesRequest) -> Member,
+    remove_member: remove_member(RemoveMemberRequest) -> RemoveMemberResponse,
+    get_member: get_member(GetMemberRequest) -> Member,
+    list_members: list_members(ListMembersRequest) -> ListMembersResponse
 );
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use crate::proto::{
     google,
     v1::{
         Account, Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
-        KeyWithSecret, KeysRevoked, LimitState, SetAccountStatusResponse, authenticate_response::Outcome,
+        KeyWithSecret, KeysRevoked, LimitState, Member, RemoveMemberResponse, SetAccountStatusResponse,
+        authenticate_response::Outcome,
     },
 };
 use serde_json::{Map, Value, json};
@@ -35,6 +36,7 @@ pub fn key(key: &Key) -> Value {
         "revoke_reason": key.revoke_reason,
         "last_used_at": instant(key.last_used_at.as_ref()),
         "last_used_address": key.last_used_address,
+        "member_id": key.member_id,
     })
 }
 
@@ -69,6 +71,31 @@ fn key_secret(secret: &KeySecret) -> Value {
         "created_at": instant(secret.created_at.as_ref()),
         "retires_at": instant(secret.retires_at.as_ref()),
         "imported": secret.imported,
+    })
+}
+
+/// A member of an account.
+#[must_use]
+pub fn member(member: &Member) -> Value {
+    json!({
+        "id": member.id,
+        "realm": member.realm,
+        "account_id": member.account_id,
+        "roles": member.roles,
+        "added_at": instant(member.added_at.as_ref()),
+        "key_ids": member.key_ids,
+        "account_version": member.account_version,
+    })
+}
+
+/// A member who was removed, and the keys that ended with it.
+#[must_use]
+pub fn member_removed(removed: &RemoveMemberResponse) -> Value {
+    json!({
+        "member": removed.member.as_ref().map(member),
+        "ended_key_ids": removed.ended_key_ids,
+        "account_version": removed.account_version,
+        "remembered_for": span(removed.remembered_for.as_ref()),
     })
 }
 

@@ -13,6 +13,7 @@ mod json;
 mod key;
 mod keys;
 mod limit;
+mod members;
 mod names;
 mod output;
 mod pages;
@@ -38,8 +39,8 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 #[derive(Debug, Parser)]
 #[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
-  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
-  keygate authenticate --realm recurr --key-stdin < test.key"
+  keygate keys create --realm recovea --account acme --environment live --name ci
+  keygate authenticate --realm recovea --key-stdin < test.key"
 ))]
 struct Cli {
     /// Tables for people, or JSON for programs; errors too
@@ -58,6 +59,9 @@ enum Command {
     /// Make accounts, end them, and say what they belong to
     #[command(subcommand, after_long_help = help!("  keygate accounts get --realm recover --account client-a"))]
     Accounts(Box<accounts::Command>),
+    /// Add members to accounts, change their roles, and remove them with the keys that they issued
+    #[command(subcommand, after_long_help = help!("  keygate members list --realm recurr --account acme"))]
+    Members(Box<members::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Read, follow, export and verify the audit log
     #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
@@ -143,6 +147,7 @@ impl Command {
             Self::Serve(args) => args.run(output),
             Self::Keys(command) => wait(command.run(output)),
             Self::Accounts(command) => wait(command.run(output)),
+            Self::Members(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),

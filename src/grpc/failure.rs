@@ -36,6 +36,7 @@ impl Fault {
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
             | AppError::Directory(_)
+            | AppError::Member(_)
             | AppError::Lifecycle(_) => Self::Callers,
             AppError::Contended => Self::Passing(&CONTENDED),
             AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),

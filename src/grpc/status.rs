@@ -5,7 +5,7 @@ use crate::{
         error::{AppError, Violation},
         ports::StoreError,
     },
-    domain::{directory::DirectoryError, key::LifecycleError},
+    domain::{directory::DirectoryError, key::LifecycleError, member::MemberError},
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -32,12 +32,21 @@ pub fn status(error: &AppError) -> Status {
             LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_) => one_field("expires_at", message),
             LifecycleError::TooMuchMetadata => one_field("metadata", message),
         },
-        AppError::Directory(error) => match error {
+        AppError::Directory(error) | AppError::Member(MemberError::Account(error)) => match error {
             DirectoryError::Exists => Status::already_exists(message),
             DirectoryError::Version { .. } => Status::aborted(message),
             DirectoryError::TooDeep | DirectoryError::TooManyOrganizations | DirectoryError::Offboarded => {
                 Status::failed_precondition(message)
             }
+        },
+        AppError::Member(error) => match error {
+            MemberError::Unknown => Status::not_found(message),
+            MemberError::Exists => Status::already_exists(message),
+            MemberError::NotKnownHere | MemberError::TooMany | MemberError::TooManyKeys | MemberError::Account(_) => {
+                Status::failed_precondition(message)
+            }
+            MemberError::IssuerUnknown | MemberError::IssuerRole => Status::permission_denied(message),
+            MemberError::IssuerMissing | MemberError::IssuerNeedless => one_field("member_id", message),
         },
         AppError::Store(error) => match error {
             StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),

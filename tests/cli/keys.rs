@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 
 /// The fields of a key, as docs and proto name them.
-const KEY: [&str; 19] = [
+const KEY: [&str; 20] = [
     "id",
     "realm",
     "environment",
@@ -25,6 +25,7 @@ const KEY: [&str; 19] = [
     "revoke_reason",
     "last_used_at",
     "last_used_address",
+    "member_id",
 ];
 
 const CREATE: [&str; 8] = ["keys", "create", "--realm", "recurr", "--account", "acme", "--environment", "live"];

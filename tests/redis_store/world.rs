@@ -106,6 +106,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
+        members: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits,
@@ -165,6 +166,7 @@ pub fn creation_with(owner: &AccountRef, account: Option<&Account>, seed: u8, di
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at: None,
+        member: None,
     };
     let minted = Minted { digest, scheme: DigestScheme::Native, secret_version: 1, hint: String::new() };
     let policy = policy();

@@ -64,6 +64,7 @@ pub fn realm_named(name: &str) -> Realm {
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
+        members: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),
@@ -107,6 +108,7 @@ pub fn creation(number: u64) -> Creation {
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at: None,
+        member: None,
     }
 }
 

@@ -76,6 +76,7 @@ impl<S: Store> App<S> {
                 scopes: vec![scope.clone()],
                 metadata: BTreeMap::new(),
                 expires_at: None,
+                member: None,
             };
             let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
             let acting = Acting { owner, account, policy, actor: &Actor::System, now };

@@ -9,7 +9,7 @@ use crate::{
         ports::Store,
     },
     domain::{
-        id::{AccountId, AccountRef, KeyId, Scope},
+        id::{AccountId, AccountRef, KeyId, MemberId, Scope},
         key::{Creation, Repeatable, create},
         secret::Secret,
         time::Timestamp,
@@ -53,6 +53,8 @@ pub struct CreateKey {
     pub metadata: BTreeMap<String, String>,
     /// When it ends.
     pub expiry: Expiry,
+    /// The member in whose name it is issued.
+    pub member: Option<MemberId>,
     /// Recognizes a repeat.
     pub repeatable: Option<Repeatable>,
 }
@@ -89,6 +91,7 @@ impl<S: Store> App<S> {
             if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
                 return self.created_before(owner, made).await;
             }
+            self.must_issue(guard, &owner, request.member.as_ref()).await?;
             let now = self.house.clock.now();
             let live = match guard.realm.keys.max_active_keys {
                 Some(_) => self.live_keys(&owner, Some(environment), usize::MAX).await?.0,
@@ -101,9 +104,11 @@ impl<S: Store> App<S> {
                 scopes: request.scopes.clone(),
                 metadata: request.metadata.clone(),
                 expires_at: request.expiry.resolve(now),
+                member: request.member.clone(),
             };
             let acting = permit.acting(&owner, account.as_ref(), now);
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
+            self.keep_members(&mut change).await?;
             change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
             if let Outcome::Done(key) = Outcome::of(self.store.commit(&change).await, key)? {

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod create;
 mod import;
+mod issuers;
 mod read;
 mod revoke;
 mod rotate;

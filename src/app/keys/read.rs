@@ -9,7 +9,7 @@ use crate::{
         ports::{KeyQuery, Store},
     },
     domain::{
-        id::{AccountId, Environment, KeyId},
+        id::{AccountId, Environment, KeyId, MemberId},
         key::{KeyRecord, KeyState},
     },
 };
@@ -23,6 +23,8 @@ pub struct KeyFilter {
     pub environment: Option<Environment>,
     /// Only those in this state.
     pub state: Option<KeyState>,
+    /// Only those that were issued in the name of this member.
+    pub member: Option<MemberId>,
     /// Begin after this key.
     pub after: Option<(AccountId, KeyId)>,
     /// At most so many.
@@ -77,6 +79,7 @@ impl<S: Store> App<S> {
         let lets_through = |key: &KeyRecord| {
             filter.environment.as_ref().is_none_or(|environment| key.environment == *environment)
                 && filter.state.is_none_or(|state| key.state(now) == state)
+                && filter.member.as_ref().is_none_or(|member| key.member.as_ref() == Some(member))
         };
         let mut keys: Vec<OwnedKey> = Vec::new();
         let mut read: usize = 0;
@@ -104,6 +107,6 @@ impl<S: Store> App<S> {
 impl KeyFilter {
     /// Whether the store may read keys that the filter then leaves out.
     fn is_sparse(&self) -> bool {
-        self.environment.is_some() || self.state.is_some()
+        self.environment.is_some() || self.state.is_some() || self.member.is_some()
     }
 }

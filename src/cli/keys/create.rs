@@ -19,8 +19,9 @@ use crate::{
 /// second key, and shows no secret.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
-    "  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
-  keygate keys create --realm recurr --account acme --environment live --name ci --expires-in 90d --output json"
+    "  keygate keys create --realm recovea --account acme --environment live --name ci
+  keygate keys create --realm recurr --account acme --environment live --member ann --name ci --scope read-only
+  keygate keys create --realm recurr --account acme --environment live --member ann --name ci --expires-in 90d --output json"
 ))]
 pub struct Args {
     #[command(flatten)]
@@ -40,6 +41,9 @@ pub struct Args {
     /// Something to keep with the key; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::parse_pair)]
     metadata: Vec<(String, String)>,
+    /// The member of the account in whose name the key is issued; some realms demand one
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    member: String,
     #[command(flatten)]
     expiry: Expiry,
     /// Makes a repeat harmless: 1 to 128 printable ASCII characters of your choice
@@ -58,6 +62,7 @@ impl Args {
             expires_at: self.expiry.expires_at,
             expires_in: self.expiry.expires_in.map(values::to_proto),
             idempotency_key: self.idempotency_key,
+            member_id: self.member,
         });
         match self.management.open().await?.manage(operation).await? {
             manage_keys_response::Result::Created(made) => show::with_secret(output, &made).map(|()| Exit::Success),

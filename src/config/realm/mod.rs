@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod keys;
 mod limits;
+mod members;
 mod requests;
 mod upstream;
 
@@ -32,6 +33,7 @@ const KEYS: &[&str] = &[
     "legacy_formats",
     "credentials",
     "access",
+    "members",
     "scopes",
     "operations",
     "limits",
@@ -83,6 +85,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let legacy_formats = keys::legacy_formats(root, &environments);
     let credentials = requests::credentials(root);
     let access = access::access(root);
+    let members = members::members(root);
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
     let limits = limits::limits(root, &operations);
@@ -100,6 +103,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             legacy_formats,
             credentials,
             access,
+            members: members?,
             scopes: Scopes::new(&scopes, default_scopes),
             operations,
             limits,

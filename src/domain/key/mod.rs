@@ -11,8 +11,8 @@ pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester,
 pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint};
 pub use idempotency::{IdempotencyRecord, Repeat, Repeatable, RequestMarker};
 pub use lifecycle::{
-    Acting, Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, end_all, expiry, rekey,
-    revoke, rotate, update,
+    Acting, Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, create, end_all, end_all_with,
+    expiry, rekey, revoke, rotate, update,
 };
 pub use record::{KeyRecord, KeySecret, KeySnapshot, KeyState, Limits, Revocation};
 pub use usage::{KeyUse, LastUse, PendingUse};

@@ -21,6 +21,7 @@ use super::{
     id::{Environment, RealmName},
     key::{HintStyle, LegacyFormat, TextForm},
     limit::LimitRule,
+    member::MemberRules,
     request::{HeaderRole, is_or_mimics},
 };
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Realm {
     pub scopes: Scopes,
     /// Which accounts keys reach beside their own.
     pub access: AccessRules,
+    /// Who issues keys, where accounts have members.
+    pub members: Option<MemberRules>,
     /// The named classes of requests.
     pub operations: Operations,
     /// The limits, in the order of the configuration.

@@ -101,6 +101,7 @@ pub(super) fn event(realm: &RealmName, account: &AccountId, event: &AuditEvent) 
         fields: event.fields.clone(),
         previous_hash: event.previous.to_vec(),
         hash: event.hash.to_vec(),
+        member_id: event.member.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -122,6 +123,9 @@ fn act(act: Act) -> v1::AuditAct {
         Act::AccountOffboarded => v1::AuditAct::AccountOffboarded,
         Act::OrganizationJoined => v1::AuditAct::OrganizationJoined,
         Act::OrganizationLeft => v1::AuditAct::OrganizationLeft,
+        Act::MemberAdded => v1::AuditAct::MemberAdded,
+        Act::MemberRolesChanged => v1::AuditAct::MemberRolesChanged,
+        Act::MemberRemoved => v1::AuditAct::MemberRemoved,
     }
 }
 

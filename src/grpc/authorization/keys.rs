@@ -46,6 +46,7 @@ impl KeyWriter<'_> {
                 .and_then(|last| last.address)
                 .map(|address| address.to_string())
                 .unwrap_or_default(),
+            member_id: key.member.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 

@@ -10,8 +10,9 @@ use crate::{
         ports::Store,
     },
     domain::{
-        id::{AccountId, KeyId},
+        id::{AccountId, KeyId, MemberId},
         key::{KeyPatch, KeyState, LifecycleError, Limits, Repeatable, StatePatch},
+        member::MemberError,
         realm::Realm,
     },
     grpc::{
@@ -117,6 +118,7 @@ fn placed(prefix: &str, error: AppError) -> AppError {
         AppError::Lifecycle(LifecycleError::Grace(_)) => "grace",
         AppError::Lifecycle(LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_)) => "expires_at",
         AppError::Lifecycle(LifecycleError::TooMuchMetadata) => "metadata",
+        AppError::Member(MemberError::IssuerMissing | MemberError::IssuerNeedless) => "member_id",
         AppError::Invalid(violations) => {
             let place = |violation: &Violation| match violation.field.contains('.') {
                 true => violation.clone(),
@@ -143,6 +145,7 @@ fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, App
     let metadata = fields.metadata("metadata", message.metadata);
     let expiry = read_expiry(&mut fields, message.expires_at.as_ref(), message.expires_in.as_ref());
     let expiry = expiry.unwrap_or(Expiry::Default);
+    let member = fields.optional("member_id", &message.member_id, MemberId::new);
     let request = account.zip(environment).zip(name).map(|((account, (environment, _)), name)| CreateKey {
         account,
         environment,
@@ -150,6 +153,7 @@ fn read_create(guard: &Guarded, message: v1::CreateKey) -> Result<CreateKey, App
         scopes,
         metadata,
         expiry,
+        member,
         repeatable,
     });
     fields.finish(request)
@@ -180,6 +184,7 @@ fn read_list(realm: &Realm, message: &v1::ListKeys) -> Result<KeyFilter, AppErro
         account: fields.optional("account_id", &message.account_id, AccountId::new),
         environment: fields.environment("environment", &message.environment, realm).map(|(_, name)| name.clone()),
         state,
+        member: fields.optional("member_id", &message.member_id, MemberId::new),
         after: fields.optional("page_token", &message.page_token, read_page_token),
         page_size,
     };

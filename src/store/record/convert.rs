@@ -5,7 +5,7 @@ use crate::{
     domain::{
         account::{Account, AccountStatus},
         audit::{Act, AuditEvent, Chain},
-        id::{AccountId, AccountRef, Environment, KeyId, RealmName, Scope},
+        id::{AccountId, AccountRef, Environment, KeyId, MemberId, RealmName, Scope},
         key::{Digest, DigestScheme, IdempotencyRecord, KeyRecord, KeySecret, LastUse, Revocation},
         time::Timestamp,
     },
@@ -73,6 +73,7 @@ pub(super) fn key_to(key: &KeyRecord) -> stored::Key {
             reason: revoked.reason.clone(),
             by: Some(actor_to(&revoked.by)),
         }),
+        member: key.member.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -101,6 +102,7 @@ pub(super) fn key_from(id: KeyId, message: stored::Key) -> Option<KeyRecord> {
         secrets,
         created_by: actor_from(message.created_by)?,
         revoked,
+        member: unless_empty(&message.member, MemberId::new)?,
     })
 }
 
@@ -142,6 +144,7 @@ pub(super) fn event_to(event: &AuditEvent) -> stored::AuditEvent {
         other: event.other.as_ref().map(ToString::to_string).unwrap_or_default(),
         fields: event.fields.clone(),
         previous_hash: event.previous.to_vec(),
+        member: event.member.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -154,6 +157,7 @@ pub(super) fn event_from(sequence: u64, message: stored::AuditEvent) -> Option<A
         environment: unless_empty(&message.environment, Environment::new)?,
         key: if message.key_id.is_empty() { None } else { Some(key_id(&message.key_id)?) },
         other: unless_empty(&message.other, AccountId::new)?,
+        member: unless_empty(&message.member, MemberId::new)?,
         fields: message.fields,
         previous: message.previous_hash.try_into().ok()?,
         hash: [0; 32],

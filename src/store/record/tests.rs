@@ -47,6 +47,7 @@ fn key() -> KeyRecord {
         secrets: smallvec![secret(1, None), secret(2, Some(at(5)))],
         created_by: KeyId::from_bytes([9; 16]).to_string(),
         revoked: Some(Revocation { at: at(77), reason: "leaked".to_owned(), by: "keygate".to_owned() }),
+        member: Some(MemberId::new("auth0|ann").unwrap()),
     }
 }
 
@@ -55,8 +56,8 @@ fn every_record_survives_its_stored_form() {
     let (codec, owner) = (codec(1), owner("acme"));
     let key = key();
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &key)), Ok(key.clone()));
-    let bare =
-        KeyRecord { expires_at: None, revoked: None, metadata: Default::default(), scopes: smallvec![], ..key.clone() };
+    let (metadata, scopes) = (Default::default(), smallvec![]);
+    let bare = KeyRecord { expires_at: None, revoked: None, member: None, metadata, scopes, ..key.clone() };
     assert_eq!(codec.decode_key(&owner, key.id, &codec.encode_key(&owner, key.id, &bare)), Ok(bare));
 
     let ids = |ids: &[&str]| -> Vec<AccountId> { ids.iter().map(|id| AccountId::new(id).unwrap()).collect() };
@@ -82,13 +83,15 @@ fn every_record_survives_its_stored_form() {
         environment: Some(key.environment.clone()),
         key: Some(key.id),
         other: None,
+        member: None,
         fields: vec!["secrets".to_owned()],
         previous: [6; 32],
         hash: [0; 32],
     };
     let other = AccountId::new("organization").unwrap();
     for (environment, id, other) in [(None, None, Some(other)), (Some(key.environment.clone()), Some(key.id), None)] {
-        event = AuditEvent { environment, key: id, other, ..event };
+        let member = id.is_some().then(|| MemberId::new("ann").unwrap());
+        event = AuditEvent { environment, key: id, other, member, ..event };
         event.hash = event.expected_hash();
         let sealed = codec.encode_event(&owner, 12, &event);
         assert_eq!(codec.decode_event(&owner, 12, &sealed), Ok(event.clone()));

@@ -38,6 +38,7 @@ fn creation(number: u8, expires_at: Option<Timestamp>) -> Creation {
         scopes: Vec::new(),
         metadata: BTreeMap::new(),
         expires_at,
+        member: None,
     }
 }
 
