@@ -3,10 +3,11 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "keygate/v1/authorization.proto",
     "keygate/v1/audit.proto",
     "keygate/v1/directory.proto",
+    "keygate/v1/onboarding.proto",
     "keygate/v1/realms.proto",
 ];
 const RECORDS: &str = "keygate/store/v1/records.proto";

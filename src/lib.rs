@@ -6,6 +6,7 @@
 //! ```text
 //! main → cli → server → grpc  → app → domain
 //!                     → store → app::ports, domain
+//!                     → delivery → app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -32,6 +33,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod delivery;
 pub mod domain;
 pub mod grpc;
 pub mod proto;

@@ -103,6 +103,7 @@ on_both_stores! {
             "keygate.v1.AuditLog",
             "keygate.v1.Authorization",
             "keygate.v1.Directory",
+            "keygate.v1.Onboarding",
             "keygate.v1.Realms",
         ];
         let missing: Vec<_> = expected.iter().filter(|name| !names.contains(**name)).collect();

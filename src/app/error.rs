@@ -1,6 +1,9 @@
 //! Why a use case could not do what was asked. A denial is never among these: it is an answer.
 
-use super::ports::{CommitError, EntropyError, StoreError};
+use super::{
+    onboarding::OnboardingError,
+    ports::{CommitError, EntropyError, StoreError},
+};
 use crate::domain::{
     directory::DirectoryError,
     id::{KeyId, RealmName},
@@ -54,6 +57,9 @@ pub enum AppError {
     /// What the realm says of members, or the account's state, does not allow it.
     #[error(transparent)]
     Member(#[from] MemberError),
+    /// Nobody can sign up here, or not now.
+    #[error(transparent)]
+    Onboarding(#[from] OnboardingError),
     /// Others kept changing the account at the same time.
     #[error("the account is being changed by others at the same time: try again")]
     Contended,

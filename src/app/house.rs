@@ -4,7 +4,7 @@ use super::{
     error::AppError,
     manager::Manager,
     misses::Misses,
-    ports::{Clock, Entropy, Store},
+    ports::{Clock, Courier, Entropy, NoCourier, Store},
     uses::UseQueue,
 };
 use crate::domain::{
@@ -39,6 +39,8 @@ pub struct House {
     pub clock: Arc<dyn Clock>,
     /// Makes random bytes.
     pub entropy: Arc<dyn Entropy>,
+    /// Brings one-time codes.
+    pub(super) courier: Arc<dyn Courier>,
     pub(super) uses: UseQueue,
     pub(super) misses: Misses,
     /// Signs checkpoints of audit chains.
@@ -77,6 +79,7 @@ impl House {
             realms: realms.iter().map(guarded).collect(),
             clock,
             entropy,
+            courier: Arc::new(NoCourier),
             uses: UseQueue::default(),
             misses: Misses::new(0),
             signer: ring.audit_signer(),
@@ -89,6 +92,12 @@ impl House {
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
         Self { misses: Misses::new(misses_per_source), ..self }
+    }
+
+    /// The same, with somebody who brings one-time codes.
+    #[must_use]
+    pub fn with_courier(self, courier: Arc<dyn Courier>) -> Self {
+        Self { courier, ..self }
     }
 
     /// The realm of that name.

@@ -12,6 +12,7 @@ pub mod house;
 pub mod keys;
 pub mod manager;
 pub mod misses;
+pub mod onboarding;
 pub mod ports;
 pub mod rekey;
 pub mod seldom;

@@ -8,9 +8,11 @@ use crate::domain::{
     id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, LastUse},
     limit::{Charged, Plan},
+    onboarding::Delivery,
+    secret::Secret,
     time::{Ticks, Timestamp},
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A store of accounts, keys and counters. Two verbs change it, [`Store::commit`] and [`Store::charge`]; there is no third
 /// way to write. Every store passes the same contract tests; a visible difference between two stores is a bug.
@@ -263,3 +265,50 @@ pub trait Entropy: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gives no random bytes: {0}")]
 pub struct EntropyError(pub String);
+
+/// Brings one-time codes to whoever signed up.
+pub trait Courier: Send + Sync + 'static {
+    /// Brings one, and returns when whoever sends it on has taken it.
+    fn deliver<'p>(
+        &'p self,
+        parcel: Parcel<'p>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliveryError>> + Send + 'p>>;
+}
+
+/// A one-time code on its way.
+pub struct Parcel<'a> {
+    /// The realm.
+    pub realm: &'a RealmName,
+    /// How it goes.
+    pub delivery: &'a Delivery,
+    /// Tells this parcel from every other.
+    pub id: String,
+    /// Where it goes.
+    pub address: &'a str,
+    /// What the key will be called.
+    pub name: &'a str,
+    /// The code.
+    pub code: &'a Secret,
+    /// When it is sent.
+    pub now: Timestamp,
+    /// When it stops to work.
+    pub expires_at: Timestamp,
+}
+
+/// A code could not be brought.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DeliveryError(pub String);
+
+/// Brings nothing: for servers without onboarding.
+#[derive(Debug)]
+pub struct NoCourier;
+
+impl Courier for NoCourier {
+    fn deliver<'p>(
+        &'p self,
+        _parcel: Parcel<'p>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliveryError>> + Send + 'p>> {
+        Box::pin(async { Err(DeliveryError("this server has no courier".to_owned())) })
+    }
+}

@@ -9,9 +9,10 @@ use crate::proto::v1::{
     Account, AddMemberRequest, AddMemberResponse, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest,
     CheckRateLimitResponse, CreateAccountRequest, CreateAccountResponse, GetAccountRequest, GetMemberRequest,
     ListMembersRequest, ListMembersResponse, ManageKeysRequest, Member, MembershipRequest, RemoveMemberRequest,
-    RemoveMemberResponse, SetAccountStatusRequest, SetAccountStatusResponse, SetMemberRolesRequest,
-    authorization_client::AuthorizationClient, directory_client::DirectoryClient, manage_keys_request::Operation,
-    manage_keys_response,
+    RemoveMemberResponse, SetAccountStatusRequest, SetAccountStatusResponse, SetMemberRolesRequest, SignupRequest,
+    SignupResponse, VerifyRequest, VerifyResponse, authorization_client::AuthorizationClient,
+    directory_client::DirectoryClient, manage_keys_request::Operation, manage_keys_response,
+    onboarding_client::OnboardingClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -131,6 +132,26 @@ impl Client {
         let request = self.request(request);
         let (endpoint, timeout) = (self.endpoint.clone(), self.timeout);
         answered(&endpoint, timeout, self.inner.check_rate_limit(request)).await
+    }
+
+    /// Has a one-time code sent.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn signup(&mut self, request: SignupRequest) -> Result<SignupResponse, Failure> {
+        let request = self.request(request);
+        let mut onboarding = OnboardingClient::new(self.channel.clone());
+        answered(&self.endpoint, self.timeout, onboarding.signup(request)).await
+    }
+
+    /// Brings a one-time code back.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn verify(&mut self, request: VerifyRequest) -> Result<VerifyResponse, Failure> {
+        let request = self.request(request);
+        let mut onboarding = OnboardingClient::new(self.channel.clone());
+        answered(&self.endpoint, self.timeout, onboarding.verify(request)).await
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

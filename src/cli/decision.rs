@@ -1,6 +1,6 @@
 //! How decisions are shown for people: denials, limits, headers.
 
-use super::{failure::Failure, names, output, output::Output, values};
+use super::{exit::Exit, failure::Failure, json, names, output, output::Output, values};
 use crate::proto::v1::{Denied, Header, LimitState};
 
 /// Shows why not, and what the end client is told.
@@ -16,6 +16,16 @@ pub fn denied(output: &mut Output, denied: &Denied) -> Result<(), Failure> {
     fields.extend(headers(&denied.headers));
     fields.push(("body", denied.body.clone()));
     output.fields(&fields)
+}
+
+/// The answer of a command that was denied.
+pub fn refused(output: &mut Output, denial: &Denied) -> Result<Exit, Failure> {
+    if output.is_json() {
+        output.json(&json::refused(denial))?;
+    } else {
+        denied(output, denial)?;
+    }
+    Ok(Exit::Denied)
 }
 
 /// Headers as fields.

@@ -7,7 +7,7 @@ use crate::proto::{
     google,
     v1::{
         Account, Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
-        KeyWithSecret, KeysRevoked, LimitState, Member, RemoveMemberResponse, SetAccountStatusResponse,
+        KeyWithSecret, KeysRevoked, LimitState, Member, RemoveMemberResponse, SetAccountStatusResponse, SignupStarted,
         authenticate_response::Outcome,
     },
 };
@@ -169,6 +169,18 @@ fn allowed(allowed: &Allowed) -> Value {
         "operation": allowed.operation,
         "headers": headers(&allowed.headers),
     })
+}
+
+/// A denial that is all there is to tell.
+#[must_use]
+pub fn refused(denial: &Denied) -> Value {
+    json!({ "denied": denied(denial) })
+}
+
+/// A signup that waits for its code.
+#[must_use]
+pub fn signup_started(started: &SignupStarted) -> Value {
+    json!({ "signup_id": started.signup_id, "expires_at": instant(started.expires_at.as_ref()) })
 }
 
 fn denied(denied: &Denied) -> Value {

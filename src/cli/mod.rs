@@ -15,6 +15,7 @@ mod keys;
 mod limit;
 mod members;
 mod names;
+mod onboarding;
 mod output;
 mod pages;
 mod ready;
@@ -62,6 +63,9 @@ enum Command {
     /// Add members to accounts, change their roles, and remove them with the keys that they issued
     #[command(subcommand, after_long_help = help!("  keygate members list --realm recurr --account acme"))]
     Members(Box<members::Command>),
+    /// Obtain a first key as somebody without a credential does
+    #[command(subcommand, after_long_help = help!("  keygate onboarding signup --realm recoup --address agent@example.com --name 'my agent'"))]
+    Onboarding(Box<onboarding::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Read, follow, export and verify the audit log
     #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
@@ -148,6 +152,7 @@ impl Command {
             Self::Keys(command) => wait(command.run(output)),
             Self::Accounts(command) => wait(command.run(output)),
             Self::Members(command) => wait(command.run(output)),
+            Self::Onboarding(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),

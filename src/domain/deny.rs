@@ -41,11 +41,13 @@ pub enum DenyReason {
     MalformedRequest,
     /// Too many keys came from the same address that do not work: this one was not looked up.
     TooManyMisses,
+    /// The one-time code of an onboarding is wrong, over or used, or there is no such signup.
+    InvalidCode,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -65,6 +67,7 @@ impl DenyReason {
         Self::CostAboveLimit,
         Self::MalformedRequest,
         Self::TooManyMisses,
+        Self::InvalidCode,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -89,6 +92,7 @@ impl DenyReason {
             Self::RateLimited => "rate_limited",
             Self::CostAboveLimit => "cost_above_limit",
             Self::TooManyMisses => "too_many_misses",
+            Self::InvalidCode => "invalid_code",
             Self::MalformedRequest => "malformed_request",
         }
     }
@@ -106,7 +110,8 @@ impl DenyReason {
             | Self::ExpiredKey
             | Self::RetiredSecret
             | Self::SuspendedKey
-            | Self::WrongEnvironment => Answer::InvalidCredential,
+            | Self::WrongEnvironment
+            | Self::InvalidCode => Answer::InvalidCredential,
             Self::SuspendedAccount | Self::DeactivatedAccount => Answer::InactiveAccount,
             Self::ForbiddenAccount => Answer::ForbiddenAccount,
             Self::UnknownAccount => Answer::UnknownAccount,

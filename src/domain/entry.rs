@@ -4,6 +4,7 @@
 use super::{
     id::{EntryName, MemberId},
     member::Member,
+    onboarding::Signup,
 };
 
 /// The kind of an entry. Its code stands in stores.
@@ -11,6 +12,8 @@ use super::{
 pub enum EntryKind {
     /// A member, by the member's id.
     Member,
+    /// A signup that waits for its code, by its place.
+    Signup,
 }
 
 impl EntryKind {
@@ -19,6 +22,7 @@ impl EntryKind {
     pub const fn code(self) -> u8 {
         match self {
             Self::Member => 1,
+            Self::Signup => 70,
         }
     }
 }
@@ -37,6 +41,8 @@ pub struct EntryId {
 pub enum Entry {
     /// A member.
     Member(Member),
+    /// A signup that waits for its code.
+    Signup(Signup),
 }
 
 /// An entry that a change writes, or removes.

@@ -14,6 +14,7 @@ pub mod id;
 pub mod key;
 pub mod limit;
 pub mod member;
+pub mod onboarding;
 pub mod realm;
 pub mod request;
 pub mod secret;

@@ -37,6 +37,7 @@ impl Fault {
             | AppError::UnknownAccount
             | AppError::Directory(_)
             | AppError::Member(_)
+            | AppError::Onboarding(_)
             | AppError::Lifecycle(_) => Self::Callers,
             AppError::Contended => Self::Passing(&CONTENDED),
             AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),

@@ -119,6 +119,7 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::RateLimited => v1::DenyReason::RateLimited,
         DenyReason::CostAboveLimit => v1::DenyReason::CostAboveLimit,
         DenyReason::TooManyMisses => v1::DenyReason::TooManyMisses,
+        DenyReason::InvalidCode => v1::DenyReason::InvalidCode,
         DenyReason::MalformedRequest => v1::DenyReason::MalformedRequest,
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     app::{
         error::{AppError, Violation},
+        onboarding::OnboardingError,
         ports::StoreError,
     },
     domain::{directory::DirectoryError, key::LifecycleError, member::MemberError},
@@ -47,6 +48,11 @@ pub fn status(error: &AppError) -> Status {
             }
             MemberError::IssuerUnknown | MemberError::IssuerRole => Status::permission_denied(message),
             MemberError::IssuerMissing | MemberError::IssuerNeedless => one_field("member_id", message),
+        },
+        AppError::Onboarding(error) => match error {
+            OnboardingError::NotKnownHere => Status::failed_precondition(message),
+            OnboardingError::Undelivered => Status::unavailable(message),
+            OnboardingError::Full => Status::resource_exhausted(message),
         },
         AppError::Store(error) => match error {
             StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),

@@ -22,6 +22,7 @@ use crate::{
         house::{App, House},
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
+    delivery::Couriers,
     domain::realm::Realm,
     grpc::{Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
@@ -87,7 +88,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy));
-    let house = Arc::new(house.with_budget(settings.limits.misses_per_source));
+    let couriers = Couriers::new(&realms, |file| secrets::webhook(&settings.data_dir.join(file)));
+    let house = house.with_budget(settings.limits.misses_per_source).with_courier(Arc::new(couriers));
+    let house = Arc::new(house);
     let background = background_runtime()?;
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;

@@ -15,10 +15,12 @@ use crate::{
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
         directory::DirectoryService,
         envoy::{CheckService, RateLimitService},
+        onboarding::OnboardingService,
         realms::RealmsService,
     },
     proto::v1::{
-        DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer, realms_server::RealmsServer,
+        DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
+        onboarding_server::OnboardingServer, realms_server::RealmsServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -157,6 +159,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let realms = RealmsService::new(decisions.clone());
     let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
+    let onboarding = OnboardingService::new(management.clone(), management_runtime.clone(), load.act_timeout);
     let desk = Desk::new(management, management_runtime, load.act_timeout);
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
     let deciding = Deciding {
@@ -168,6 +171,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
+        .add_service(OnboardingServer::new(onboarding).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));

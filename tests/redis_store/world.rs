@@ -107,6 +107,7 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
         members: None,
+        onboarding: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits,

@@ -65,6 +65,7 @@ pub fn realm_named(name: &str) -> Realm {
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
         members: None,
+        onboarding: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),

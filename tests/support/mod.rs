@@ -12,6 +12,7 @@ pub mod files;
 pub mod front;
 pub mod http;
 pub mod keygate;
+pub mod mailbox;
 pub mod proxy;
 pub mod python;
 pub mod raw;

@@ -246,6 +246,7 @@ impl<S: Store> App<S> {
         let found = self.store.list_entries(&query).await?;
         let member = |(name, entry): (EntryName, Entry)| match entry {
             Entry::Member(member) => MemberId::new(name.as_str()).ok().map(|id| (id, member)),
+            Entry::Signup(_) => None,
         };
         let members: Option<Vec<_>> = found.into_iter().map(member).collect();
         members.ok_or(AppError::Bug("an entry of a member is none"))

@@ -24,6 +24,7 @@ impl<S: Store> App<S> {
     ) -> Result<Option<Member>, AppError> {
         match self.store.read_entry(owner, &EntryId::from(id)).await? {
             Some(Entry::Member(member)) => Ok(Some(member)),
+            Some(Entry::Signup(_)) => Err(AppError::Bug("an entry of a member is none")),
             None => Ok(None),
         }
     }

@@ -83,7 +83,7 @@ impl<S: Store> App<S> {
     }
 
     /// The keys that the same request made before, if it comes again.
-    async fn repeated(
+    pub(super) async fn repeated(
         &self,
         owner: &AccountRef,
         repeatable: Option<&Repeatable>,

@@ -22,12 +22,15 @@ pub fn members(root: &Table<'_>) -> Option<Option<MemberRules>> {
         if items.is_empty() {
             value.wrong("holds none", "must hold at least one");
         }
-        items.iter().map(|item| role(item, &mut names)).collect::<Option<Vec<_>>>()
+        // Each is looked at, also behind one that is wrong.
+        let found: Vec<Option<MemberRole>> = items.iter().map(|item| role(item, &mut names)).collect();
+        found.into_iter().collect::<Option<Vec<_>>>()
     });
     let issuers = table.need("issuers", "a list of those of the roles that may issue keys").and_then(|value| {
         let mut named = Vec::new();
         let items = value.list(caps::MEMBER_ROLES)?;
-        items.iter().map(|item| issuer(item, &names, &mut named)).collect::<Option<Vec<_>>>()
+        let found: Vec<Option<MemberRole>> = items.iter().map(|item| issuer(item, &names, &mut named)).collect();
+        found.into_iter().collect::<Option<Vec<_>>>()
     });
     let required = table.get("required").map_or(Some(false), |value| value.truth());
     Some(Some(MemberRules { roles: roles?, issuers: issuers?, required: required? }))

@@ -5,6 +5,7 @@ mod answers;
 mod keys;
 mod limits;
 mod members;
+mod onboarding;
 mod requests;
 mod upstream;
 
@@ -34,6 +35,7 @@ const KEYS: &[&str] = &[
     "credentials",
     "access",
     "members",
+    "onboarding",
     "scopes",
     "operations",
     "limits",
@@ -89,6 +91,13 @@ fn read_realm(root: &Table<'_>) -> Draft {
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
     let limits = limits::limits(root, &operations);
+    let known = onboarding::Known {
+        environments: &environments,
+        scopes: &scopes,
+        limits: &limits,
+        members: members.as_ref().and_then(Option::as_ref),
+    };
+    let onboarding = onboarding::onboarding(root, &known);
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);
     let envelope = answers::envelope(root);
@@ -104,6 +113,7 @@ fn read_realm(root: &Table<'_>) -> Draft {
             credentials,
             access,
             members: members?,
+            onboarding: onboarding?,
             scopes: Scopes::new(&scopes, default_scopes),
             operations,
             limits,

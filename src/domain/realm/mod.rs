@@ -22,6 +22,7 @@ use super::{
     key::{HintStyle, LegacyFormat, TextForm},
     limit::LimitRule,
     member::MemberRules,
+    onboarding::OnboardingRules,
     request::{HeaderRole, is_or_mimics},
 };
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Realm {
     pub access: AccessRules,
     /// Who issues keys, where accounts have members.
     pub members: Option<MemberRules>,
+    /// How somebody without a credential obtains a first key.
+    pub onboarding: Option<OnboardingRules>,
     /// The named classes of requests.
     pub operations: Operations,
     /// The limits, in the order of the configuration.

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Keys of a realm, as of one instant.
-pub(super) struct KeyWriter<'r> {
-    pub(super) realm: &'r Realm,
-    pub(super) now: Timestamp,
+pub(in crate::grpc) struct KeyWriter<'r> {
+    pub(in crate::grpc) realm: &'r Realm,
+    pub(in crate::grpc) now: Timestamp,
 }
 
 impl KeyWriter<'_> {
@@ -50,7 +50,7 @@ impl KeyWriter<'_> {
         }
     }
 
-    pub(super) fn created(&self, created: Created) -> v1::KeyWithSecret {
+    pub(in crate::grpc) fn created(&self, created: Created) -> v1::KeyWithSecret {
         v1::KeyWithSecret {
             key: Some(self.key(&created.owned)),
             repeated: created.secret.is_none(),

@@ -7,6 +7,7 @@ use crate::{
         entry::{Entry, EntryKind},
         id::MemberRole,
         member::Member,
+        onboarding::Signup,
         time::Timestamp,
     },
     proto::store_v1::{self as stored, entry::Of},
@@ -19,6 +20,14 @@ pub(super) fn to(entry: &Entry) -> stored::Entry {
             added_at_us: member.added_at.as_micros(),
             key_ids: member.keys.iter().flat_map(|key| *key.as_bytes()).collect(),
         }),
+        Entry::Signup(signup) => Of::Signup(stored::Signup {
+            random: signup.random.to_vec(),
+            code: signup.code.to_vec(),
+            address: signup.address.clone(),
+            name: signup.name.clone(),
+            expires_at_us: signup.expires_at.as_micros(),
+            attempts: signup.attempts,
+        }),
     };
     stored::Entry { of: Some(of) }
 }
@@ -30,5 +39,14 @@ pub(super) fn from(kind: EntryKind, message: stored::Entry) -> Option<Entry> {
             added_at: Timestamp::from_micros(member.added_at_us),
             keys: member.key_ids.chunks(16).map(key_id).collect::<Option<_>>()?,
         })),
+        (EntryKind::Signup, Of::Signup(signup)) => Some(Entry::Signup(Signup {
+            random: signup.random.try_into().ok()?,
+            code: signup.code.try_into().ok()?,
+            address: signup.address,
+            name: signup.name,
+            expires_at: Timestamp::from_micros(signup.expires_at_us),
+            attempts: signup.attempts,
+        })),
+        (EntryKind::Member | EntryKind::Signup, _) => None,
     }
 }

@@ -2,9 +2,11 @@ use super::*;
 use crate::domain::{
     account::AccountStatus,
     audit::{Act, Chain},
-    id::{MemberId, MemberRole, Scope},
+    entry::EntryKind,
+    id::{EntryName, MemberId, MemberRole, Scope},
     key::{DigestScheme, HashAlgorithm, HashedPart, KeySecret, Revocation, SecretRing, ServerSecret},
     member::Member,
+    onboarding::Signup,
     time::Timestamp,
 };
 use smallvec::smallvec;
@@ -114,7 +116,15 @@ fn an_entry_is_opened_under_its_own_kind_and_name_alone() {
         assert_eq!(codec.decode_entry(&home, &id("ann"), &sealed), Ok(entry));
         assert!(codec.decode_entry(&home, &id("anm"), &sealed).is_err());
         assert!(codec.decode_entry(&owner("acmf"), &id("ann"), &sealed).is_err());
+        let another_kind = EntryId { kind: EntryKind::Signup, ..id("ann") };
+        assert!(codec.decode_entry(&home, &another_kind, &sealed).is_err());
     }
+    let place = EntryId { kind: EntryKind::Signup, name: EntryName::new("0ff").unwrap() };
+    let (address, name) = ("agent@example.com".to_owned(), "an agent".to_owned());
+    let (random, code, expires_at) = ([7; 14], [8; 32], at(9));
+    let signup = Entry::Signup(Signup { random, code, address, name, expires_at, attempts: 3 });
+    let sealed = codec.encode_entry(&home, &place, &signup);
+    assert_eq!(codec.decode_entry(&home, &place, &sealed), Ok(signup));
 }
 
 #[test]
