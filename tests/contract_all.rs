@@ -208,7 +208,9 @@ async fn a4_the_command_line_prints_a_secret_once_where_it_is_made_and_nowhere_e
         let output = command.stdin(std::process::Stdio::null()).output().unwrap();
         (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let create = ["keys", "create", "--realm", "recurr", "--account", "acme", "--environment", "live", "--name", "ci"];
+    let ann = ["--realm", "recurr", "--account", "acme", "--member", "ann"];
+    assert!(run(&[&["members", "add"], &ann[..], &["--role", "developer"]].concat()).0.success());
+    let create = [&["keys", "create"], &ann[..], &["--environment", "live", "--name", "ci"]].concat();
     let (status, out, err) = run(&[&create[..], &["--scope", "read-only", "--output", "json"]].concat());
     assert!(status.success(), "{err}");
     let made: serde_json::Value = serde_json::from_str(&out).unwrap();

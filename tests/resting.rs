@@ -6,7 +6,7 @@ mod support;
 
 use keygate::{
     app::{
-        authenticate::{AuthenticateRequest, Presented, Verdict},
+        authenticate::{AuthenticateRequest, Presented, Release, Verdict},
         house::{App, House},
         keys::{CreateKey, Expiry, KeyFilter, UpdateKey},
         manager::{KeyManager, Manager, Reader},
@@ -146,9 +146,10 @@ impl<S: Store> World<S> {
             expiry: Expiry::Default,
             not_before: None,
             networks: Vec::new(),
+            member: None,
             repeatable: None,
         };
-        let made = self.apps[0].create_key(manager.permit::<KeyManager>(guard).unwrap(), &request).await.unwrap();
+        let made = self.apps[0].create_key(manager.permit_keys::<KeyManager>(guard).unwrap(), &request).await.unwrap();
         (made.owned.key.id, made.secret.unwrap())
     }
 
@@ -157,7 +158,7 @@ impl<S: Store> World<S> {
         let guard = self.apps[0].house.realm("shop").unwrap();
         let patch = KeyPatch { state: Some(StatePatch::Resume), ..KeyPatch::default() };
         let request = UpdateKey { key, patch, expiry: None, expected_version: None };
-        self.apps[0].update_key(manager.permit::<KeyManager>(guard).unwrap(), &request).await.unwrap();
+        self.apps[0].update_key(manager.permit_keys::<KeyManager>(guard).unwrap(), &request).await.unwrap();
     }
 
     /// Presents a key to one of the servers: why it was denied, or nothing.
@@ -175,6 +176,7 @@ impl<S: Store> World<S> {
             cost: 1,
             check_rate_limit: false,
             explain: false,
+            release: Release::NotAsked,
         };
         match app.authenticate(app.house.realm("shop").unwrap(), &request).await.unwrap().verdict {
             Verdict::Denied(denial) => Some(denial.reason),
@@ -194,8 +196,15 @@ impl<S: Store> World<S> {
     async fn states(&self, state: KeyState) -> Vec<KeyId> {
         let manager = self.manager().await;
         let guard = self.apps[0].house.realm("shop").unwrap();
-        let filter = KeyFilter { account: None, environment: None, state: Some(state), after: None, page_size: 10 };
-        let page = self.apps[0].list_keys(manager.permit::<Reader>(guard).unwrap(), &filter).await.unwrap();
+        let filter = KeyFilter {
+            account: None,
+            environment: None,
+            state: Some(state),
+            member: None,
+            after: None,
+            page_size: 10,
+        };
+        let page = self.apps[0].list_keys(manager.permit_keys::<Reader>(guard).unwrap(), &filter).await.unwrap();
         page.keys.iter().map(|owned| owned.key.id).collect()
     }
 }

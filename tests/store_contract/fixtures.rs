@@ -65,10 +65,13 @@ pub fn realm_named(name: &str) -> Realm {
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
+        members: None,
+        onboarding: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),
         tokens: Vec::new(),
+        embed_tokens: None,
         management: keygate::domain::realm::Management::default(),
         keys: POLICY.clone(),
         hint: HintStyle::None,
@@ -114,6 +117,7 @@ pub fn creation(number: u64) -> Creation {
         expires_at: None,
         not_before: None,
         networks: Vec::new(),
+        member: None,
     }
 }
 

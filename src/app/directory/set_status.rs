@@ -69,7 +69,8 @@ impl<S: Store> App<S> {
                 let ended = ended.into_iter().map(|key| OwnedKey::new(owner.account.clone(), key)).collect();
                 StatusSet { account: NamedAccount { id: owner.account.clone(), record }, ended, more }
             };
-            let Some(change) = change else { return Ok(told(record, Vec::new())) };
+            let Some(mut change) = change else { return Ok(told(record, Vec::new())) };
+            self.keep_members(&mut change).await?;
             if request.preview || committed(self.commit(&change).await)? {
                 return Ok(told(change.account, change.end));
             }
