@@ -199,8 +199,11 @@ on_both_stores! {
         // takes a great number of them: `service::misses` sends it. Until nobody used a key for too long takes an hour: `resting` has
         // a clock of its own. Tokens take an issuer: `tokens` and `embed_tokens` have them. Providers' credentials take a server with a
         // vault: `contract_recovea` has one. A code is no key: `onboarding` sends a wrong one.
-        const EXCUSED: [&str; 9] = [
+        const EXCUSED: [&str; 12] = [
             "DENY_REASON_UNUSED_KEY",
+            "DENY_REASON_INVALID_TOKEN",
+            "DENY_REASON_EXPIRED_TOKEN",
+            "DENY_REASON_EXPIRED_EMBED_TOKEN",
             "DENY_REASON_UNSPECIFIED",
             "DENY_REASON_MALFORMED_REQUEST",
             "DENY_REASON_TOO_MANY_MISSES",

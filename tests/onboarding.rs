@@ -75,7 +75,7 @@ fn wrong(code: &str) -> String {
 async fn on_each_store<F: Future<Output = ()>>(row: impl Fn(Stack, Mailbox) -> F) {
     for redis in [false, true] {
         let mailbox = Mailbox::open().await;
-        let file = mailbox.realm_file();
+        let file = mailbox.operated_realm_file();
         let arguments = ["--realm-file", file.to_str().unwrap()];
         let stack = if redis { Stack::redis(&arguments).await } else { Stack::embedded(&arguments).await };
         row(stack, mailbox).await;
@@ -119,7 +119,7 @@ async fn codes_cannot_be_guessed_not_even_many_at_the_same_time() {
 async fn of_many_that_bring_the_right_code_at_the_same_time_one_gets_the_key() {
     on_each_store(async |stack: Stack, mailbox: Mailbox| {
         let second = if stack.redis.is_some() {
-            let file = mailbox.realm_file();
+            let file = mailbox.operated_realm_file();
             Some(stack.second(&["--realm-file", file.to_str().unwrap()]).await)
         } else {
             None

@@ -63,6 +63,7 @@ pub fn account_status_set(set: &SetAccountStatusResponse) -> Value {
     json!({
         "account": set.account.as_ref().map(account),
         "ended_key_ids": set.ended_key_ids,
+        "removed_credentials": set.removed_credentials,
         "more": set.more,
         "remembered_for": set.remembered_for.as_ref().map(values::span),
     })

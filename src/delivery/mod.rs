@@ -20,34 +20,40 @@ pub struct Messengers {
 }
 
 impl Messengers {
-    /// Makes ready what the realms need, and says which of them cannot deliver or do so in the open. `secret` reads a
-    /// secret from its file.
+    /// Makes ready what the realms need. `secret` reads a secret from its file.
     pub fn new(realms: &Realms, secret: impl Fn(&str) -> Option<Secret>) -> Self {
-        let webhook = |realm: &Arc<Realm>| {
-            let name = realm.name.as_str();
-            match realm.onboarding.as_ref().map(|rules| &rules.delivery)? {
-                Delivery::Log => {
-                    tracing::warn!(
-                        realm = name,
-                        "one-time codes are written to this log, where whoever reads it may use them: only for development"
-                    );
-                    None
-                }
-                Delivery::Webhook { url, secret_file } => match (secret(secret_file), Webhook::parse(url)) {
-                    (Some(secret), Some(webhook)) => Some((name.to_owned(), webhook.signed_with(secret))),
-                    _ => {
-                        tracing::warn!(
-                            realm = name,
-                            file = secret_file,
-                            "nobody can sign up: there is no file with a secret of 16 to 512 bytes for the webhook"
-                        );
-                        None
-                    }
-                },
+        let webhook = |realm: &Arc<Realm>| match way(realm)? {
+            Delivery::Log => None,
+            Delivery::Webhook { url, secret_file } => {
+                let webhook = Webhook::parse(url)?.signed_with(secret(secret_file)?);
+                Some((realm.name.to_string(), webhook))
             }
         };
         Self { webhooks: realms.iter().filter_map(webhook).collect() }
     }
+
+    /// Says in the log which realms cannot deliver, or do so in the open.
+    pub fn tell_weaknesses(&self, realms: &Realms) {
+        for realm in realms.iter() {
+            let name = realm.name.as_str();
+            match way(realm) {
+                Some(Delivery::Log) => tracing::warn!(
+                    realm = name,
+                    "one-time codes are written to this log, where whoever reads it may use them: only for development"
+                ),
+                Some(Delivery::Webhook { secret_file, .. }) if !self.webhooks.contains_key(name) => tracing::warn!(
+                    realm = name,
+                    file = secret_file,
+                    "nobody can sign up: there is no file with a secret of 16 to 512 bytes for the webhook"
+                ),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn way(realm: &Realm) -> Option<&Delivery> {
+    realm.onboarding.as_ref().map(|rules| &rules.delivery)
 }
 
 impl Messenger for Messengers {

@@ -125,6 +125,7 @@ impl<S: Store> Directory for DirectoryService<S> {
                 account: Some(write(&guard.realm, &set.account)),
                 ended_key_ids: set.ended.iter().map(|owned| owned.key.id.to_string()).collect(),
                 more: set.more,
+                removed_credentials: u32::try_from(set.removed_credentials).unwrap_or(u32::MAX),
                 remembered_for: Some(render::span(guard.realm.max_staleness)),
             })
         })

@@ -20,6 +20,8 @@ async fn keys_outlive_a_restart() {
         assert_eq!(server.present(&secret).ends(0).json()["allowed"]["key_id"], id.as_str(), "{how}");
         let mut after = server.json(&["keys", "get", "--realm", "recurr", &id]);
         after["last_used_at"].take();
+        after["secrets"][0]["last_used_at"].take();
+        after["secrets"][0]["uses"] = before["secrets"][0]["uses"].clone();
         assert_eq!(after, before, "{how}");
     }
 }

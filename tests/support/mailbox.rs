@@ -82,6 +82,17 @@ impl Mailbox {
         self.files.path().join("recoup.toml")
     }
 
+    /// The same, with keys that operators manage: they see every key that there is.
+    pub fn operated_realm_file(&self) -> PathBuf {
+        let owned = fs::read_to_string(self.realm_file()).expect("it can be read");
+        let operated = owned.replace("by = \"owners\"", "by = \"operators\"");
+        assert_ne!(owned, operated);
+        let folder = self.files.path().join("operated");
+        fs::create_dir_all(&folder).expect("it can be made");
+        fs::write(folder.join("recoup.toml"), operated).expect("it can be written");
+        folder.join("recoup.toml")
+    }
+
     pub fn answers_with(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
     }

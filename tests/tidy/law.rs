@@ -45,7 +45,7 @@ const CRATES: &[(&str, Places)] = &[
     ("fastrand", Only(&["server"])),
     ("rustix", Only(&["server"])),
     ("jsonwebtoken", Only(&["tokens"])),
-    ("rustls", Only(&["courier", "tokens"])),
+    ("rustls", Only(&["courier", "kms", "tokens"])),
     ("aes_gcm", Only(&["domain::seal"])),
     ("tokio", NotIn(&["domain", "config"])),
     ("tracing", NotIn(&["domain"])),
