@@ -359,6 +359,7 @@ on_both_stores! {
         let instant = "must be an instant from 1970 to 9999";
         let key = "must be `key_` and 26 characters, as given when the key was created";
         let size = |page_size| ListEventsRequest { page_size, ..list("") };
+        let actor = "must be the id of a key, `token:ISSUER#SUBJECT`, or `keygate`";
         let too_many = format!("must be at most {} acts", keygate::domain::audit::Act::ALL.len());
         for (request, field, problem) in [
             (list("a/b"), "account_id", account),
@@ -367,7 +368,7 @@ on_both_stores! {
             (acts(&[-1]), "acts[0]", "must be an act that this version knows"),
             (acts(&[2; 100]), "acts", &too_many),
             (ListEventsRequest { key_id: "key_0".to_owned(), ..list("") }, "key_id", key),
-            (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", "must be the id of a key, or `keygate`"),
+            (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", actor),
             (ListEventsRequest { since: Some(at(-1)), ..list("") }, "since", instant),
             (ListEventsRequest { until: Some(at(253_402_300_800)), ..list("") }, "until", instant),
             (ListEventsRequest { since: Some(at(9)), until: Some(at(8)), ..list("") }, "until", "must not lie before `since`"),

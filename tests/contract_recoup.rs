@@ -447,7 +447,7 @@ async fn first_key(stack: &Stack, mailbox: &Mailbox) {
         assert!(matches!(answer, Some(verify_response::Outcome::Denied(ref again)) if *again == denied), "{answer:?}");
     }
     // Keys are their owners' business here: the first one manages those of its account, which are itself.
-    let listed = stack.try_manage_as(Some(&made.secret), "recoup", Operation::List(ListKeys::default())).await;
+    let listed = stack.own(("x-api-key", &made.secret), Operation::List(ListKeys::default())).await;
     let Ok(Done::Page(page)) = listed else { panic!("{listed:?}") };
     assert_eq!(page.keys.iter().map(|one| &one.id).collect::<Vec<_>>(), [&key.id]);
     // Nothing was there of the account before the code came back.

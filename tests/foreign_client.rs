@@ -106,6 +106,8 @@ on_both_stores! {
             "keygate.v1.EmbedTokens",
             "keygate.v1.Onboarding",
             "keygate.v1.Realms",
+            "keygate.v1.Vault",
+            "keygate.v1.Webhooks",
         ];
         let missing: Vec<_> = expected.iter().filter(|name| !names.contains(**name)).collect();
         assert!(missing.is_empty(), "{missing:?} of {names:?}");
