@@ -7,6 +7,8 @@
 //! main → cli → server → grpc  → app → domain
 //!                     → store → app::ports, domain
 //!                     → tokens → app::ports, domain
+//!                     → courier → app::ports, domain
+//!                     → delivery → app::ports, domain
 //!                     → kms   → app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
@@ -35,6 +37,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod courier;
+pub mod delivery;
 pub mod domain;
 pub mod grpc;
 pub mod kms;

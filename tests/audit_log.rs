@@ -64,6 +64,7 @@ async fn every_act(stack: &Stack) -> Vec<(AuditAct, String, bool)> {
     stack.authenticate(by_key("recurr", LEGACY)).await.allowed();
     vec![
         (AuditAct::AccountCreated, String::new(), true),
+        (AuditAct::MemberAdded, String::new(), true),
         (AuditAct::KeyCreated, first.clone(), true),
         (AuditAct::KeyImported, raw, true),
         (AuditAct::KeyImported, hashed.clone(), true),
@@ -99,6 +100,9 @@ fn hash_of(event: &AuditEvent) -> Vec<u8> {
     fields.extend([event.other_account_id.as_bytes(), &count]);
     fields.extend(event.fields.iter().map(String::as_bytes));
     fields.push(&event.previous_hash);
+    if !event.member_id.is_empty() {
+        fields.extend([b"member_id", event.member_id.as_bytes()]);
+    }
     Sha256::digest(joined(&fields)).to_vec()
 }
 
@@ -151,12 +155,13 @@ on_both_stores! {
         for status in [Suspended, Deactivated, Active, Offboarded] {
             stack.set_status("recurr", "acme", status).await;
         }
-        let chain = chain_of(&stack, 9).await;
+        let chain = chain_of(&stack, 10).await;
         let told: Vec<_> = chain.iter().map(|one| (one.act(), one.other_account_id.as_str(), one.key_id.as_str())).collect();
         assert_eq!(told, [
             (AuditAct::AccountCreated, "", ""),
             (AuditAct::OrganizationJoined, "band", ""),
             (AuditAct::OrganizationLeft, "band", ""),
+            (AuditAct::MemberAdded, "", ""),
             (AuditAct::KeyCreated, "", key.as_str()),
             (AuditAct::AccountSuspended, "", ""),
             (AuditAct::AccountDeactivated, "", ""),
@@ -176,21 +181,21 @@ on_both_stores! {
         let told: Vec<_> = chain.iter().map(|one| (one.act(), one.key_id.clone(), one.actor == operator)).collect();
         assert_eq!(told, wanted);
         let acts: std::collections::BTreeSet<i32> = chain.iter().map(|event| event.act).collect();
-        assert_eq!(acts.len(), 9, "every act on keys");
+        assert_eq!(acts.len(), 10, "every act on keys, and the coming of who issued them");
         for event in &chain {
             assert_eq!((event.realm.as_str(), event.account_id.as_str()), ("recurr", "acme"));
             assert_eq!(event.environment, if event.key_id.is_empty() { "" } else { "live" });
             assert!((began..=now() + 1).contains(&event.at.unwrap().seconds), "{event:?}");
         }
-        assert_eq!((&chain[4].fields, &chain[7].fields), (&texts(&["name"]), &texts(&["secrets"])));
-        assert_eq!(chain[9].actor, "keygate");
+        assert_eq!((&chain[5].fields, &chain[8].fields), (&texts(&["name"]), &texts(&["secrets"])));
+        assert_eq!(chain[10].actor, "keygate");
         let head = assert_chain(&chain);
 
         let keys = stack.audit().public_keys(PublicKeysRequest {}).await.unwrap().into_inner().keys;
         assert_eq!((keys.len(), keys[0].secret_version), (1, 1));
         let (checkpoints, seal) = stack.try_checkpoints(Some(stack.operator()), "recurr", "acme").await.unwrap();
         let [checkpoint] = &checkpoints[..] else { panic!("{checkpoints:?}") };
-        assert_eq!((checkpoint.length, &checkpoint.head), (10, &head));
+        assert_eq!((checkpoint.length, &checkpoint.head), (11, &head));
         assert_eq!((&checkpoint.public_key, &seal.public_key), (&keys[0].public_key, &keys[0].public_key));
         let (length, made) = (checkpoint.length.to_be_bytes(), micros(checkpoint.at.as_ref()).to_be_bytes());
         let stated = joined(&[b"keygate audit checkpoint 1", b"recurr", b"acme", &length, &head, &made]);
@@ -206,7 +211,7 @@ on_both_stores! {
         let (id, _) = stack.new_key("recurr", "acme", "test").await;
         let longer = stack.chain("recurr", "acme").await;
         assert_chain(&longer);
-        assert_eq!((longer.len(), &longer[10].key_id, longer[10].environment.as_str()), (11, &id, "test"));
+        assert_eq!((longer.len(), &longer[11].key_id, longer[11].environment.as_str()), (12, &id, "test"));
         assert_eq!(stack.audit().public_keys(PublicKeysRequest {}).await.unwrap().into_inner().keys, keys);
     }
 
@@ -236,7 +241,7 @@ on_both_stores! {
         stack.new_key("recover", "a", "live").await;
 
         let (all, _) = stack.events(&list("")).await;
-        assert_eq!(all.len(), 4 * 4 + 2);
+        assert_eq!(all.len(), 4 * 5 + 2);
         let places: Vec<(&str, u64)> = all.iter().map(|one| (one.account_id.as_str(), one.sequence)).collect();
         assert!(places.is_sorted(), "{places:?}");
         for account in ["a", "a-1", "a.1", "b"] {
@@ -267,7 +272,7 @@ on_both_stores! {
         }
         let (checkpoints, seal) = stack.try_checkpoints(Some(stack.operator()), "recurr", "").await.unwrap();
         let stated: Vec<_> = checkpoints.iter().map(|one| (one.account_id.as_str(), one.length)).collect();
-        assert_eq!(stated, [("a", 4), ("a-1", 6), ("a.1", 4), ("b", 4)]);
+        assert_eq!(stated, [("a", 5), ("a-1", 7), ("a.1", 5), ("b", 5)]);
         assert_eq!((seal.accounts, seal.account_id.as_str()), (4, ""));
         let (none, seal) = stack.try_checkpoints(Some(stack.operator()), "recotap", "").await.unwrap();
         assert_eq!((none.len(), seal.accounts), (0, 0));
@@ -279,15 +284,15 @@ on_both_stores! {
         let (id, _) = stack.new_key("recurr", "acme", "live").await;
         let mut whole = stack.follow(Some(&reader.secret), "recurr", "acme", Some(0)).await.unwrap();
         let mut new = stack.follow(Some(stack.operator()), "recurr", "acme", None).await.unwrap();
-        let mut after = stack.follow(Some(stack.operator()), "recurr", "acme", Some(1)).await.unwrap();
-        let first = [next(&mut whole).await, next(&mut whole).await];
+        let mut after = stack.follow(Some(stack.operator()), "recurr", "acme", Some(2)).await.unwrap();
+        let first = [next(&mut whole).await, next(&mut whole).await, next(&mut whole).await];
         assert_eq!(first.to_vec(), stack.chain("recurr", "acme").await);
-        assert_eq!(next(&mut after).await, first[1]);
+        assert_eq!(next(&mut after).await, first[2]);
         // Nobody asks again: what happens comes.
         stack.rotate("recurr", &id, None).await;
         for stream in [&mut whole, &mut new, &mut after] {
             let event = next(stream).await;
-            assert_eq!((event.act(), event.sequence, &event.previous_hash), (AuditAct::KeyRotated, 3, &first[1].hash));
+            assert_eq!((event.act(), event.sequence, &event.previous_hash), (AuditAct::KeyRotated, 4, &first[2].hash));
         }
         // Another account's events do not.
         stack.new_key("recurr", "other", "live").await;
@@ -297,10 +302,10 @@ on_both_stores! {
         stack.revoke("recurr", &id).await;
         assert_eq!(next(&mut new).await.act(), AuditAct::KeyRevoked);
 
-        let lost = stack.follow(Some(stack.operator()), "recurr", "acme", Some(5)).await.unwrap_err();
+        let lost = stack.follow(Some(stack.operator()), "recurr", "acme", Some(6)).await.unwrap_err();
         assert_invalid(&lost, &["after"]);
-        assert_eq!(violations(&lost)[0].1, "must be at most 4, the account's last event");
-        stack.follow(Some(stack.operator()), "recurr", "acme", Some(4)).await.unwrap();
+        assert_eq!(violations(&lost)[0].1, "must be at most 5, the account's last event");
+        stack.follow(Some(stack.operator()), "recurr", "acme", Some(5)).await.unwrap();
         let nobody = stack.follow(Some(stack.operator()), "recurr", "nobody", None).await.unwrap_err();
         assert_eq!(nobody.code(), Code::NotFound, "{nobody:?}");
 
@@ -354,14 +359,16 @@ on_both_stores! {
         let instant = "must be an instant from 1970 to 9999";
         let key = "must be `key_` and 26 characters, as given when the key was created";
         let size = |page_size| ListEventsRequest { page_size, ..list("") };
+        let actor = "must be the id of a key, `token:ISSUER#SUBJECT`, or `keygate`";
+        let too_many = format!("must be at most {} acts", keygate::domain::audit::Act::ALL.len());
         for (request, field, problem) in [
             (list("a/b"), "account_id", account),
             (acts(&[0]), "acts[0]", "must be an act that this version knows"),
-            (acts(&[2, 99]), "acts[1]", "must be an act that this version knows"),
+            (acts(&[2, 9_999]), "acts[1]", "must be an act that this version knows"),
             (acts(&[-1]), "acts[0]", "must be an act that this version knows"),
-            (acts(&[2; 19]), "acts", "must be at most 18 acts"),
+            (acts(&[2; 100]), "acts", &too_many),
             (ListEventsRequest { key_id: "key_0".to_owned(), ..list("") }, "key_id", key),
-            (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", "must be the id of a key, `token:ISSUER#SUBJECT`, or `keygate`"),
+            (ListEventsRequest { actor: "me".to_owned(), ..list("") }, "actor", actor),
             (ListEventsRequest { since: Some(at(-1)), ..list("") }, "since", instant),
             (ListEventsRequest { until: Some(at(253_402_300_800)), ..list("") }, "until", instant),
             (ListEventsRequest { since: Some(at(9)), until: Some(at(8)), ..list("") }, "until", "must not lie before `since`"),
@@ -431,7 +438,7 @@ async fn v9_streams_are_bounded_and_a_place_is_free_again_when_one_ends() {
     let refused = stack.follow(Some(stack.operator()), "recurr", "acme", None).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     // Other calls do not need a place.
-    assert_eq!(stack.chain("recurr", "acme").await.len(), 2);
+    assert_eq!(stack.chain("recurr", "acme").await.len(), 3);
     open.truncate(60);
     let deadline = Instant::now() + Duration::from_secs(10);
     while stack.follow(Some(stack.operator()), "recurr", "acme", None).await.is_err() {

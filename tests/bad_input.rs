@@ -234,13 +234,14 @@ on_both_stores! {
             idempotency_key: "a b".to_owned(),
             not_before: Some(at(-1)),
             allowed_networks: texts(&["192.0.2.0/24", "acme", "192.0.2.7/24"]),
+            member_id: "a b".to_owned(),
         };
         let status = stack.try_manage("recurr", Operation::Create(create)).await.unwrap_err();
         let found = violations(&status);
         let mut named: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
         named.sort_unstable();
         let mut wanted = ["account_id", "environment", "name", "scopes[0]", "metadata", "expires_at", "idempotency_key",
-            "not_before", "allowed_networks[1]", "allowed_networks[2]"]
+            "not_before", "allowed_networks[1]", "allowed_networks[2]", "member_id"]
             .map(|field| format!("create.{field}"));
         wanted.sort_unstable();
         assert_eq!(named, wanted, "{found:?}");

@@ -24,6 +24,11 @@ const REALMS: [(&str, &str, &str, &str, &str); 5] = [
     ("recovea", "live", "rcv_live_", "Authorization", "Bearer "),
 ];
 
+/// Why something is denied that is no key of the realm: it may have been a token, where the same header takes them.
+fn odd(realm: &str) -> DenyReason {
+    if realm == "recover" { DenyReason::InvalidToken } else { DenyReason::MalformedKey }
+}
+
 on_both_stores! {
     async fn a1_a_key_of_one_realm_is_unknown_to_every_other(stack) {
         let mut keys = Vec::new();
@@ -39,7 +44,7 @@ on_both_stores! {
                 if *owner == realm {
                     answer.allowed();
                 } else {
-                    assert_eq!(answer.denied_for(DenyReason::MalformedKey).http_status, 401);
+                    assert_eq!(answer.denied_for(odd(realm)).http_status, 401);
                 }
             }
         }
@@ -74,7 +79,7 @@ on_both_stores! {
             let mut told: Vec<Denied> = Vec::new();
             for (key, reason) in [
                 (&unknown, DenyReason::UnknownKey),
-                (&wrong, DenyReason::MalformedKey),
+                (&wrong, odd(realm)),
                 (&revoked, DenyReason::RevokedKey),
                 (&expired, DenyReason::ExpiredKey),
                 (&suspended, DenyReason::SuspendedKey),
@@ -208,7 +213,9 @@ async fn a4_the_command_line_prints_a_secret_once_where_it_is_made_and_nowhere_e
         let output = command.stdin(std::process::Stdio::null()).output().unwrap();
         (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let create = ["keys", "create", "--realm", "recurr", "--account", "acme", "--environment", "live", "--name", "ci"];
+    let ann = ["--realm", "recurr", "--account", "acme", "--member", "ann"];
+    assert!(run(&[&["members", "add"], &ann[..], &["--role", "developer"]].concat()).0.success());
+    let create = [&["keys", "create"], &ann[..], &["--environment", "live", "--name", "ci"]].concat();
     let (status, out, err) = run(&[&create[..], &["--scope", "read-only", "--output", "json"]].concat());
     assert!(status.success(), "{err}");
     let made: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -9,9 +9,10 @@ use keygate::{
     config::{self, Settings},
     domain::key::{SecretRing, ServerSecret},
     proto::v1::{
-        AccountStatus, AuthenticateRequest, CreateKey, Denied, DenyReason, GetKey, ImportKeys, ImportRow, ListKeys,
-        ManageKeysRequest, RevokeAccountKeys, RevokeKey, RotateKey, UpdateKey, import_row,
-        manage_keys_request::Operation, manage_keys_response::Result as Done,
+        AccountStatus, AuditAct, AuthenticateRequest, CreateKey, Denied, DenyReason, GetKey, ImportKeys, ImportRow,
+        ListKeys, ManageKeysRequest, RevokeAccountKeys, RevokeKey, RotateKey, SignupRequest, UpdateKey, VerifyRequest,
+        import_row, manage_keys_request::Operation, manage_keys_response::Result as Done,
+        onboarding_client::OnboardingClient, signup_response, verify_response,
     },
 };
 use prost::Message;
@@ -19,9 +20,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256, Sha512};
 use std::collections::{BTreeSet, HashMap};
 use support::{
-    calls::{Answered, by_bearer, by_headers, by_key, charged, key_for},
+    calls::{Answered, by_bearer, by_headers, by_key, charged, key_for, now},
     issuer::{Issuer, claims, claims_with, compact, hs256},
     keygate::Keygate,
+    mailbox::Mailbox,
+    stack::Stack,
     stored::Stored,
 };
 use tonic::{Code, Request, Status};
@@ -397,4 +400,73 @@ fn digest(secret: [u8; 32], key: &str) -> [u8; 32] {
         .expect("it has an environment")
         .1
         .as_bytes()
+}
+
+/// Nobody here has a credential: signup, a code by mail, verify, and a key that works.
+async fn first_key(stack: &Stack, mailbox: &Mailbox) {
+    let mut onboarding = OnboardingClient::new(stack.channel());
+    let source_address = "192.0.2.7".to_owned();
+    let signup = SignupRequest {
+        realm: "recoup".to_owned(),
+        address: " Agent@Example.com".to_owned(),
+        name: "My Agent".to_owned(),
+        source_address: source_address.clone(),
+    };
+    let before = now();
+    let answer = onboarding.signup(signup).await.unwrap().into_inner().outcome;
+    let Some(signup_response::Outcome::Started(started)) = answer else { panic!("{answer:?}") };
+    let expires = started.expires_at.unwrap().seconds - before;
+    assert!((890..=910).contains(&expires), "{expires} s");
+    let letter = mailbox.letters().remove(0);
+    assert!(letter.signed, "{letter:?}");
+    let told = ["type", "realm", "address", "name"].map(|field| letter.text(field));
+    assert_eq!(told, ["onboarding.code", "recoup", "agent@example.com", "My Agent"]);
+    let code = mailbox.code();
+    assert_eq!(code.len(), 8);
+
+    let verify = |code: &str| VerifyRequest {
+        realm: "recoup".to_owned(),
+        signup_id: started.signup_id.clone(),
+        code: code.to_owned(),
+        source_address: source_address.clone(),
+    };
+    let answer = onboarding.verify(verify("22222222")).await.unwrap().into_inner().outcome;
+    let Some(verify_response::Outcome::Denied(denied)) = answer else { panic!("{answer:?}") };
+    assert_eq!((denied.reason(), denied.http_status), (DenyReason::InvalidCode, 401));
+    let answer = onboarding.verify(verify(&code)).await.unwrap().into_inner().outcome;
+    let Some(verify_response::Outcome::Created(made)) = answer else { panic!("{answer:?}") };
+    stack.remember(&made.secret);
+    let key = made.key.unwrap();
+    assert_eq!((key.name.as_str(), key.created_by.as_str(), key.environment.as_str()), ("My Agent", "keygate", "live"));
+    assert_eq!(key.metadata["onboarding_address"], "agent@example.com");
+    let allowed = stack.authenticate(by_key("recoup", &made.secret)).await.allowed();
+    assert_eq!((&allowed.key_id, &allowed.account_id), (&key.id, &key.account_id));
+    // Once, and never again: not with the same code, not with another.
+    for code in [code.as_str(), "22222222"] {
+        let answer = onboarding.verify(verify(code)).await.unwrap().into_inner().outcome;
+        assert!(matches!(answer, Some(verify_response::Outcome::Denied(ref again)) if *again == denied), "{answer:?}");
+    }
+    // Keys are their owners' business here: the first one manages those of its account, which are itself.
+    let listed = stack.own(("x-api-key", &made.secret), Operation::List(ListKeys::default())).await;
+    let Ok(Done::Page(page)) = listed else { panic!("{listed:?}") };
+    assert_eq!(page.keys.iter().map(|one| &one.id).collect::<Vec<_>>(), [&key.id]);
+    // Nothing was there of the account before the code came back.
+    let chain = stack.chain("recoup", &key.account_id).await;
+    let acts: Vec<_> = chain.iter().map(|one| (one.act(), one.actor.as_str(), one.key_id.as_str())).collect();
+    assert_eq!(acts, [(AuditAct::AccountCreated, "keygate", ""), (AuditAct::KeyCreated, "keygate", key.id.as_str())]);
+    assert_eq!(chain[0].at, chain[1].at);
+}
+
+#[tokio::test]
+async fn p8_agents_without_a_credential_obtain_their_first_key_on_the_embedded_store() {
+    let mailbox = Mailbox::open().await;
+    let file = mailbox.realm_file();
+    first_key(&Stack::embedded(&["--realm-file", file.to_str().unwrap()]).await, &mailbox).await;
+}
+
+#[tokio::test]
+async fn p8_agents_without_a_credential_obtain_their_first_key_on_redis() {
+    let mailbox = Mailbox::open().await;
+    let file = mailbox.realm_file();
+    first_key(&Stack::redis(&["--realm-file", file.to_str().unwrap()]).await, &mailbox).await;
 }

@@ -5,19 +5,21 @@
 mod support;
 
 use keygate::proto::v1::{
-    AuthenticateRequest, CheckRateLimitRequest, CreateKey, Denied, DenyReason, KeyState, LimitNames, ListKeys,
-    RevokeAccountKeys, Subject, check_rate_limit_request::Selection, manage_keys_request::Operation,
-    manage_keys_response::Result as Done,
+    AccountStatus, AuditAct, AuthenticateRequest, CheckRateLimitRequest, CreateKey, Denied, DenyReason, KeyState,
+    LimitNames, ListKeys, ManageKeysRequest, RemoveMemberRequest, RevokeAccountKeys, Subject, UpdateKey,
+    check_rate_limit_request::Selection, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use std::fs;
 use support::{
     calls::{
-        Answered, assert_invalid, by_bearer, by_headers, by_key, charged, header_list, key_for, now, texts, well_formed,
+        Answered, assert_invalid, by_bearer, by_headers, by_key, charged, header_list, key_for, now, removing, signed,
+        texts, violations, well_formed,
     },
     keygate::{DataDir, Keygate},
     redis::RedisServer,
     stored::Stored,
 };
+use tonic::Code;
 
 const UNAUTHORIZED: &str = r#"{"error":{"type":"unauthorized","message":"Invalid or missing API key."}}"#;
 const FORBIDDEN: &str =
@@ -35,6 +37,10 @@ fn pinned(key: &str, environment: &str) -> AuthenticateRequest {
 
 fn scoped(account: &str, environment: &str, scopes: &[&str]) -> CreateKey {
     CreateKey { scopes: texts(scopes), ..key_for(account, environment) }
+}
+
+fn issued(account: &str, member: &str) -> CreateKey {
+    CreateKey { member_id: member.to_owned(), ..key_for(account, "live") }
 }
 
 on_both_stores! {
@@ -116,6 +122,42 @@ on_both_stores! {
         assert_unauthorized(&stack.authenticate(by_bearer("recurr", &key)).await.denied_for(DenyReason::RevokedKey));
     }
 
+    async fn u4_a_key_is_created_by_a_member_with_role_developer_or_admin(stack) {
+        for (member, roles) in [("vera", &["viewer"][..]), ("dan", &["developer"]), ("ada", &["admin", "viewer"])] {
+            stack.add_member("recurr", "acme", member, roles).await;
+        }
+        stack.add_member("recurr", "other", "olga", &["admin"]).await;
+        for member in ["dan", "ada"] {
+            let made = stack.create("recurr", issued("acme", member)).await.key.unwrap();
+            assert_eq!((made.member_id.as_str(), stack.get("recurr", &made.id).await.member_id.as_str()), (member, member));
+            assert_eq!(stack.get_member("recurr", "acme", member).await.unwrap().key_ids, [made.id]);
+        }
+        let create = async |member: &str| {
+            let operation = Some(Operation::Create(issued("acme", member)));
+            let request = ManageKeysRequest { realm: "recurr".to_owned(), operation };
+            stack.client().manage_keys(signed(Some(stack.operator()), request)).await.unwrap_err()
+        };
+        let nobody = create("").await;
+        assert_invalid(&nobody, &["create.member_id"]);
+        let words = "must name a member of the account: in this realm keys are issued by members only";
+        assert_eq!(violations(&nobody)[0].1, words);
+        let role = "the key cannot be issued: the member has none of the roles that may issue keys in this realm";
+        let stranger = "the key cannot be issued: `member_id` is no member of the account";
+        for (member, words) in [("vera", role), ("nobody", stranger), ("olga", stranger)] {
+            let status = create(member).await;
+            assert_eq!((status.code(), status.message()), (Code::PermissionDenied, words), "{member}");
+        }
+        // Roles count from the moment that they change; keys that were issued stay.
+        stack.set_roles("recurr", "acme", "vera", &["developer"]).await;
+        stack.create("recurr", issued("acme", "vera")).await;
+        let roles = stack.set_roles("recurr", "acme", "dan", &["viewer"]).await;
+        assert_eq!((roles.roles, roles.key_ids.len()), (texts(&["viewer"]), 1));
+        assert_eq!(create("dan").await.code(), Code::PermissionDenied);
+        let of_dan = ListKeys { member_id: "dan".to_owned(), ..Default::default() };
+        let page = stack.list("recurr", of_dan).await;
+        assert_eq!(page.keys.iter().map(|key| (key.member_id.as_str(), key.state())).collect::<Vec<_>>(), [("dan", KeyState::Active)]);
+    }
+
     async fn u5_a_key_that_reads_only_cannot_write(stack) {
         let reader = stack.create("recurr", scoped("acme", "live", &["read-only"])).await.secret;
         let writer = stack.create("recurr", scoped("acme", "live", &["read-write"])).await.secret;
@@ -189,6 +231,58 @@ on_both_stores! {
             stack.revoke("recurr", &id).await;
             stack.authenticate(by_bearer("recurr", &key)).await.denied_for(DenyReason::RevokedKey);
         }
+    }
+
+    async fn u9_keys_die_with_the_member_who_issued_them_or_the_account_and_the_answer_names_them(stack) {
+        for member in ["dan", "ada"] {
+            stack.add_member("recurr", "acme", member, &["developer"]).await;
+        }
+        let mut keys = Vec::new();
+        for (member, environment) in [("dan", "live"), ("ada", "live"), ("dan", "test"), ("dan", "live")] {
+            let create = CreateKey { environment: environment.to_owned(), ..issued("acme", member) };
+            let made = stack.create("recurr", create).await;
+            keys.push((made.key.unwrap().id, made.secret));
+        }
+        // What ended before does not end again.
+        stack.revoke("recurr", &keys[3].0).await;
+        stack.update("recurr", UpdateKey { key_id: keys[2].0.clone(), state: KeyState::Suspended.into(), ..Default::default() }).await;
+        let mut of_dan = vec![keys[0].0.clone(), keys[2].0.clone()];
+        of_dan.sort();
+
+        let remove = RemoveMemberRequest { reason: "left".to_owned(), ..removing("recurr", "acme", "dan") };
+        let before = stack.chain("recurr", "acme").await;
+        let preview = stack.remove_member(RemoveMemberRequest { preview: true, ..remove.clone() }).await.unwrap();
+        assert_eq!((&preview.ended_key_ids, stack.chain("recurr", "acme").await), (&of_dan, before.clone()));
+        stack.authenticate(by_bearer("recurr", &keys[0].1)).await.allowed();
+        stack.get_member("recurr", "acme", "dan").await.unwrap();
+
+        // What a preview showed is what happens, or nothing does.
+        let late = RemoveMemberRequest { expected_version: preview.account_version - 1, ..remove.clone() };
+        assert_eq!(stack.remove_member(late).await.unwrap_err().code(), Code::Aborted);
+        let seen = RemoveMemberRequest { expected_version: preview.account_version, ..remove.clone() };
+        let removed = stack.remove_member(seen).await.unwrap();
+        assert_eq!((&removed.ended_key_ids, removed.member.unwrap().id), (&of_dan, "dan".to_owned()));
+        assert_eq!(removed.account_version, preview.account_version + 1, "one commit");
+        for (id, secret) in [&keys[0], &keys[2], &keys[3]] {
+            stack.authenticate(by_bearer("recurr", secret)).await.denied_for(DenyReason::RevokedKey);
+            assert_eq!(stack.get("recurr", id).await.state(), KeyState::Revoked);
+        }
+        assert_eq!(stack.get("recurr", &keys[0].0).await.revoke_reason, "left");
+        stack.authenticate(by_bearer("recurr", &keys[1].1)).await.allowed();
+        assert_eq!(stack.get_member("recurr", "acme", "dan").await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(stack.remove_member(remove).await.unwrap_err().code(), Code::NotFound);
+
+        let chain = stack.chain("recurr", "acme").await;
+        let told: Vec<_> = chain[before.len()..].iter().map(|one| (one.act(), one.member_id.as_str(), one.key_id.as_str())).collect();
+        let mut wanted = vec![(AuditAct::MemberRemoved, "dan", "")];
+        wanted.extend(of_dan.iter().map(|id| (AuditAct::KeyRevoked, "dan", id.as_str())));
+        assert_eq!(told, wanted);
+
+        // The account's end is the end of all that are left.
+        let set = stack.set_status("recurr", "acme", AccountStatus::Offboarded).await;
+        assert_eq!(set.ended_key_ids, [keys[1].0.clone()]);
+        stack.authenticate(by_bearer("recurr", &keys[1].1)).await.denied_for(DenyReason::RevokedKey);
+        assert!(stack.get_member("recurr", "acme", "ada").await.unwrap().key_ids.is_empty());
     }
 }
 

@@ -23,8 +23,11 @@ on_both_stores! {
         let bearer = format!("Bearer {}", stack.operator());
         let management = [("authorization", bearer.as_str())];
 
+        let ann = json!({ "realm": "recurr", "account_id": "acme", "member_id": "ann", "roles": ["developer"] });
+        let added = python.call("keygate.v1.Directory/AddMember", &ann, &management).unwrap();
+        assert_eq!(added["member"]["roles"], json!(["developer"]));
         let create = json!({ "realm": "recurr", "create": {
-            "account_id": "acme", "environment": "test", "name": "ci", "scopes": ["read-write"], "metadata": { "team": "a" },
+            "account_id": "acme", "member_id": "ann", "environment": "test", "name": "ci", "scopes": ["read-write"], "metadata": { "team": "a" },
             "expires_in": "3600s",
         }});
         let made = python.call(MANAGE, &create, &management).unwrap();
@@ -60,7 +63,7 @@ on_both_stores! {
 
         let log = json!({ "realm": "recurr", "account_id": "acme" });
         let log = python.call("keygate.v1.AuditLog/List", &log, &management).unwrap();
-        assert_eq!((&log["events"][1]["act"], &log["events"][1]["key_id"]), (&json!("AUDIT_ACT_KEY_CREATED"), &key["id"]));
+        assert_eq!((&log["events"][2]["act"], &log["events"][2]["key_id"]), (&json!("AUDIT_ACT_KEY_CREATED"), &key["id"]));
     }
 
     async fn a_foreign_client_reads_what_is_wrong_with_its_request(stack) {
@@ -101,6 +104,7 @@ on_both_stores! {
             "keygate.v1.Authorization",
             "keygate.v1.Directory",
             "keygate.v1.EmbedTokens",
+            "keygate.v1.Onboarding",
             "keygate.v1.Realms",
             "keygate.v1.Vault",
             "keygate.v1.Webhooks",

@@ -146,6 +146,7 @@ impl<S: Store> World<S> {
             expiry: Expiry::Default,
             not_before: None,
             networks: Vec::new(),
+            member: None,
             repeatable: None,
         };
         let made = self.apps[0].create_key(manager.permit_keys::<KeyManager>(guard).unwrap(), &request).await.unwrap();
@@ -195,7 +196,14 @@ impl<S: Store> World<S> {
     async fn states(&self, state: KeyState) -> Vec<KeyId> {
         let manager = self.manager().await;
         let guard = self.apps[0].house.realm("shop").unwrap();
-        let filter = KeyFilter { account: None, environment: None, state: Some(state), after: None, page_size: 10 };
+        let filter = KeyFilter {
+            account: None,
+            environment: None,
+            state: Some(state),
+            member: None,
+            after: None,
+            page_size: 10,
+        };
         let page = self.apps[0].list_keys(manager.permit_keys::<Reader>(guard).unwrap(), &filter).await.unwrap();
         page.keys.iter().map(|owned| owned.key.id).collect()
     }

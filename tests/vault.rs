@@ -147,7 +147,13 @@ with_vault! {
         invalid(stack.try_put(elsewhere).await, &[("realm", "must be a realm of this server: `keygate`, `recovea`")]);
         let nobody = "there is no such account in this realm";
         refused(stack.try_put(putting("nobody", "live", "openai", SECRET)).await, Code::NotFound, nobody);
-        stack.set_status("recovea", "project-1", AccountStatus::Offboarded).await;
+        stack.put("project-1", "live", "openai", SECRET).await;
+        let set = stack.set_status("recovea", "project-1", AccountStatus::Offboarded).await;
+        assert_eq!(set.removed_credentials, 1);
+        let left = stack.vault().list_credentials(signed(Some(stack.operator()), listing("project-1"))).await;
+        assert_eq!(left.unwrap().into_inner().credentials, []);
+        let acts: Vec<_> = stack.chain("recovea", "project-1").await.iter().map(|event| event.act()).collect();
+        assert!(acts.ends_with(&[AuditAct::AccountOffboarded, AuditAct::CredentialRemoved]), "{acts:?}");
         let over = "the account was offboarded, and that is for ever";
         refused(stack.try_put(putting("project-1", "live", "openai", SECRET)).await, Code::FailedPrecondition, over);
 

@@ -1,6 +1,7 @@
 //! Why a use case could not do what was asked. A denial is never among these: it is an answer.
 
 use super::{
+    onboarding::OnboardingError,
     ports::{CommitError, EntropyError, StoreError},
     vault::VaultError,
 };
@@ -9,6 +10,7 @@ use crate::domain::{
     directory::DirectoryError,
     id::{KeyId, RealmName},
     key::LifecycleError,
+    member::MemberError,
 };
 
 use std::sync::Arc;
@@ -106,6 +108,12 @@ pub enum AppError {
     /// The account's state does not allow it.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// What the realm says of members, or the account's state, does not allow it.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    /// Nobody can sign up here, or not now.
+    #[error(transparent)]
+    Onboarding(#[from] OnboardingError),
     /// Others kept changing the account at the same time.
     #[error("the account is being changed by others at the same time: try again")]
     Contended,

@@ -4,7 +4,7 @@ use super::{
     error::AppError,
     manager::Manager,
     misses::Misses,
-    ports::{Clock, Courier, Entropy, GoodToken, Store, TokenVerdict, Tokens},
+    ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
     uses::UseQueue,
     vault::Vault,
 };
@@ -56,6 +56,8 @@ pub struct House {
     pub entropy: Arc<dyn Entropy>,
     /// Judges access tokens.
     pub(super) tokens: Arc<dyn Tokens>,
+    /// Brings one-time codes.
+    pub(super) messenger: Arc<dyn Messenger>,
     pub(super) uses: UseQueue,
     pub(super) misses: Misses,
     /// Providers' credentials.
@@ -123,6 +125,7 @@ impl House {
             clock,
             entropy,
             tokens: Arc::new(NoTokens),
+            messenger: Arc::new(NoMessenger),
             uses: UseQueue::default(),
             misses: Misses::new(0),
             vault: Vault::off(),
@@ -161,6 +164,12 @@ impl House {
             self.realms.iter_mut().for_each(|guarded| guarded.hooks.push(Webhook::export()));
         }
         self
+    }
+
+    /// The same, with whoever brings one-time codes.
+    #[must_use]
+    pub fn with_messenger(self, messenger: Arc<dyn Messenger>) -> Self {
+        Self { messenger, ..self }
     }
 
     /// Every realm.

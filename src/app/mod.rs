@@ -15,6 +15,7 @@ pub mod key_permit;
 pub mod keys;
 pub mod manager;
 pub mod misses;
+pub mod onboarding;
 pub mod ports;
 pub mod rekey;
 pub mod seldom;

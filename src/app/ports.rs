@@ -9,8 +9,9 @@ use crate::domain::{
     id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
     key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, UsesOf},
     limit::{Charged, Plan},
+    onboarding,
     seal::DataKey,
-    secret::SecretRef,
+    secret::{Secret, SecretRef},
     time::{Ticks, Timestamp},
     token::{Token, TokenFlaw},
     webhook::Letter,
@@ -418,3 +419,50 @@ pub type KeyServiceAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, KeyServ
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyServiceError(pub String);
+
+/// Brings one-time codes to whoever signed up.
+pub trait Messenger: Send + Sync + 'static {
+    /// Brings one, and returns when whoever sends it on has taken it.
+    fn deliver<'p>(
+        &'p self,
+        parcel: Parcel<'p>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliveryError>> + Send + 'p>>;
+}
+
+/// A one-time code on its way.
+pub struct Parcel<'a> {
+    /// The realm.
+    pub realm: &'a RealmName,
+    /// How it goes.
+    pub delivery: &'a onboarding::Delivery,
+    /// Tells this parcel from every other.
+    pub id: String,
+    /// Where it goes.
+    pub address: &'a str,
+    /// What the key will be called.
+    pub name: &'a str,
+    /// The code.
+    pub code: &'a Secret,
+    /// When it is sent.
+    pub now: Timestamp,
+    /// When it stops to work.
+    pub expires_at: Timestamp,
+}
+
+/// A code could not be brought.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DeliveryError(pub String);
+
+/// Brings nothing: for servers without onboarding.
+#[derive(Debug)]
+pub struct NoMessenger;
+
+impl Messenger for NoMessenger {
+    fn deliver<'p>(
+        &'p self,
+        _parcel: Parcel<'p>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliveryError>> + Send + 'p>> {
+        Box::pin(async { Err(DeliveryError("this server brings no codes".to_owned())) })
+    }
+}

@@ -6,15 +6,17 @@ use super::{
     values,
 };
 use crate::proto::v1::{
-    Account, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest, CheckRateLimitResponse,
-    CreateAccountRequest, CreateAccountResponse, DeleteCredentialRequest, DeleteCredentialResponse, GetAccountRequest,
-    ListCredentialsRequest, ListCredentialsResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-    ManageKeysRequest, MembershipRequest, MintEmbedTokenRequest, MintEmbedTokenResponse, ProviderCredential,
-    PutCredentialRequest, RedeliverRequest, RedeliverResponse, RewrapCredentialsRequest, RewrapCredentialsResponse,
-    SetAccountStatusRequest, SetAccountStatusResponse, TestWebhookRequest, TestWebhookResponse,
+    Account, AddMemberRequest, AddMemberResponse, AuthenticateRequest, AuthenticateResponse, CheckRateLimitRequest,
+    CheckRateLimitResponse, CreateAccountRequest, CreateAccountResponse, DeleteCredentialRequest,
+    DeleteCredentialResponse, GetAccountRequest, GetMemberRequest, ListCredentialsRequest, ListCredentialsResponse,
+    ListDeadLettersRequest, ListDeadLettersResponse, ListMembersRequest, ListMembersResponse, ManageKeysRequest,
+    Member, MembershipRequest, MintEmbedTokenRequest, MintEmbedTokenResponse, ProviderCredential, PutCredentialRequest,
+    RedeliverRequest, RedeliverResponse, RemoveMemberRequest, RemoveMemberResponse, RewrapCredentialsRequest,
+    RewrapCredentialsResponse, SetAccountStatusRequest, SetAccountStatusResponse, SetMemberRolesRequest, SignupRequest,
+    SignupResponse, TestWebhookRequest, TestWebhookResponse, VerifyRequest, VerifyResponse,
     authorization_client::AuthorizationClient, directory_client::DirectoryClient,
     embed_tokens_client::EmbedTokensClient, manage_keys_request::Operation, manage_keys_response,
-    vault_client::VaultClient, webhooks_client::WebhooksClient,
+    onboarding_client::OnboardingClient, vault_client::VaultClient, webhooks_client::WebhooksClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -142,6 +144,26 @@ impl Client {
         let request = self.request(request);
         let (endpoint, timeout) = (self.endpoint.clone(), self.timeout);
         answered(&endpoint, timeout, self.inner.check_rate_limit(request)).await
+    }
+
+    /// Has a one-time code sent.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn signup(&mut self, request: SignupRequest) -> Result<SignupResponse, Failure> {
+        let request = self.request(request);
+        let mut onboarding = OnboardingClient::new(self.channel.clone());
+        answered(&self.endpoint, self.timeout, onboarding.signup(request)).await
+    }
+
+    /// Brings a one-time code back.
+    ///
+    /// # Errors
+    /// When the server refuses, fails, or is out of reach.
+    pub async fn verify(&mut self, request: VerifyRequest) -> Result<VerifyResponse, Failure> {
+        let request = self.request(request);
+        let mut onboarding = OnboardingClient::new(self.channel.clone());
+        answered(&self.endpoint, self.timeout, onboarding.verify(request)).await
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -274,7 +296,12 @@ acts!(directory:
     get_account: get_account(GetAccountRequest) -> Account,
     set_account_status: set_account_status(SetAccountStatusRequest) -> SetAccountStatusResponse,
     join: join_organization(MembershipRequest) -> Account,
-    leave: leave_organization(MembershipRequest) -> Account
+    leave: leave_organization(MembershipRequest) -> Account,
+    add_member: add_member(AddMemberRequest) -> AddMemberResponse,
+    set_member_roles: set_member_roles(SetMemberRolesRequest) -> Member,
+    remove_member: remove_member(RemoveMemberRequest) -> RemoveMemberResponse,
+    get_member: get_member(GetMemberRequest) -> Member,
+    list_members: list_members(ListMembersRequest) -> ListMembersResponse
 );
 
 acts!(embed_tokens: mint_embed_token: mint(MintEmbedTokenRequest) -> MintEmbedTokenResponse);

@@ -1,6 +1,6 @@
 //! How decisions are shown for people: denials, limits, headers.
 
-use super::{failure::Failure, names, output, output::Output, values};
+use super::{exit::Exit, failure::Failure, json, names, output, output::Output, values};
 use crate::proto::v1::{Denied, Header, LimitState, TokenIdentity};
 
 /// Shows why not, and what the end client is told.
@@ -25,6 +25,16 @@ pub fn token(token: Option<&TokenIdentity>) -> Vec<(&'static str, String)> {
     let expires = token.expires_at.as_ref().map(values::instant).unwrap_or_default();
     let (issuer, subject) = (token.issuer.clone(), token.subject.clone());
     vec![("issuer", issuer), ("subject", subject), ("expires", expires), ("roles", token.roles.join(", "))]
+}
+
+/// The answer of a command that was denied.
+pub fn refused(output: &mut Output, denial: &Denied) -> Result<Exit, Failure> {
+    if output.is_json() {
+        output.json(&json::refused(denial))?;
+    } else {
+        denied(output, denial)?;
+    }
+    Ok(Exit::Denied)
 }
 
 /// Headers as fields.

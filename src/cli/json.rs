@@ -7,8 +7,8 @@ use crate::proto::{
     google,
     v1::{
         Account, Allowed, AuthenticateResponse, CheckRateLimitResponse, Denied, Header, ImportVerdict, Key, KeySecret,
-        KeyWithSecret, KeysRevoked, LimitState, ProviderCredential, SetAccountStatusResponse, TokenIdentity,
-        authenticate_response::Outcome,
+        KeyWithSecret, KeysRevoked, LimitState, Member, ProviderCredential, RemoveMemberResponse,
+        SetAccountStatusResponse, SignupStarted, TokenIdentity, authenticate_response::Outcome,
     },
 };
 use serde_json::{Map, Value, json};
@@ -39,6 +39,7 @@ pub fn key(key: &Key) -> Value {
         "not_before": instant(key.not_before.as_ref()),
         "allowed_networks": key.allowed_networks,
         "suspends_at": instant(key.suspends_at.as_ref()),
+        "member_id": key.member_id,
     })
 }
 
@@ -62,6 +63,7 @@ pub fn account_status_set(set: &SetAccountStatusResponse) -> Value {
     json!({
         "account": set.account.as_ref().map(account),
         "ended_key_ids": set.ended_key_ids,
+        "removed_credentials": set.removed_credentials,
         "more": set.more,
         "remembered_for": set.remembered_for.as_ref().map(values::span),
     })
@@ -93,6 +95,31 @@ fn key_secret(secret: &KeySecret) -> Value {
         "last_used_at": instant(secret.last_used_at.as_ref()),
         "last_used_address": secret.last_used_address,
         "uses": secret.uses,
+    })
+}
+
+/// A member of an account.
+#[must_use]
+pub fn member(member: &Member) -> Value {
+    json!({
+        "id": member.id,
+        "realm": member.realm,
+        "account_id": member.account_id,
+        "roles": member.roles,
+        "added_at": instant(member.added_at.as_ref()),
+        "key_ids": member.key_ids,
+        "account_version": member.account_version,
+    })
+}
+
+/// A member who was removed, and the keys that ended with it.
+#[must_use]
+pub fn member_removed(removed: &RemoveMemberResponse) -> Value {
+    json!({
+        "member": removed.member.as_ref().map(member),
+        "ended_key_ids": removed.ended_key_ids,
+        "account_version": removed.account_version,
+        "remembered_for": span(removed.remembered_for.as_ref()),
     })
 }
 
@@ -178,6 +205,18 @@ fn allowed(allowed: &Allowed) -> Value {
         // None is asked for, and none would be shown: others read what a terminal shows.
         "upstream_headers": [],
     })
+}
+
+/// A denial that is all there is to tell.
+#[must_use]
+pub fn refused(denial: &Denied) -> Value {
+    json!({ "denied": denied(denial) })
+}
+
+/// A signup that waits for its code.
+#[must_use]
+pub fn signup_started(started: &SignupStarted) -> Value {
+    json!({ "signup_id": started.signup_id, "expires_at": instant(started.expires_at.as_ref()) })
 }
 
 fn denied(denied: &Denied) -> Value {

@@ -14,7 +14,9 @@ mod json;
 mod key;
 mod keys;
 mod limit;
+mod members;
 mod names;
+mod onboarding;
 mod output;
 mod pages;
 mod ready;
@@ -41,8 +43,8 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 #[derive(Debug, Parser)]
 #[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
-  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
-  keygate authenticate --realm recurr --key-stdin < test.key"
+  keygate keys create --realm recovea --account acme --environment live --name ci
+  keygate authenticate --realm recovea --key-stdin < test.key"
 ))]
 struct Cli {
     /// Tables for people, or JSON for programs; errors too
@@ -67,6 +69,12 @@ enum Command {
     /// Deposit and remove credentials of providers; nothing ever shows them
     #[command(subcommand, after_long_help = help!("  keygate vault list --realm recovea --account project-1"))]
     Vault(Box<vault::Command>),
+    /// Add members to accounts, change their roles, and remove them with the keys that they issued
+    #[command(subcommand, after_long_help = help!("  keygate members list --realm recurr --account acme"))]
+    Members(Box<members::Command>),
+    /// Obtain a first key as somebody without a credential does
+    #[command(subcommand, after_long_help = help!("  keygate onboarding signup --realm recoup --address agent@example.com --name 'my agent'"))]
+    Onboarding(Box<onboarding::Command>),
     Authenticate(Box<authenticate::Args>),
     /// Read, follow, export and verify the audit log
     #[command(subcommand, after_long_help = help!("  keygate audit list --realm recurr --account acme"))]
@@ -157,6 +165,8 @@ impl Command {
             Self::Accounts(command) => wait(command.run(output)),
             Self::EmbedTokens(command) => wait(command.run(output)),
             Self::Vault(command) => wait(command.run(output)),
+            Self::Members(command) => wait(command.run(output)),
+            Self::Onboarding(command) => wait(command.run(output)),
             Self::Authenticate(args) => wait(args.run(output)),
             Self::Audit(command) => command.run(output),
             Self::Limit(command) => wait(command.run(output)),

@@ -20,6 +20,8 @@ pub const OPERATIONS: usize = 256;
 pub const ROUTES: usize = 64;
 /// Limits of a realm.
 pub const LIMITS: usize = 64;
+/// Roles that members of a realm's accounts may have.
+pub const MEMBER_ROLES: usize = 16;
 /// Rows of a realm's error table.
 pub const ERRORS: usize = 64;
 /// Headers of one error.

@@ -2,7 +2,8 @@
 //! the hash of the one before, so that a change or a cut shows.
 //!
 //! An event's hash is SHA-256 over the fields in the order of [`AuditEvent`], each preceded by its length as 8 bytes,
-//! big-endian; numbers are 8 bytes, big-endian. The first event follows a hash of 32 zero bytes.
+//! big-endian; numbers are 8 bytes, big-endian. The first event follows a hash of 32 zero bytes. A member, where there is one,
+//! comes last, behind the text `member_id`.
 
 mod checkpoint;
 mod ledger;
@@ -11,7 +12,7 @@ pub use checkpoint::{Checkpoint, PublicKey, Seal, Sealing, Signed, Signer, State
 pub use ledger::{Broken, Entry, Fault, Known, Ledger, Summary};
 
 use super::{
-    id::{AccountId, Environment, KeyId},
+    id::{AccountId, Environment, KeyId, MemberId},
     time::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
@@ -88,11 +89,17 @@ pub enum Act {
     CredentialRemoved,
     /// The key of a provider's credential was wrapped by another key-encryption key.
     CredentialRewrapped,
+    /// Somebody became a member of the account.
+    MemberAdded,
+    /// A member got other roles.
+    MemberRolesChanged,
+    /// A member was removed.
+    MemberRemoved,
 }
 
 impl Act {
     /// Every act.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::AccountCreated,
         Self::KeyCreated,
         Self::KeyImported,
@@ -111,6 +118,9 @@ impl Act {
         Self::CredentialStored,
         Self::CredentialRemoved,
         Self::CredentialRewrapped,
+        Self::MemberAdded,
+        Self::MemberRolesChanged,
+        Self::MemberRemoved,
     ];
 
     /// The act as stored and hashed.
@@ -135,6 +145,9 @@ impl Act {
             Self::CredentialStored => 60,
             Self::CredentialRemoved => 61,
             Self::CredentialRewrapped => 62,
+            Self::MemberAdded => 70,
+            Self::MemberRolesChanged => 71,
+            Self::MemberRemoved => 72,
         }
     }
 
@@ -172,6 +185,9 @@ impl Act {
             Self::CredentialStored => "credential_stored",
             Self::CredentialRemoved => "credential_removed",
             Self::CredentialRewrapped => "credential_rewrapped",
+            Self::MemberAdded => "member_added",
+            Self::MemberRolesChanged => "member_roles_changed",
+            Self::MemberRemoved => "member_removed",
         }
     }
 }
@@ -193,6 +209,8 @@ pub struct AuditEvent {
     pub key: Option<KeyId>,
     /// The other account that it is about, such as the organization that was joined.
     pub other: Option<AccountId>,
+    /// The member that it is about: who came or went, in whose name a key was issued, or with whom it ended.
+    pub member: Option<MemberId>,
     /// The names of the fields that changed, never their values; of a credential the provider's name.
     pub fields: Vec<String>,
     /// The hash of the event before.
@@ -222,6 +240,11 @@ impl AuditEvent {
             put(field.as_bytes());
         }
         put(&self.previous);
+        // What only some events have goes behind, with its name: the hashes of all others stay as they were.
+        if let Some(member) = &self.member {
+            put(b"member_id");
+            put(member.as_str().as_bytes());
+        }
         hasher.finalize().into()
     }
 }
@@ -235,6 +258,8 @@ pub struct About<'a> {
     pub environment: Option<&'a Environment>,
     /// Another account.
     pub other: Option<&'a AccountId>,
+    /// A member of the account.
+    pub member: Option<&'a MemberId>,
     /// The names of the fields that changed.
     pub fields: &'a [&'a str],
 }
@@ -255,7 +280,7 @@ impl Chain {
         at: Timestamp,
         actor: &Actor,
         act: Act,
-        About { key, environment, other, fields }: About<'_>,
+        About { key, environment, other, member, fields }: About<'_>,
     ) -> AuditEvent {
         let mut event = AuditEvent {
             sequence: self.length.saturating_add(1),
@@ -265,6 +290,7 @@ impl Chain {
             environment: key.map(|(_, environment)| environment).or(environment).cloned(),
             key: key.map(|(id, _)| id),
             other: other.cloned(),
+            member: member.cloned(),
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
             previous: self.head,
             hash: [0; 32],

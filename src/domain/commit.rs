@@ -5,7 +5,7 @@ use super::{
     account::Account,
     audit::{About, Act, Actor, AuditEvent},
     entry::EntryChange,
-    id::{AccountId, AccountRef, Environment, KeyId, ProviderName},
+    id::{AccountId, AccountRef, Environment, KeyId, MemberId, ProviderName},
     key::{Digest, IdempotencyRecord, KeyRecord},
     time::Timestamp,
 };
@@ -92,9 +92,19 @@ impl Change {
         self.events.push(event);
     }
 
+    /// Adds an event about a member.
+    pub fn record_member(&mut self, now: Timestamp, actor: &Actor, act: Act, member: &MemberId) {
+        let event = self.account.record(now, actor, act, About { member: Some(member), ..About::default() });
+        self.events.push(event);
+    }
+
     /// Adds an event about a key.
     pub fn record(&mut self, now: Timestamp, actor: &Actor, act: Act, key: &KeyRecord, fields: &[&'static str]) {
-        let about = About { key: Some((key.id, &key.environment)), fields, ..About::default() };
+        self.record_key(now, actor, act, About { key: Some((key.id, &key.environment)), fields, ..About::default() });
+    }
+
+    /// Adds an event about a key and whatever else it is about.
+    pub fn record_key(&mut self, now: Timestamp, actor: &Actor, act: Act, about: About<'_>) {
         let event = self.account.record(now, actor, act, about);
         self.events.push(event);
     }

@@ -55,11 +55,13 @@ pub enum DenyReason {
     ExpiredEmbedToken,
     /// The account deposited no credential for the provider that the request goes to.
     NoProviderCredential,
+    /// The one-time code of an onboarding is wrong, over or used, or there is no such signup.
+    InvalidCode,
 }
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MissingCredential,
         Self::AmbiguousCredential,
         Self::MalformedKey,
@@ -86,6 +88,7 @@ impl DenyReason {
         Self::EarlyKey,
         Self::ForbiddenAddress,
         Self::NoProviderCredential,
+        Self::InvalidCode,
     ];
 
     /// The stable name, as in logs and the command line's output.
@@ -113,6 +116,7 @@ impl DenyReason {
             Self::RateLimited => "rate_limited",
             Self::CostAboveLimit => "cost_above_limit",
             Self::TooManyMisses => "too_many_misses",
+            Self::InvalidCode => "invalid_code",
             Self::MalformedRequest => "malformed_request",
             Self::InvalidToken => "invalid_token",
             Self::ExpiredToken => "expired_token",
@@ -138,7 +142,8 @@ impl DenyReason {
             | Self::EarlyKey
             | Self::WrongEnvironment
             | Self::InvalidToken
-            | Self::ExpiredToken => Answer::InvalidCredential,
+            | Self::ExpiredToken
+            | Self::InvalidCode => Answer::InvalidCredential,
             Self::ExpiredEmbedToken => Answer::ExpiredEmbedToken,
             Self::ForbiddenAddress => Answer::ForbiddenAddress,
             Self::SuspendedAccount | Self::DeactivatedAccount => Answer::InactiveAccount,

@@ -136,7 +136,7 @@ pub fn leave(
     Some(change)
 }
 
-fn must_be_at(current: &Account, expected: Option<u64>) -> Result<(), DirectoryError> {
+pub(super) fn must_be_at(current: &Account, expected: Option<u64>) -> Result<(), DirectoryError> {
     match expected {
         Some(expected) if expected != current.version => {
             Err(DirectoryError::Version { current: current.version, expected })

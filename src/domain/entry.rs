@@ -4,6 +4,7 @@
 use super::{
     id::{EntryName, MemberId},
     member::Member,
+    onboarding::Signup,
     vault::StoredCredential,
 };
 
@@ -14,6 +15,8 @@ pub enum EntryKind {
     Member,
     /// A sealed credential, by its environment and provider.
     Credential,
+    /// A signup that waits for its code, by its place.
+    Signup,
 }
 
 impl EntryKind {
@@ -23,6 +26,7 @@ impl EntryKind {
         match self {
             Self::Member => 1,
             Self::Credential => 6,
+            Self::Signup => 70,
         }
     }
 }
@@ -43,6 +47,8 @@ pub enum Entry {
     Member(Member),
     /// A sealed credential.
     Credential(StoredCredential),
+    /// A signup that waits for its code.
+    Signup(Signup),
 }
 
 /// An entry that a change writes, or removes.

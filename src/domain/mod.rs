@@ -16,6 +16,7 @@ pub mod key;
 pub mod limit;
 pub mod member;
 pub mod network;
+pub mod onboarding;
 pub mod realm;
 pub mod request;
 pub mod seal;

@@ -141,6 +141,14 @@ pub fn remove(depositing: &Depositing<'_>, slot: &Slot) -> Result<Change, Deposi
     Ok(change)
 }
 
+/// Adds the removal of credentials to a change of their account.
+///
+/// # Errors
+/// Never for legal names.
+pub fn remove_all(depositing: &Depositing<'_>, change: &mut Change, slots: &[Slot]) -> Result<(), DepositError> {
+    slots.iter().try_for_each(|slot| Ok(depositing.write(change, slot, None, Act::CredentialRemoved)?))
+}
+
 /// Puts other wrapped data keys in the place of those that are there. The credentials themselves stay as they are.
 ///
 /// # Errors

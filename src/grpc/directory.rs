@@ -1,5 +1,7 @@
 //! `keygate.v1.Directory`: accounts as messages, and the use cases between them.
 
+mod members;
+
 use super::{
     acts::{Act, Desk},
     fields::Fields,
@@ -34,7 +36,17 @@ macro_rules! on_account {
     )*};
 }
 
-on_account!(v1::CreateAccountRequest, v1::GetAccountRequest, v1::SetAccountStatusRequest, v1::MembershipRequest);
+on_account!(
+    v1::CreateAccountRequest,
+    v1::GetAccountRequest,
+    v1::SetAccountStatusRequest,
+    v1::MembershipRequest,
+    v1::AddMemberRequest,
+    v1::SetMemberRolesRequest,
+    v1::RemoveMemberRequest,
+    v1::GetMemberRequest,
+    v1::ListMembersRequest
+);
 
 /// The service.
 pub struct DirectoryService<S> {
@@ -113,6 +125,7 @@ impl<S: Store> Directory for DirectoryService<S> {
                 account: Some(write(&guard.realm, &set.account)),
                 ended_key_ids: set.ended.iter().map(|owned| owned.key.id.to_string()).collect(),
                 more: set.more,
+                removed_credentials: u32::try_from(set.removed_credentials).unwrap_or(u32::MAX),
                 remembered_for: Some(render::span(guard.realm.max_staleness)),
             })
         })
@@ -143,6 +156,38 @@ impl<S: Store> Directory for DirectoryService<S> {
             Ok(write(&guard.realm, &app.leave_organization(permit, &membership).await?))
         })
         .await
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<v1::AddMemberRequest>,
+    ) -> Result<Response<v1::AddMemberResponse>, Status> {
+        self.act(("AddMember", "add_member"), request, members::add).await
+    }
+
+    async fn set_member_roles(
+        &self,
+        request: Request<v1::SetMemberRolesRequest>,
+    ) -> Result<Response<v1::Member>, Status> {
+        self.act(("SetMemberRoles", "set_member_roles"), request, members::set_roles).await
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<v1::RemoveMemberRequest>,
+    ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
+        self.act(("RemoveMember", "remove_member"), request, members::remove).await
+    }
+
+    async fn get_member(&self, request: Request<v1::GetMemberRequest>) -> Result<Response<v1::Member>, Status> {
+        self.act(("GetMember", "get_member"), request, members::get).await
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        self.act(("ListMembers", "list_members"), request, members::list).await
     }
 }
 

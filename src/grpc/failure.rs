@@ -49,6 +49,8 @@ impl Fault {
             | AppError::NoRelease
             | AppError::Vault(VaultError::Off)
             | AppError::Directory(_)
+            | AppError::Member(_)
+            | AppError::Onboarding(_)
             | AppError::Lifecycle(_) => Self::Callers,
             AppError::Vault(VaultError::Service { .. }) => Self::Passing(&KEY_SERVICE),
             AppError::Vault(VaultError::Lost(_) | VaultError::Other(_)) => Self::Grave(&LOST_KEY),

@@ -10,6 +10,7 @@ pub mod envoy;
 mod failure;
 mod fields;
 mod gate;
+pub mod onboarding;
 mod plain;
 mod reader;
 pub mod realms;

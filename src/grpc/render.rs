@@ -136,6 +136,7 @@ fn reason(reason: DenyReason) -> v1::DenyReason {
         DenyReason::RateLimited => v1::DenyReason::RateLimited,
         DenyReason::CostAboveLimit => v1::DenyReason::CostAboveLimit,
         DenyReason::TooManyMisses => v1::DenyReason::TooManyMisses,
+        DenyReason::InvalidCode => v1::DenyReason::InvalidCode,
         DenyReason::MalformedRequest => v1::DenyReason::MalformedRequest,
         DenyReason::InvalidToken => v1::DenyReason::InvalidToken,
         DenyReason::ExpiredEmbedToken => v1::DenyReason::ExpiredEmbedToken,

@@ -3,10 +3,11 @@
 use crate::{
     app::{
         error::{AppError, Violation},
+        onboarding::OnboardingError,
         ports::StoreError,
         vault::VaultError,
     },
-    domain::{deny::DenyReason, directory::DirectoryError, key::LifecycleError},
+    domain::{deny::DenyReason, directory::DirectoryError, key::LifecycleError, member::MemberError},
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -51,12 +52,26 @@ pub fn status(error: &AppError) -> Status {
             LifecycleError::Beginning => one_field("not_before", message),
             LifecycleError::TooMuchMetadata => one_field("metadata", message),
         },
-        AppError::Directory(error) => match error {
+        AppError::Directory(error) | AppError::Member(MemberError::Account(error)) => match error {
             DirectoryError::Exists => Status::already_exists(message),
             DirectoryError::Version { .. } => Status::aborted(message),
             DirectoryError::TooDeep | DirectoryError::TooManyOrganizations | DirectoryError::Offboarded => {
                 Status::failed_precondition(message)
             }
+        },
+        AppError::Member(error) => match error {
+            MemberError::Unknown => Status::not_found(message),
+            MemberError::Exists => Status::already_exists(message),
+            MemberError::NotKnownHere | MemberError::TooMany | MemberError::TooManyKeys | MemberError::Account(_) => {
+                Status::failed_precondition(message)
+            }
+            MemberError::IssuerUnknown | MemberError::IssuerRole => Status::permission_denied(message),
+            MemberError::IssuerMissing | MemberError::IssuerNeedless => one_field("member_id", message),
+        },
+        AppError::Onboarding(error) => match error {
+            OnboardingError::NotKnownHere => Status::failed_precondition(message),
+            OnboardingError::Undelivered => Status::unavailable(message),
+            OnboardingError::Full => Status::resource_exhausted(message),
         },
         AppError::Store(error) => match error {
             StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),

@@ -25,6 +25,7 @@ use crate::{
         ports::{Clock, Entropy},
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
+    delivery::Messengers,
     domain::realm::Realm,
     grpc::{Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
@@ -93,14 +94,18 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let told_time: Arc<dyn Clock> = clock.clone();
     let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
     let courier = Arc::new(post::open(settings, &realms)?);
+    let messengers = Arc::new(Messengers::new(&realms, |file| secrets::webhook(&settings.data_dir.join(file))));
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
     let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault)?);
+    let house = house.with_messenger(messengers.clone());
     let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
     let background = background_runtime()?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
+    // Not before: whoever cannot start hears of that alone.
+    messengers.tell_weaknesses(&realms);
     let management = App::new(Arc::clone(&house), store.clone());
 
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;

@@ -3,7 +3,10 @@
 use super::{StartError, files};
 use crate::{
     app::ports::Entropy,
-    domain::key::{SecretRing, ServerSecret},
+    domain::{
+        key::{SecretRing, ServerSecret},
+        secret::Secret,
+    },
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
 use std::path::Path;
@@ -30,6 +33,14 @@ pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> R
         }
     };
     parse(path, &text)
+}
+
+/// The secret that a webhook is signed with: 16 to 512 bytes, blanks around them left out. Nothing when there is none.
+pub(super) fn webhook(path: &Path) -> Option<Secret> {
+    const LEAST_BYTES: usize = 16;
+    let text = files::read(path).ok()??;
+    let text = text.trim();
+    (text.len() >= LEAST_BYTES).then(|| Secret::new(text.to_owned())).flatten()
 }
 
 fn first(path: &Path, entropy: &dyn Entropy) -> Result<Zeroizing<String>, StartError> {

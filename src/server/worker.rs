@@ -16,14 +16,15 @@ use crate::{
         directory::DirectoryService,
         embed_tokens::EmbedTokensService,
         envoy::{CheckService, RateLimitService},
+        onboarding::OnboardingService,
         realms::RealmsService,
         vault::VaultService,
         webhooks::WebhooksService,
     },
     proto::v1::{
         DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
-        embed_tokens_server::EmbedTokensServer, realms_server::RealmsServer, vault_server::VaultServer,
-        webhooks_server::WebhooksServer,
+        embed_tokens_server::EmbedTokensServer, onboarding_server::OnboardingServer, realms_server::RealmsServer,
+        vault_server::VaultServer, webhooks_server::WebhooksServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -177,6 +178,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let realms = RealmsService::new(decisions.clone());
     let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
+    let onboarding = OnboardingService::new(management.clone(), management_runtime.clone(), load.act_timeout);
     let desk = Desk::new(management, management_runtime, load.act_timeout);
     let embed_tokens = EmbedTokensServer::new(EmbedTokensService::new(desk.clone(), decisions.clone()));
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
@@ -194,6 +196,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
         .add_service(webhooks.max_decoding_message_size(largest.decision))
         .add_service(vault.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
+        .add_service(OnboardingServer::new(onboarding).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));

@@ -33,14 +33,14 @@ const EVENT: [&str; 12] = [
 
 /// Six events of acme, three of beta, two of gamma: lines 1 to 6, 8 to 10 and 12 to 13; checkpoints behind each, the seal last.
 async fn some_history(server: &Keygate) {
-    let (id, _) = server.key_of("acme");
-    server.made(&["keys", "rotate", "--realm", "recurr", &id]);
-    server.json(&["keys", "suspend", "--realm", "recurr", &id]);
-    server.json(&["keys", "update", "--realm", "recurr", &id, "--name", "deploy"]);
-    server.json(&["keys", "revoke", "--realm", "recurr", &id, "--reason", "leaked"]);
-    server.key_of("beta");
-    server.key_of("beta");
-    server.key_of("gamma");
+    let (id, _) = server.key_in_recovea("acme");
+    server.made(&["keys", "rotate", "--realm", "recovea", &id]);
+    server.json(&["keys", "suspend", "--realm", "recovea", &id]);
+    server.json(&["keys", "update", "--realm", "recovea", &id, "--name", "deploy"]);
+    server.json(&["keys", "revoke", "--realm", "recovea", &id, "--reason", "leaked"]);
+    server.key_in_recovea("beta");
+    server.key_in_recovea("beta");
+    server.key_in_recovea("gamma");
 }
 
 /// The key that verifies, as `--public-key` takes it.
@@ -52,7 +52,7 @@ fn public_key(server: &Keygate) -> String {
 
 /// Exports the realm to a new file and gives its lines.
 fn export(server: &Keygate, file: &Path) -> Vec<String> {
-    server.ask(&["audit", "export", "--realm", "recurr", file.to_str().unwrap()]).ends(0);
+    server.ask(&["audit", "export", "--realm", "recovea", file.to_str().unwrap()]).ends(0);
     let text = fs::read_to_string(file).unwrap();
     server.assert_no_secret("an export", &text);
     text.lines().map(ToOwned::to_owned).collect()
@@ -123,7 +123,7 @@ on_both_stores! {
         let whole = bench.verify(&[&bench.file("export.jsonl")]).ends(0).json();
         assert_eq!((fields(&whole), &whole["verified"], &whole["broken"]), (vec!["verified", "files", "broken"], &json!(true), &json!(null)));
         let file = &whole["files"][0];
-        assert_eq!((&file["realm"], &file["account_id"], &file["accounts"], &file["events"]), (&json!("recurr"), &json!(""), &json!(3), &json!(11)));
+        assert_eq!((&file["realm"], &file["account_id"], &file["accounts"], &file["events"]), (&json!("recovea"), &json!(""), &json!(3), &json!(11)));
 
         // Each field of an event, of a checkpoint and of the seal.
         for (name, value) in [
@@ -227,8 +227,8 @@ on_both_stores! {
     async fn v9_an_older_export_contradicts_a_log_that_was_turned_back_or_made_anew(stack) {
         let bench = Bench::of(&stack).await;
         let old = bench.file("export.jsonl");
-        stack.key_of("acme");
-        stack.key_of("delta");
+        stack.key_in_recovea("acme");
+        stack.key_in_recovea("delta");
         let lines = export(&stack, &bench.file("newer.jsonl"));
         let newer = bench.file("newer.jsonl");
         let whole = bench.verify(&[&old, &newer]).ends(0).json();
@@ -277,11 +277,11 @@ async fn one_account_is_exported_and_verified_alone_and_through_pipes() {
     let server = Keygate::start(&[]).await;
     some_history(&server).await;
     let key = public_key(&server);
-    let ran = server.ask(&["audit", "export", "--realm", "recurr", "--account", "beta", "-"]).ends(0);
+    let ran = server.ask(&["audit", "export", "--realm", "recovea", "--account", "beta", "-"]).ends(0);
     assert_eq!((ran.stdout.lines().count(), ran.stderr.as_str()), (5, ""));
     let call = keygate(&["audit", "verify", "--public-key", &key, "-"]).stdin(&ran.stdout).run().ends(0);
     let row: Vec<&str> = call.stdout.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row[..5], ["-", "recurr", "beta", "1", "3"]);
+    assert_eq!(row[..5], ["-", "recovea", "beta", "1", "3"]);
     // Two keys: the right one need not be the first.
     let other = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
     let both = ["audit", "verify", "--public-key", other, "--public-key", &key, "-"];
@@ -297,7 +297,7 @@ async fn an_export_is_for_its_owner_and_never_replaces_another() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("export.jsonl");
     let path = file.to_str().unwrap();
-    let export = ["audit", "export", "--realm", "recurr", path];
+    let export = ["audit", "export", "--realm", "recovea", path];
     server.ask(&export).ends(0).complains("3 accounts, 11 events");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let before = fs::read(&file).unwrap();
@@ -305,7 +305,7 @@ async fn an_export_is_for_its_owner_and_never_replaces_another() {
     assert_eq!(fs::read(&file).unwrap(), before);
     // What is refused leaves nothing behind.
     let other = folder.path().join("other.jsonl");
-    let nobody = ["audit", "export", "--realm", "recurr", "--account", "nobody", other.to_str().unwrap()];
+    let nobody = ["audit", "export", "--realm", "recovea", "--account", "nobody", other.to_str().unwrap()];
     server.ask(&nobody).ends(5);
     server.ask(&["audit", "export", "--realm", "nowhere", other.to_str().unwrap()]).ends(2);
     assert!(!other.exists());
@@ -315,7 +315,7 @@ async fn an_export_is_for_its_owner_and_never_replaces_another() {
 async fn the_log_is_listed_in_tables_and_as_json() {
     let server = Keygate::start(&[]).await;
     some_history(&server).await;
-    let all = server.json(&["audit", "list", "--realm", "recurr"]);
+    let all = server.json(&["audit", "list", "--realm", "recovea"]);
     assert_eq!((fields(&all), fields(&all["events"][0])), (vec!["events", "next_page_token"], EVENT.to_vec()));
     assert_eq!(all["events"].as_array().unwrap().len(), 11);
     let first = &all["events"][0];
@@ -324,7 +324,7 @@ async fn the_log_is_listed_in_tables_and_as_json() {
         (&json!("account_created"), &json!(1), &json!(""))
     );
     let count = |more: &[&str]| {
-        let list = [&["audit", "list", "--realm", "recurr", "--all", "--page-size", "2"], more].concat();
+        let list = [&["audit", "list", "--realm", "recovea", "--all", "--page-size", "2"], more].concat();
         server.json(&list)["events"].as_array().unwrap().len()
     };
     assert_eq!((count(&[]), count(&["--account", "beta"])), (11, 3));
@@ -335,7 +335,7 @@ async fn the_log_is_listed_in_tables_and_as_json() {
     let id = all["events"][1]["key_id"].as_str().unwrap();
     assert_eq!(count(&["--key-id", id]), 5);
 
-    let table = server.ask(&["audit", "list", "--realm", "recurr", "--page-size", "2"]).ends(0);
+    let table = server.ask(&["audit", "list", "--realm", "recovea", "--page-size", "2"]).ends(0);
     assert!(table.stdout.starts_with("ACCOUNT ") && table.stdout.lines().count() == 3, "{table:#?}");
     table.complains("--page-token");
     server.ask(&["audit", "list", "--realm", "recover"]).ends(0).complains("no events");
@@ -345,25 +345,25 @@ async fn the_log_is_listed_in_tables_and_as_json() {
 #[tokio::test]
 async fn following_shows_a_line_for_each_event_as_it_comes() {
     let server = Keygate::start(&[]).await;
-    let (id, _) = server.key_of("acme");
+    let (id, _) = server.key_in_recovea("acme");
     for (format, begins) in
-        [("table", "     1  "), ("json", "{\"realm\":\"recurr\",\"account_id\":\"acme\",\"sequence\":1,")]
+        [("table", "     1  "), ("json", "{\"realm\":\"recovea\",\"account_id\":\"acme\",\"sequence\":1,")]
     {
-        let follow = ["audit", "follow", "--realm", "recurr", "--account", "acme", "--after", "0", "--output", format];
+        let follow = ["audit", "follow", "--realm", "recovea", "--account", "acme", "--after", "0", "--output", format];
         let mut child = server.call(&follow).spawn();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert!(lines.next().unwrap().starts_with(begins));
         assert!(lines.next().unwrap().contains(&id));
-        let name = ["keys", "update", "--realm", "recurr", &id, "--name", format];
+        let name = ["keys", "update", "--realm", "recovea", &id, "--name", format];
         server.json(&name);
         let updated = lines.find(|line| line.contains("key_updated")).unwrap();
         assert!(updated.contains(&id) && updated.contains("name"), "{updated}");
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    server.ask(&["audit", "follow", "--realm", "recurr", "--account", "nobody"]).ends(5);
+    server.ask(&["audit", "follow", "--realm", "recovea", "--account", "nobody"]).ends(5);
     server
-        .ask(&["audit", "follow", "--realm", "recurr", "--account", "acme", "--after", "9"])
+        .ask(&["audit", "follow", "--realm", "recovea", "--account", "acme", "--after", "9"])
         .ends(2)
         .complains("at most 4");
 }
@@ -381,15 +381,15 @@ async fn denial_and_failure_of_a_verification_differ() {
     for wrong in ["", "8a88", &"00".repeat(32), &format!("01{}", "00".repeat(31)), &"zz".repeat(32)] {
         keygate(&["audit", "verify", "--public-key", wrong, "-"]).run().ends(2);
     }
-    let nobody = ["audit", "list", "--realm", "recurr", "--endpoint", "http://127.0.0.1:1"];
+    let nobody = ["audit", "list", "--realm", "recovea", "--endpoint", "http://127.0.0.1:1"];
     keygate(&nobody).env("KEYGATE_KEY", "x").run().ends(1);
     let server = Keygate::start(&[]).await;
-    let call = server.call(&["audit", "list", "--realm", "recurr"]).env("KEYGATE_KEY", "nonsense");
+    let call = server.call(&["audit", "list", "--realm", "recovea"]).env("KEYGATE_KEY", "nonsense");
     call.run().ends(4);
     let create = ["keys", "create", "--realm", "keygate", "--account", "staff", "--name", "r", "--scope", "revoker"];
     let (_, revoker) = server.made(&create);
     server
-        .ran(server.call(&["audit", "list", "--realm", "recurr"]).env("KEYGATE_KEY", &revoker))
+        .ran(server.call(&["audit", "list", "--realm", "recovea"]).env("KEYGATE_KEY", &revoker))
         .ends(4)
         .complains("reader");
 }
@@ -400,10 +400,10 @@ async fn v9_an_export_from_before_contradicts_a_store_that_was_turned_back() {
     let redis = stack.redis.as_ref().unwrap();
     some_history(&stack).await;
     let parts: Vec<(String, String)> = ["a", "k", "h", "i", "j", "l"]
-        .map(|part| (format!("kg1:{{recurr/beta}}:{part}"), format!("saved:{part}")))
+        .map(|part| (format!("kg1:{{recovea/beta}}:{part}"), format!("saved:{part}")))
         .into();
     parts.iter().for_each(|(name, saved)| drop(redis.cli(&["COPY", name, saved])));
-    stack.key_of("beta");
+    stack.key_in_recovea("beta");
     let bench = Bench { lines: Vec::new(), key: public_key(&stack), folder: tempfile::tempdir().unwrap() };
     let (before, after) = (bench.file("before.jsonl"), bench.file("after.jsonl"));
     export(&stack, &before);
@@ -417,7 +417,7 @@ async fn v9_an_export_from_before_contradicts_a_store_that_was_turned_back() {
     let found = bench.verify(&[&before, &after]).ends(3).json();
     assert_eq!(broken(&found), told(11, "beta", 4, "checkpoint_beyond_chain"));
     // And when it goes on from there, another way.
-    stack.key_of("beta");
+    stack.key_in_recovea("beta");
     let later = bench.file("later.jsonl");
     export(&stack, &later);
     let found = bench.verify(&[&before, &later]).ends(3).json();
@@ -464,7 +464,7 @@ async fn v9_an_export_is_whole_while_others_go_on_writing() {
         for number in 0_u64.. {
             let name = format!("key {number}");
             let create = CreateKey { name, ..key_for(["acme", "beta", "new"][number as usize % 3], "live") };
-            let act = ManageKeysRequest { realm: "recurr".to_owned(), operation: Some(Operation::Create(create)) };
+            let act = ManageKeysRequest { realm: "recovea".to_owned(), operation: Some(Operation::Create(create)) };
             client.manage_keys(Keygate::with_key(Some(&operator), act)).await.unwrap();
         }
     });

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 
 /// The fields of a key, as docs and proto name them.
-const KEY: [&str; 22] = [
+const KEY: [&str; 23] = [
     "id",
     "realm",
     "environment",
@@ -28,6 +28,7 @@ const KEY: [&str; 22] = [
     "not_before",
     "allowed_networks",
     "suspends_at",
+    "member_id",
 ];
 
 const CREATE: [&str; 8] = ["keys", "create", "--realm", "recurr", "--account", "acme", "--environment", "live"];

@@ -1,6 +1,9 @@
 //! Runs one command to its end. Everything that a command prints is searched for what no command may print.
 
-use crate::support::keygate::{BINARY, Keygate};
+use crate::support::{
+    calls::SOMEBODY,
+    keygate::{BINARY, Keygate},
+};
 use serde_json::Value;
 use std::{
     env,
@@ -136,7 +139,19 @@ impl Ran {
 impl Keygate {
     /// A command that asks this server, as its operator.
     pub fn call(&self, arguments: &[&str]) -> Call {
-        keygate(arguments).env("KEYGATE_ENDPOINT", &self.endpoint()).env("KEYGATE_KEY", self.operator())
+        let as_operator = |arguments: &[&str]| {
+            keygate(arguments).env("KEYGATE_ENDPOINT", &self.endpoint()).env("KEYGATE_KEY", self.operator())
+        };
+        // In recurr keys are issued by members only: whoever does not say in whose name is given somebody, who becomes one.
+        let recurr_key = arguments.starts_with(&["keys", "create", "--realm", "recurr", "--account"]);
+        match arguments.get(5).filter(|_| recurr_key && !arguments.contains(&"--member")) {
+            Some(account) => {
+                let place = ["--realm", "recurr", "--account", account, "--member", SOMEBODY];
+                as_operator(&[&["members", "add"], &place[..], &["--role", "developer"]].concat()).run();
+                as_operator(&[arguments, &["--member", SOMEBODY]].concat())
+            }
+            None => as_operator(arguments),
+        }
     }
 
     /// Runs it. It shows no secret.
@@ -178,6 +193,14 @@ impl Keygate {
     pub fn key_of(&self, account: &str) -> (String, String) {
         let arguments = ["keys", "create", "--realm", "recurr", "--account", account, "--environment", "live"];
         let (made, secret) = self.made(&[&arguments[..], &["--name", "ci", "--scope", "read-write"]].concat());
+        (made["key"]["id"].as_str().expect("an id is a text").to_owned(), secret)
+    }
+
+    /// Makes a key of recovea, where an account's chain begins with its first key, and gives its id and its secret.
+    #[track_caller]
+    pub fn key_in_recovea(&self, account: &str) -> (String, String) {
+        let arguments = ["keys", "create", "--realm", "recovea", "--account", account, "--environment", "live"];
+        let (made, secret) = self.made(&[&arguments[..], &["--name", "ci"]].concat());
         (made["key"]["id"].as_str().expect("an id is a text").to_owned(), secret)
     }
 

@@ -106,6 +106,8 @@ pub fn realm(limits: Vec<LimitRule>) -> Realm {
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
+        members: None,
+        onboarding: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits,
@@ -173,6 +175,7 @@ pub fn creation_with(owner: &AccountRef, account: Option<&Account>, seed: u8, di
         expires_at: None,
         not_before: None,
         networks: Vec::new(),
+        member: None,
     };
     let minted = Minted { digest, scheme: DigestScheme::Native, secret_version: 1, hint: String::new() };
     let policy = policy();

@@ -65,6 +65,8 @@ pub fn realm_named(name: &str) -> Realm {
         legacy_formats: Vec::new(),
         credentials: Vec::new(),
         access: keygate::domain::access::AccessRules::default(),
+        members: None,
+        onboarding: None,
         scopes: Scopes::default(),
         operations: Operations::default(),
         limits: Vec::new(),
@@ -115,6 +117,7 @@ pub fn creation(number: u64) -> Creation {
         expires_at: None,
         not_before: None,
         networks: Vec::new(),
+        member: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod http;
 pub mod issuer;
 pub mod key_host;
 pub mod keygate;
+pub mod mailbox;
 pub mod pages;
 pub mod proxy;
 pub mod python;

@@ -211,6 +211,11 @@ impl<'g> Denial<'g> {
         Self { retry_after: Some(Misses::WAIT), ..Self::plain(DenyReason::TooManyMisses, None) }
     }
 
+    /// A denial of a one-time code.
+    pub(in crate::app) fn of_code() -> Self {
+        Self::plain(DenyReason::InvalidCode, None)
+    }
+
     /// A denial by a limit.
     #[must_use]
     pub fn by_limit(outcome: &LimitOutcome<'g>, cost: u32, key: Option<Arc<KeySnapshot>>) -> Self {

@@ -2,10 +2,12 @@
 //! when the account changed in between, it starts over.
 
 mod create_account;
+mod members;
 mod membership;
 mod set_status;
 
 pub use create_account::{AccountMade, CreateAccount};
+pub use members::{AddMember, MemberAdded, MemberPage, MemberRef, MemberRemoved, NamedMember, RemoveMember, SetRoles};
 pub use membership::Membership;
 pub use set_status::{SetStatus, StatusSet};
 

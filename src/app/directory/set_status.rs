@@ -11,9 +11,11 @@ use crate::{
     },
     domain::{
         account::AccountStatus,
+        commit::Change,
         directory,
         id::AccountId,
         key::{KeyRecord, Limits},
+        vault::{self, Depositing, Slot},
     },
 };
 
@@ -39,12 +41,14 @@ pub struct StatusSet {
     pub account: NamedAccount,
     /// The keys that ended with it.
     pub ended: Vec<OwnedKey>,
+    /// How many credentials of providers were removed with it.
+    pub removed_credentials: usize,
     /// More keys remain than one act may end. None of them works; the next call ends them.
     pub more: bool,
 }
 
 impl<S: Store> App<S> {
-    /// Moves an account to another status. Offboarding ends its keys, for ever.
+    /// Moves an account to another status. Offboarding ends its keys and removes its providers' credentials, for ever.
     ///
     /// # Errors
     /// When there is no such account, it was offboarded, it changed in between, or the store cannot answer.
@@ -58,18 +62,29 @@ impl<S: Store> App<S> {
         for _ in 0..ATTEMPTS {
             // Before its keys: what is made in between makes the commit conflict.
             let record = self.store.read_account(&owner).await?.ok_or(AppError::UnknownAccount)?;
-            let (keys, more) = match request.status {
-                AccountStatus::Offboarded => self.live_keys(&owner, None, Limits::KEYS_PER_ACT).await?,
-                _ => (Vec::new(), false),
+            let (keys, more, slots) = match request.status {
+                AccountStatus::Offboarded => {
+                    let (keys, more) = self.live_keys(&owner, None, Limits::KEYS_PER_ACT).await?;
+                    let credentials = self.credentials(&owner).await?.into_iter();
+                    (keys, more, credentials.map(|(slot, _)| slot).collect())
+                }
+                _ => (Vec::new(), false, Vec::<Slot>::new()),
             };
             let acting = permit.acting(&owner, Some(&record), self.house.clock.now());
             let SetStatus { status, reason, expected_version, .. } = request;
             let change = directory::set_status(&acting, &record, *status, &keys, reason, *expected_version)?;
             let told = |record, ended: Vec<KeyRecord>| {
                 let ended = ended.into_iter().map(|key| OwnedKey::new(owner.account.clone(), key)).collect();
-                StatusSet { account: NamedAccount { id: owner.account.clone(), record }, ended, more }
+                let account = NamedAccount { id: owner.account.clone(), record };
+                StatusSet { account, ended, removed_credentials: slots.len(), more }
             };
-            let Some(change) = change else { return Ok(told(record, Vec::new())) };
+            // One that was offboarded before may still hold some.
+            let begin = || Change::begin(&owner, Some(&record), acting.actor, acting.now);
+            let change = change.or_else(|| (!slots.is_empty()).then(begin));
+            let Some(mut change) = change else { return Ok(told(record, Vec::new())) };
+            let depositing = Depositing { owner: &owner, account: &record, actor: acting.actor, now: acting.now };
+            vault::remove_all(&depositing, &mut change, &slots)?;
+            self.keep_members(&mut change).await?;
             if request.preview || committed(self.commit(&change).await)? {
                 return Ok(told(change.account, change.end));
             }

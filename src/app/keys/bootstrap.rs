@@ -78,6 +78,7 @@ impl<S: Store> App<S> {
                 expires_at: None,
                 not_before: None,
                 networks: Vec::new(),
+                member: None,
             };
             let (owner, account, policy) = (&owner, account.as_ref(), &guard.realm.keys);
             let acting = Acting { owner, account, policy, actor: &Actor::System, now };

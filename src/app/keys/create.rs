@@ -4,7 +4,7 @@ use super::{ATTEMPTS, Outcome, OwnedKey};
 use crate::{
     app::{error::AppError, house::App, key_permit::KeyPermit, manager::KeyManager, ports::Store},
     domain::{
-        id::{AccountId, AccountRef, KeyId, Scope},
+        id::{AccountId, AccountRef, KeyId, MemberId, Scope},
         key::{Creation, Repeatable, create, expiry},
         network::Network,
         secret::Secret,
@@ -53,6 +53,8 @@ pub struct CreateKey {
     pub not_before: Option<Timestamp>,
     /// Where it may be used from; none: from anywhere.
     pub networks: Vec<Network>,
+    /// The member in whose name it is issued.
+    pub member: Option<MemberId>,
     /// Recognizes a repeat.
     pub repeatable: Option<Repeatable>,
 }
@@ -93,6 +95,7 @@ impl<S: Store> App<S> {
             if let Some(made) = self.repeated(&owner, request.repeatable.as_ref()).await? {
                 return self.created_before(&permit, owner, made).await;
             }
+            self.must_issue(guard, &owner, request.member.as_ref()).await?;
             let now = self.house.clock.now();
             let live = match guard.realm.keys.max_active_keys {
                 Some(_) => self.live_keys(&owner, Some(environment), usize::MAX).await?.0,
@@ -107,9 +110,11 @@ impl<S: Store> App<S> {
                 expires_at: permit.may_end(request.expiry.resolve(now), expiry(&guard.realm.keys, None, now)?)?,
                 not_before: request.not_before,
                 networks: request.networks.clone(),
+                member: request.member.clone(),
             };
             let acting = permit.acting(&owner, account.as_ref(), now);
             let (mut change, key) = create(&acting, &live, creation, minted.clone())?;
+            self.keep_members(&mut change).await?;
             change.idempotency = request.repeatable.as_ref().map(|repeatable| repeatable.record(vec![id], now));
             let replaced: Vec<KeyId> = change.end.iter().map(|key| key.id).collect();
             if let Outcome::Done(key) = Outcome::of(self.commit(&change).await, key)? {

@@ -11,10 +11,11 @@ use crate::{
         together::together,
     },
     domain::{
-        id::{AccountId, AccountRef, KeyId, Scope},
+        id::{AccountId, AccountRef, KeyId, MemberId, Scope},
         key::{
             Creation, Digest, DigestScheme, ImportedKey, KeyRecord, Minted, Repeatable, adopt, check_beginning, expiry,
         },
+        member::{MAX_KEYS, MemberError, may_issue},
         network::Network,
         secret::Secret,
         time::Timestamp,
@@ -52,6 +53,8 @@ pub struct ImportRow {
     pub not_before: Option<Timestamp>,
     /// Where it may be used from.
     pub networks: Vec<Network>,
+    /// The member who answers for it.
+    pub member: Option<MemberId>,
 }
 
 /// The secret of an imported key.
@@ -160,9 +163,9 @@ impl<S: Store> App<S> {
         let now = self.house.clock.now();
         let expires_at = expiry(&guard.realm.keys, row.expires_at, now).map_err(|error| error.to_string())?;
         check_beginning(row.not_before, expires_at).map_err(|error| format!("`not_before` {error}"))?;
-        let (name, scopes, metadata) = (row.name, row.scopes, row.metadata);
+        let (name, scopes, metadata, member) = (row.name, row.scopes, row.metadata, row.member);
         let (not_before, networks) = (row.not_before, row.networks);
-        let creation = Creation { id, environment, name, scopes, metadata, expires_at, not_before, networks };
+        let creation = Creation { id, environment, name, scopes, metadata, expires_at, not_before, networks, member };
         Ok((row.account, Ready { row: index, key: ImportedKey { creation, minted }, digests }))
     }
 
@@ -184,6 +187,32 @@ impl<S: Store> App<S> {
             }
         });
         together(questions.collect::<Vec<_>>()).await
+    }
+
+    /// The rows that name a member who may not answer for their keys, with the reason.
+    async fn not_issued(
+        &self,
+        guard: &Guarded,
+        owner: &AccountRef,
+        rows: &[Ready],
+    ) -> Result<BTreeMap<usize, MemberError>, AppError> {
+        let mut room: BTreeMap<&MemberId, Result<usize, MemberError>> = BTreeMap::new();
+        let mut refused = BTreeMap::new();
+        for (row, id) in rows.iter().filter_map(|row| Some((row.row, row.key.creation.member.as_ref()?))) {
+            if !room.contains_key(id) {
+                let member = self.read_member(owner, id).await?;
+                let judged = may_issue(guard.realm.members.as_ref(), Some(id), member.as_ref());
+                let held = member.map_or(0, |member| member.keys.len());
+                room.insert(id, judged.map(|()| MAX_KEYS.saturating_sub(held)));
+            }
+            match room.get_mut(id) {
+                Some(Ok(0)) => drop(refused.insert(row, MemberError::TooManyKeys)),
+                Some(Ok(left)) => *left = left.saturating_sub(1),
+                Some(Err(error)) => drop(refused.insert(row, *error)),
+                None => {}
+            }
+        }
+        Ok(refused)
     }
 
     async fn import_account(
@@ -231,6 +260,9 @@ impl<S: Store> App<S> {
             ready = within;
             verdicts
                 .extend(refuse(&over, "the account has as many active keys in this environment as the realm allows"));
+            let refused = self.not_issued(guard, owner, &ready).await?;
+            verdicts.extend(refused.iter().map(|(row, error)| (*row, Verdict::Refused(error.to_string()))));
+            ready.retain(|ready| !refused.contains_key(&ready.row));
             if ready.is_empty() {
                 return Ok(verdicts);
             }
@@ -245,6 +277,7 @@ impl<S: Store> App<S> {
                     return Ok(verdicts);
                 }
             };
+            self.keep_members(&mut change).await?;
             change.idempotency = repeatable.map(|r| r.record(keys.iter().map(|key| key.id).collect(), now));
             let committed = if dry_run { Ok(()) } else { self.commit(&change).await };
             if let Err(CommitError::DigestTaken(_)) = committed {

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod create;
 mod import;
+mod issuers;
 mod read;
 mod revoke;
 mod rotate;
@@ -104,7 +105,7 @@ impl<S: Store> App<S> {
     }
 
     /// The keys that the same request made before, if it comes again.
-    async fn repeated(
+    pub(super) async fn repeated(
         &self,
         owner: &AccountRef,
         repeatable: Option<&Repeatable>,

@@ -10,7 +10,7 @@ use crate::{
         ports::{KeyQuery, Store},
     },
     domain::{
-        id::{AccountId, Environment, KeyId},
+        id::{AccountId, Environment, KeyId, MemberId},
         key::KeyState,
     },
 };
@@ -24,6 +24,8 @@ pub struct KeyFilter {
     pub environment: Option<Environment>,
     /// Only those in this state.
     pub state: Option<KeyState>,
+    /// Only those that were issued in the name of this member.
+    pub member: Option<MemberId>,
     /// Begin after this key.
     pub after: Option<(AccountId, KeyId)>,
     /// At most so many.
@@ -88,6 +90,7 @@ impl<S: Store> App<S> {
             permit.sees(&owned.key)
                 && filter.environment.as_ref().is_none_or(|environment| owned.key.environment == *environment)
                 && filter.state.is_none_or(|state| owned.state(policy, now) == state)
+                && filter.member.as_ref().is_none_or(|member| owned.key.member.as_ref() == Some(member))
         };
         let mut keys: Vec<OwnedKey> = Vec::new();
         let mut read: usize = 0;
@@ -123,6 +126,6 @@ impl<S: Store> App<S> {
 impl KeyFilter {
     /// Whether the store may read keys that the filter then leaves out.
     fn is_sparse(&self) -> bool {
-        self.environment.is_some() || self.state.is_some()
+        self.environment.is_some() || self.state.is_some() || self.member.is_some()
     }
 }

@@ -56,7 +56,8 @@ impl<S: Store> App<S> {
             }
             let now = self.house.clock.now();
             let acting = permit.acting(&owner, Some(&account), now);
-            let (change, ended) = revoke(&acting, &[key], request.expected_version, &request.reason)?;
+            let (mut change, ended) = revoke(&acting, &[key], request.expected_version, &request.reason)?;
+            self.keep_members(&mut change).await?;
             if let Outcome::Done(ended) = Outcome::of(self.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more: false });
             }
@@ -92,7 +93,8 @@ impl<S: Store> App<S> {
             }
             let now = self.house.clock.now();
             let acting = permit.acting(&owner, Some(&account), now);
-            let (change, ended) = revoke(&acting, &keys, None, &request.reason)?;
+            let (mut change, ended) = revoke(&acting, &keys, None, &request.reason)?;
+            self.keep_members(&mut change).await?;
             if let Outcome::Done(ended) = Outcome::of(self.commit(&change).await, ended)? {
                 return Ok(Revoked { keys: owned(&owner, ended), more });
             }

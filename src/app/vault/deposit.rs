@@ -168,7 +168,10 @@ impl<S: Store> App<S> {
         Ok(self.store.read_entry(owner, id).await?.and_then(credential_of))
     }
 
-    pub(super) async fn credentials(&self, owner: &AccountRef) -> Result<Vec<(Slot, StoredCredential)>, AppError> {
+    pub(in crate::app) async fn credentials(
+        &self,
+        owner: &AccountRef,
+    ) -> Result<Vec<(Slot, StoredCredential)>, AppError> {
         let query = EntryQuery { owner, kind: EntryKind::Credential, after: None, limit: LISTED };
         let listed = self.store.list_entries(&query).await?.into_iter();
         Ok(listed.filter_map(|(name, entry)| Some((Slot::of(&name)?, credential_of(entry)?))).collect())

@@ -118,6 +118,7 @@ impl OffboardArgs {
                 return Err(Failure::odd_answer());
             }
             set.ended_key_ids.extend(next.ended_key_ids);
+            set.removed_credentials = set.removed_credentials.saturating_add(next.removed_credentials);
             (set.account, set.more) = (next.account, next.more);
         }
         if output.is_json() {
@@ -127,6 +128,10 @@ impl OffboardArgs {
         let (ends, count) = (if preview { "would end" } else { "ended" }, set.ended_key_ids.len());
         let and_more = if set.more { " and more" } else { "" };
         output::note(&format!("{count}{and_more} keys {ends}"));
+        if set.removed_credentials > 0 {
+            let removed = if preview { "would be removed" } else { "were removed" };
+            output::note(&format!("{} credentials of providers {removed}", set.removed_credentials));
+        }
         output.table(&["KEY"], set.ended_key_ids.into_iter().map(|id| vec![id]))?;
         if !preview {
             show::one(output, &set.account.ok_or_else(Failure::odd_answer)?)?;

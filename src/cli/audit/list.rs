@@ -116,7 +116,8 @@ impl Listing for Events {
     }
 
     fn table(output: &mut Output, events: &[AuditEvent]) -> Result<(), Failure> {
-        let header = ["ACCOUNT", "EVENT", "AT", "ACT", "ENVIRONMENT", "KEY", "OTHER ACCOUNT", "ACTOR", "FIELDS"];
+        let header =
+            ["ACCOUNT", "EVENT", "AT", "ACT", "ENVIRONMENT", "KEY", "OTHER ACCOUNT", "MEMBER", "ACTOR", "FIELDS"];
         let row = |event: &AuditEvent| [vec![event.account_id.clone()], record::cells(event)].concat();
         output.table(&header, events.iter().map(row))
     }

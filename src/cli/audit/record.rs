@@ -5,7 +5,7 @@ use crate::{
     cli::{names, values},
     domain::{
         audit::{Act, AuditEvent as Event, Chain, Checkpoint, Entry, PublicKey, Seal, Signed},
-        id::{AccountId, AccountRef, Environment, KeyId, RealmName},
+        id::{AccountId, AccountRef, Environment, KeyId, MemberId, RealmName},
         time::Timestamp,
     },
     proto::{
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 /// An event as lists show it.
 pub fn event(event: &AuditEvent) -> Value {
-    json!({
+    let mut object = json!({
         "realm": event.realm,
         "account_id": event.account_id,
         "sequence": event.sequence,
@@ -31,10 +31,15 @@ pub fn event(event: &AuditEvent) -> Value {
         "fields": event.fields,
         "previous_hash": HEXLOWER.encode(&event.previous_hash),
         "hash": HEXLOWER.encode(&event.hash),
-    })
+    });
+    // Only where there is one, so that older exports have the one form of every record too.
+    if let (false, Some(fields)) = (event.member_id.is_empty(), object.as_object_mut()) {
+        fields.insert("member_id".to_owned(), Value::from(event.member_id.clone()));
+    }
+    object
 }
 
-/// An event for people, without its account: number, instant, act, environment, key, other account, actor, fields. No cell is empty.
+/// An event for people, without its account: number, instant, act, environment, key, other account, member, actor, fields. No cell is empty.
 pub fn cells(event: &AuditEvent) -> Vec<String> {
     let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     vec![
@@ -44,6 +49,7 @@ pub fn cells(event: &AuditEvent) -> Vec<String> {
         dash(&event.environment),
         dash(&event.key_id),
         dash(&event.other_account_id),
+        dash(&event.member_id),
         dash(&event.actor),
         dash(&event.fields.join(",")),
     ]
@@ -158,6 +164,7 @@ impl Fields<'_> {
             fields: names.ok_or_else(|| wrong("fields"))?,
             previous_hash: self.bytes("previous_hash")?,
             hash: self.bytes("hash")?,
+            member_id: if self.0.contains_key("member_id") { self.text("member_id")? } else { String::new() },
         })
     }
 
@@ -199,6 +206,7 @@ fn as_event(message: &AuditEvent) -> Result<Entry, String> {
         environment: unless_empty("environment", &message.environment, |text| Environment::new(text).ok())?,
         key: unless_empty("key_id", &message.key_id, canonical_key)?,
         other: unless_empty("other_account_id", &message.other_account_id, |text| AccountId::new(text).ok())?,
+        member: unless_empty("member_id", &message.member_id, |text| MemberId::new(text).ok())?,
         fields: message.fields.clone(),
         previous: array("previous_hash", &message.previous_hash)?,
         hash: array("hash", &message.hash)?,
@@ -275,6 +283,7 @@ mod tests {
             fields: vec!["name".to_owned(), "scopes".to_owned()],
             previous_hash: vec![7; 32],
             hash: vec![8; 32],
+            member_id: "ann".to_owned(),
         }
     }
 
@@ -301,6 +310,9 @@ mod tests {
             ("{", "["),
             ("}", "} "),
             ("\"actor\":\"keygate\",", ""),
+            ("\"ann\"", "\"\""),
+            ("\"ann\"", "\"a n\""),
+            ("\"ann\"", "7"),
         ] {
             let changed = line.replacen(from, to, 1);
             assert_ne!(changed, line, "`{from}` is not there");

@@ -19,9 +19,10 @@ use crate::{
 /// second key, and shows no secret.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
-    "  keygate keys create --realm recurr --account acme --environment live --name ci --scope read-only
-  keygate keys create --realm recurr --account acme --environment live --name ci --expires-in 90d --output json
-  keygate keys create --realm recurr --account acme --environment live --name office --allow-network 192.0.2.0/24
+    "  keygate keys create --realm recovea --account acme --environment live --name ci
+  keygate keys create --realm recurr --account acme --environment live --member ann --name ci --scope read-only
+  keygate keys create --realm recurr --account acme --environment live --member ann --name ci --expires-in 90d --output json
+  keygate keys create --realm recovea --account acme --environment live --name office --allow-network 192.0.2.0/24
   keygate keys create --realm recoup --name laptop --key-file access.token
   keygate keys create --realm recoup --name ci --key-file laptop.key --key-header x-api-key"
 ))]
@@ -43,6 +44,9 @@ pub struct Args {
     /// Something to keep with the key; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::parse_pair)]
     metadata: Vec<(String, String)>,
+    /// The member of the account in whose name the key is issued; some realms demand one
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    member: String,
     #[command(flatten)]
     expiry: Expiry,
     #[command(flatten)]
@@ -65,6 +69,7 @@ impl Args {
             idempotency_key: self.idempotency_key,
             not_before: self.bounds.not_before,
             allowed_networks: self.bounds.allowed_networks,
+            member_id: self.member,
         });
         match self.management.open().await?.manage(operation).await? {
             manage_keys_response::Result::Created(made) => show::with_secret(output, &made).map(|()| Exit::Success),

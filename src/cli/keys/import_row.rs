@@ -16,7 +16,7 @@ pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 const FIELDS: &str =
     "`raw_key` or `hash`, `account_id`, `environment`, `name`, `scopes`, `metadata`, `expires_at`, `not_before`,
-     `allowed_networks` and `hint`";
+     `allowed_networks`, `hint` and `member_id`";
 
 /// Reads a row.
 ///
@@ -44,6 +44,7 @@ pub fn parse(line: &[u8]) -> Result<ImportRow, String> {
         not_before: moment(&mut fields, "not_before")?,
         allowed_networks: texts(&mut fields, "allowed_networks")?,
         hint: text(&mut fields, "hint")?.unwrap_or_default(),
+        member_id: text(&mut fields, "member_id")?.unwrap_or_default(),
     };
     // A misspelt field must not be lost: it may be the one that says when a key ends.
     if fields.is_empty() {
@@ -105,7 +106,15 @@ pub fn wire_bytes(row: &ImportRow) -> usize {
         Some(Secret::RawKey(text) | Secret::Hash(text)) => text.len(),
         None => 0,
     };
-    let fixed = [secret, row.account_id.len(), row.environment.len(), row.name.len(), row.hint.len(), 3 * FRAME];
+    let fixed = [
+        secret,
+        row.account_id.len(),
+        row.environment.len(),
+        row.name.len(),
+        row.hint.len(),
+        row.member_id.len(),
+        3 * FRAME,
+    ];
     let pairs = row.metadata.iter().map(|(name, value)| name.len().saturating_add(value.len()).saturating_add(FRAME));
     let lengths = fixed.into_iter().chain(row.scopes.iter().chain(&row.allowed_networks).map(String::len)).chain(pairs);
     lengths.fold(FRAME, |sum, length| sum.saturating_add(length).saturating_add(FRAME))
@@ -118,12 +127,13 @@ mod tests {
     #[test]
     fn a_row_carries_every_field_of_the_proto() {
         let line = br#"{"raw_key":"k","account_id":"acme","environment":"live","name":"n","scopes":["a","b"],
-            "metadata":{"x":"y"},"expires_at":"2030-01-01T00:00:00Z","hint":"h",
+            "metadata":{"x":"y"},"expires_at":"2030-01-01T00:00:00Z","hint":"h","member_id":"ann",
             "not_before":"2029-01-01T00:00:00Z","allowed_networks":["192.0.2.0/24"]}"#;
         let row = parse(line).unwrap();
         assert_eq!(row.secret, Some(Secret::RawKey("k".to_owned())));
         assert_eq!((row.account_id.as_str(), row.environment.as_str(), row.name.as_str()), ("acme", "live", "n"));
         assert_eq!((row.scopes.join(" ").as_str(), row.metadata["x"].as_str(), row.hint.as_str()), ("a b", "y", "h"));
+        assert_eq!(row.member_id, "ann");
         assert_eq!(row.expires_at.map(|at| at.seconds), Some(1_893_456_000));
         assert_eq!(row.not_before.map(|at| at.seconds), Some(1_861_920_000));
         assert_eq!(row.allowed_networks, ["192.0.2.0/24"]);

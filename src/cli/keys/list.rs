@@ -32,6 +32,9 @@ pub struct Args {
     /// Only keys of this environment
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     environment: String,
+    /// Only keys that were issued in the name of this member
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    member: String,
     /// Only keys in this state
     #[arg(long, value_name = "STATE", value_enum)]
     state: Option<names::State>,
@@ -52,6 +55,7 @@ impl Args {
         let request = ListKeys {
             account_id: self.account,
             environment: self.environment,
+            member_id: self.member,
             state: self.state.map_or(KeyState::Unspecified, KeyState::from).into(),
             page_size: self.page_size.unwrap_or(default_size),
             ..ListKeys::default()

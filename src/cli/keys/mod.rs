@@ -11,6 +11,8 @@ mod rotate;
 mod show;
 mod update;
 
+pub use show::with_secret;
+
 use super::{exit::Exit, failure::Failure, output::Output};
 
 /// Acts on the keys of a realm.

@@ -46,6 +46,7 @@ pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
         ("metadata", metadata.join(", ")),
         ("created", instant(&key.created_at)),
         ("created by", key.created_by.clone()),
+        ("member", key.member_id.clone()),
         ("updated", instant(&key.updated_at)),
         ("expires", key.expires_at.as_ref().map_or_else(|| "never".to_owned(), values::instant)),
         ("not before", instant(&key.not_before)),

@@ -5,6 +5,8 @@ mod answers;
 mod embed;
 mod keys;
 mod limits;
+mod members;
+mod onboarding;
 mod providers;
 mod requests;
 mod tokens;
@@ -38,6 +40,8 @@ const KEYS: &[&str] = &[
     "tokens",
     "embed_tokens",
     "access",
+    "members",
+    "onboarding",
     "scopes",
     "operations",
     "limits",
@@ -97,9 +101,17 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let embed_tokens = embed::embed_tokens(root, &credentials);
     tokens::used(root, &tokens, embed_tokens.is_some(), credentials.iter().chain(&management.credentials));
     let access = access::access(root);
+    let members = members::members(root);
     let (scopes, default_scopes) = requests::scopes(root);
     let operations = requests::operations(root, &scopes, &credentials);
     let limits = limits::limits(root, &operations);
+    let known = onboarding::Known {
+        environments: &environments,
+        scopes: &scopes,
+        limits: &limits,
+        members: members.as_ref().and_then(Option::as_ref),
+    };
+    let onboarding = onboarding::onboarding(root, &known);
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);
     let envelope = answers::envelope(root);
@@ -119,6 +131,8 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
             tokens,
             embed_tokens,
             access,
+            members: members?,
+            onboarding: onboarding?,
             scopes: Scopes::new(&scopes, default_scopes),
             operations,
             limits,

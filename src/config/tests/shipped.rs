@@ -276,3 +276,21 @@ fn the_reference_names_every_answer_and_the_caps() {
         assert!(reference.contains(&grouped(bytes)), "{bytes}");
     }
 }
+
+#[test]
+fn recurr_lets_members_alone_issue_keys_and_recoup_onboards_agents() {
+    let realms = shipped();
+    let members = realms.get("recurr").unwrap().members.clone().unwrap();
+    let names = |roles: &[crate::domain::id::MemberRole]| roles.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((names(&members.issuers), members.required), (vec!["developer".to_owned(), "admin".to_owned()], true));
+    assert_eq!(names(&members.roles), ["viewer", "developer", "admin"]);
+    let recoup = realms.get("recoup").unwrap();
+    let rules = recoup.onboarding.clone().unwrap();
+    assert_eq!((rules.lifetime, rules.attempts), (Duration::from_secs(900), 5));
+    for (limits, per) in
+        [(&rules.signup_limits, vec![Part::Address, Part::Subject]), (&rules.verify_limits, vec![Part::Address])]
+    {
+        let counted: Vec<Part> = limits.iter().flat_map(|name| recoup.limit(name).unwrap().per.clone()).collect();
+        assert_eq!(counted, per);
+    }
+}

@@ -89,6 +89,17 @@ impl Repeatable {
         IdempotencyRecord { slot, fingerprint, keys, expires_at: now.after(IdempotencyRecord::LIFETIME) }
     }
 
+    /// The keyed hash of the whole request, by the newest version of the server secret.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.newest.fingerprint
+    }
+
+    /// The same by every version, the newest first.
+    pub fn fingerprints(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.marks().map(|mark| &mark.fingerprint)
+    }
+
     fn marks(&self) -> impl Iterator<Item = &Mark> {
         std::iter::once(&self.newest).chain(&self.older)
     }

@@ -6,7 +6,7 @@ mod rotate;
 mod update;
 
 pub use create::{Creation, ImportedKey, adopt, create};
-pub use end::{end_all, revoke};
+pub use end::{end_all, end_all_with, revoke};
 pub use rotate::{rekey, rotate};
 pub use update::{KeyPatch, StatePatch, update};
 

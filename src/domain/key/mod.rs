@@ -12,7 +12,7 @@ pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint
 pub use idempotency::{IdempotencyRecord, Repeat, Repeatable, RequestMarker};
 pub use lifecycle::{
     Acting, Creation, ImportedKey, KeyPatch, LifecycleError, Minted, StatePatch, adopt, check_beginning, create,
-    end_all, expiry, rekey, revoke, rotate, update,
+    end_all, end_all_with, expiry, rekey, revoke, rotate, update,
 };
 pub use record::{KeyRecord, KeySecret, KeySnapshot, KeyState, Limits, Revocation};
 pub use usage::{KeyUse, KeyUses, LastUse, Noted, PendingUse, SecretUse, UsesOf};

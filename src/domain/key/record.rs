@@ -3,7 +3,7 @@
 use super::{Digest, DigestScheme, PendingUse};
 use crate::domain::{
     account::Account,
-    id::{AccountRef, Environment, KeyId, RealmName, Scope},
+    id::{AccountRef, Environment, KeyId, MemberId, RealmName, Scope},
     network::Network,
     time::{LatestTicks, Ticks, Timestamp},
 };
@@ -75,6 +75,8 @@ pub struct KeyRecord {
     pub version: u64,
     /// Who made it: see [`crate::domain::audit::Actor::text`].
     pub created_by: String,
+    /// The member of the account in whose name it was issued.
+    pub member: Option<MemberId>,
 }
 
 /// One secret of a key.

@@ -24,6 +24,8 @@ use super::{
     id::{Environment, RealmName},
     key::{HintStyle, LegacyFormat, TextForm},
     limit::LimitRule,
+    member::MemberRules,
+    onboarding::OnboardingRules,
     request::{HeaderRole, is_or_mimics},
     token::TokenRules,
     webhook::Webhook,
@@ -51,6 +53,10 @@ pub struct Realm {
     pub scopes: Scopes,
     /// Which accounts keys reach beside their own.
     pub access: AccessRules,
+    /// Who issues keys, where accounts have members.
+    pub members: Option<MemberRules>,
+    /// How somebody without a credential obtains a first key.
+    pub onboarding: Option<OnboardingRules>,
     /// The named classes of requests.
     pub operations: Operations,
     /// The limits, in the order of the configuration.

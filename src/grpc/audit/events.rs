@@ -107,6 +107,7 @@ pub(super) fn event(realm: &RealmName, account: &AccountId, event: &AuditEvent) 
         fields: event.fields.clone(),
         previous_hash: event.previous.to_vec(),
         hash: event.hash.to_vec(),
+        member_id: event.member.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -131,6 +132,9 @@ fn act(act: Act) -> v1::AuditAct {
         Act::CredentialStored => v1::AuditAct::CredentialStored,
         Act::CredentialRemoved => v1::AuditAct::CredentialRemoved,
         Act::CredentialRewrapped => v1::AuditAct::CredentialRewrapped,
+        Act::MemberAdded => v1::AuditAct::MemberAdded,
+        Act::MemberRolesChanged => v1::AuditAct::MemberRolesChanged,
+        Act::MemberRemoved => v1::AuditAct::MemberRemoved,
     }
 }
 

@@ -173,6 +173,7 @@ mod tests {
                     secrets: hint.map(secret).into_iter().collect(),
                     created_by: String::new(),
                     revoked: None,
+                    member: None,
                 };
                 KeySnapshot {
                     owner,

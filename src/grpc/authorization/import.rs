@@ -8,6 +8,7 @@ use crate::{
         keys::{ImportKeys, ImportRow, ImportedSecret},
     },
     domain::{
+        id::MemberId,
         key::{DigestScheme, HashAlgorithm, HashedPart, Limits},
         realm::Realm,
         secret::Secret,
@@ -93,13 +94,23 @@ fn read_row(realm: &Realm, hashes: Option<&Hashes>, row: v1::ImportRow) -> Resul
     let expires_at = row.expires_at.as_ref().and_then(|at| fields.instant("expires_at", at));
     let not_before = row.not_before.as_ref().and_then(|at| fields.instant("not_before", at));
     let networks = fields.networks("allowed_networks", &row.allowed_networks, realm);
+    let member = fields.optional("member_id", &row.member_id, MemberId::new);
     if let Some(problem) = fields.into_problem() {
         return Err(problem);
     }
     match (secret, account, environment, name) {
-        (Some(secret), Some(account), Some(environment), Some(name)) => {
-            Ok(ImportRow { secret, account, environment, name, scopes, metadata, expires_at, not_before, networks })
-        }
+        (Some(secret), Some(account), Some(environment), Some(name)) => Ok(ImportRow {
+            secret,
+            account,
+            environment,
+            name,
+            scopes,
+            metadata,
+            expires_at,
+            not_before,
+            networks,
+            member,
+        }),
         _ => Err("the row was not read whole".to_owned()),
     }
 }

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Keys of a realm, as of one instant.
-pub(super) struct KeyWriter<'r> {
-    pub(super) realm: &'r Realm,
-    pub(super) now: Timestamp,
+pub(in crate::grpc) struct KeyWriter<'r> {
+    pub(in crate::grpc) realm: &'r Realm,
+    pub(in crate::grpc) now: Timestamp,
 }
 
 impl KeyWriter<'_> {
@@ -46,10 +46,11 @@ impl KeyWriter<'_> {
             not_before: key.not_before.map(instant),
             allowed_networks: key.networks.iter().map(ToString::to_string).collect(),
             suspends_at: owned.rests_at(&self.realm.keys).map(instant),
+            member_id: key.member.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 
-    pub(super) fn created(&self, created: Created) -> v1::KeyWithSecret {
+    pub(in crate::grpc) fn created(&self, created: Created) -> v1::KeyWithSecret {
         v1::KeyWithSecret {
             key: Some(self.key(&created.owned)),
             repeated: created.secret.is_none(),

@@ -11,8 +11,9 @@ use crate::{
         ports::Store,
     },
     domain::{
-        id::{AccountId, KeyId},
+        id::{AccountId, KeyId, MemberId},
         key::{KeyPatch, KeyState, LifecycleError, Limits, Repeatable, StatePatch},
+        member::MemberError,
         realm::Realm,
     },
     grpc::{
@@ -120,6 +121,7 @@ fn placed(prefix: &str, error: AppError) -> AppError {
         AppError::Lifecycle(LifecycleError::Expiry | LifecycleError::ExpiryTooFar(_)) => "expires_at",
         AppError::Lifecycle(LifecycleError::TooMuchMetadata) => "metadata",
         AppError::Lifecycle(LifecycleError::Beginning) => "not_before",
+        AppError::Member(MemberError::IssuerMissing | MemberError::IssuerNeedless) => "member_id",
         AppError::Invalid(violations) => {
             let place = |violation: &Violation| match violation.field.contains('.') {
                 true => violation.clone(),
@@ -164,6 +166,7 @@ fn read_create(guard: &Guarded, message: v1::CreateKey, owner: Option<&Owner>) -
     let expiry = expiry.unwrap_or(Expiry::Default);
     let not_before = message.not_before.as_ref().and_then(|at| fields.instant("not_before", at));
     let networks = fields.networks("allowed_networks", &message.allowed_networks, realm);
+    let member = fields.optional("member_id", &message.member_id, MemberId::new);
     let request = account.zip(environment).zip(name).map(|((account, (environment, _)), name)| CreateKey {
         account,
         environment,
@@ -173,6 +176,7 @@ fn read_create(guard: &Guarded, message: v1::CreateKey, owner: Option<&Owner>) -
         expiry,
         not_before,
         networks,
+        member,
         repeatable,
     });
     fields.finish(request)
@@ -204,6 +208,7 @@ fn read_list(realm: &Realm, message: &v1::ListKeys) -> Result<KeyFilter, AppErro
         account: fields.optional("account_id", &message.account_id, AccountId::new),
         environment: fields.environment("environment", &message.environment, realm).map(|(_, name)| name.clone()),
         state,
+        member: fields.optional("member_id", &message.member_id, MemberId::new),
         after: fields.optional("page_token", &message.page_token, read_page_token),
         page_size,
     };

@@ -9,6 +9,7 @@ mod keys;
 mod manage;
 
 pub use direct::{Deciding, Entrance, LargestRequests};
+pub(in crate::grpc) use keys::KeyWriter;
 
 use super::{acts::Desk, rekeying::Rekeying};
 use crate::{

@@ -5,7 +5,7 @@ use crate::{
     domain::{
         account::{Account, AccountStatus},
         audit::{Act, AuditEvent, Chain},
-        id::{AccountId, AccountRef, Environment, KeyId, RealmName, Scope},
+        id::{AccountId, AccountRef, Environment, KeyId, MemberId, RealmName, Scope},
         key::{Digest, DigestScheme, IdempotencyRecord, KeyRecord, KeySecret, LastUse, Revocation, SecretUse},
         network::Network,
         time::Timestamp,
@@ -98,6 +98,7 @@ pub(super) fn key_to(key: &KeyRecord) -> stored::Key {
         not_before_us: key.not_before.map(Timestamp::as_micros),
         networks: key.networks.iter().map(network_to).collect(),
         resumed_at_us: key.resumed_at.map(Timestamp::as_micros),
+        member: key.member.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -131,6 +132,7 @@ pub(super) fn key_from(id: KeyId, message: stored::Key) -> Option<KeyRecord> {
         secrets,
         created_by: actor_from(message.created_by)?,
         revoked,
+        member: unless_empty(&message.member, MemberId::new)?,
     })
 }
 
@@ -172,6 +174,7 @@ pub(super) fn event_to(event: &AuditEvent) -> stored::AuditEvent {
         other: event.other.as_ref().map(ToString::to_string).unwrap_or_default(),
         fields: event.fields.clone(),
         previous_hash: event.previous.to_vec(),
+        member: event.member.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -184,6 +187,7 @@ pub(super) fn event_from(sequence: u64, message: stored::AuditEvent) -> Option<A
         environment: unless_empty(&message.environment, Environment::new)?,
         key: if message.key_id.is_empty() { None } else { Some(key_id(&message.key_id)?) },
         other: unless_empty(&message.other, AccountId::new)?,
+        member: unless_empty(&message.member, MemberId::new)?,
         fields: message.fields,
         previous: message.previous_hash.try_into().ok()?,
         hash: [0; 32],

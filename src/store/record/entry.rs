@@ -7,6 +7,7 @@ use crate::{
         entry::{Entry, EntryKind},
         id::{KekName, MemberRole},
         member::Member,
+        onboarding::Signup,
         seal::WrappedKey,
         time::Timestamp,
         vault::StoredCredential,
@@ -30,6 +31,14 @@ pub(super) fn to(entry: &Entry) -> stored::Entry {
             updated_at_us: credential.updated_at.as_micros(),
             updated_by: Some(actor_to(&credential.updated_by)),
         }),
+        Entry::Signup(signup) => Of::Signup(stored::Signup {
+            random: signup.random.to_vec(),
+            code: signup.code.to_vec(),
+            address: signup.address.clone(),
+            name: signup.name.clone(),
+            expires_at_us: signup.expires_at.as_micros(),
+            attempts: signup.attempts,
+        }),
     };
     stored::Entry { of: Some(of) }
 }
@@ -49,6 +58,14 @@ pub(super) fn from(kind: EntryKind, message: stored::Entry) -> Option<Entry> {
             updated_at: Timestamp::from_micros(credential.updated_at_us),
             updated_by: actor_from(credential.updated_by)?,
         })),
-        (EntryKind::Member, Of::Credential(_)) | (EntryKind::Credential, Of::Member(_)) => None,
+        (EntryKind::Signup, Of::Signup(signup)) => Some(Entry::Signup(Signup {
+            random: signup.random.try_into().ok()?,
+            code: signup.code.try_into().ok()?,
+            address: signup.address,
+            name: signup.name,
+            expires_at: Timestamp::from_micros(signup.expires_at_us),
+            attempts: signup.attempts,
+        })),
+        (EntryKind::Member | EntryKind::Credential | EntryKind::Signup, _) => None,
     }
 }

@@ -3,9 +3,10 @@ use crate::domain::{
     account::AccountStatus,
     audit::{Act, Chain},
     entry::EntryKind,
-    id::{KekName, MemberId, MemberRole, ProviderName, Scope},
+    id::{EntryName, KekName, MemberId, MemberRole, ProviderName, Scope},
     key::{DigestScheme, HashAlgorithm, HashedPart, KeySecret, Revocation, SecretRing, ServerSecret},
     member::Member,
+    onboarding::Signup,
     seal::WrappedKey,
     time::Timestamp,
     vault::{Slot, StoredCredential},
@@ -54,6 +55,7 @@ fn key() -> KeyRecord {
         secrets: smallvec![secret(1, None), secret(2, Some(at(5)))],
         created_by: KeyId::from_bytes([9; 16]).to_string(),
         revoked: Some(Revocation { at: at(77), reason: "leaked".to_owned(), by: "keygate".to_owned() }),
+        member: Some(MemberId::new("auth0|ann").unwrap()),
     }
 }
 
@@ -73,6 +75,7 @@ fn every_record_survives_its_stored_form() {
         networks: smallvec![],
         resumed_at: None,
         revoked: None,
+        member: None,
         metadata: Default::default(),
         scopes: smallvec![],
         ..key.clone()
@@ -102,13 +105,15 @@ fn every_record_survives_its_stored_form() {
         environment: Some(key.environment.clone()),
         key: Some(key.id),
         other: None,
+        member: None,
         fields: vec!["secrets".to_owned()],
         previous: [6; 32],
         hash: [0; 32],
     };
     let other = AccountId::new("organization").unwrap();
     for (environment, id, other) in [(None, None, Some(other)), (Some(key.environment.clone()), Some(key.id), None)] {
-        event = AuditEvent { environment, key: id, other, ..event };
+        let member = id.is_some().then(|| MemberId::new("ann").unwrap());
+        event = AuditEvent { environment, key: id, other, member, ..event };
         event.hash = event.expected_hash();
         let sealed = codec.encode_event(&owner, 12, &event);
         assert_eq!(codec.decode_event(&owner, 12, &sealed), Ok(event.clone()));
@@ -131,7 +136,15 @@ fn an_entry_is_opened_under_its_own_kind_and_name_alone() {
         assert_eq!(codec.decode_entry(&home, &id("ann"), &sealed), Ok(entry));
         assert!(codec.decode_entry(&home, &id("anm"), &sealed).is_err());
         assert!(codec.decode_entry(&owner("acmf"), &id("ann"), &sealed).is_err());
+        let another_kind = EntryId { kind: EntryKind::Signup, ..id("ann") };
+        assert!(codec.decode_entry(&home, &another_kind, &sealed).is_err());
     }
+    let place = EntryId { kind: EntryKind::Signup, name: EntryName::new("0ff").unwrap() };
+    let (address, name) = ("agent@example.com".to_owned(), "an agent".to_owned());
+    let (random, code, expires_at) = ([7; 14], [8; 32], at(9));
+    let signup = Entry::Signup(Signup { random, code, address, name, expires_at, attempts: 3 });
+    let sealed = codec.encode_entry(&home, &place, &signup);
+    assert_eq!(codec.decode_entry(&home, &place, &sealed), Ok(signup));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use super::{Acting, LifecycleError, Minted, check_beginning, end::end, expiry, must_be_active, new_secret};
 use crate::domain::{
-    audit::Act,
+    audit::{About, Act},
     commit::{Change, NewLookup},
-    id::{Environment, KeyId, Scope},
+    id::{Environment, KeyId, MemberId, Scope},
     key::{KeyRecord, Limits},
     network::Network,
     realm::WhenFull,
@@ -32,6 +32,8 @@ pub struct Creation {
     pub not_before: Option<Timestamp>,
     /// Where it may be used from; none: from anywhere.
     pub networks: Vec<Network>,
+    /// The member in whose name it is issued.
+    pub member: Option<MemberId>,
 }
 
 /// A key made elsewhere.
@@ -135,11 +137,13 @@ fn new_key(acting: &Acting<'_>, creation: Creation, minted: &Minted) -> KeyRecor
         secrets: smallvec![new_secret(1, minted, acting.now)],
         created_by: acting.actor.text(),
         revoked: None,
+        member: creation.member,
     }
 }
 
 fn put_new(acting: &Acting<'_>, change: &mut Change, key: &KeyRecord, act: Act) {
-    acting.record(change, act, key, &[]);
+    let about = About { key: Some((key.id, &key.environment)), member: key.member.as_ref(), ..About::default() };
+    change.record_key(acting.now, acting.actor, act, about);
     change.lookups.extend(key.secrets.iter().map(|secret| NewLookup {
         digest: secret.digest,
         environment: key.environment.clone(),

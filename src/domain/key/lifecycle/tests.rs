@@ -41,6 +41,7 @@ fn creation(number: u8, expires_at: Option<Timestamp>) -> Creation {
         expires_at,
         not_before: None,
         networks: Vec::new(),
+        member: None,
     }
 }
 
