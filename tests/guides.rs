@@ -35,6 +35,11 @@ fn recovea() {
 }
 
 #[test]
+fn recurr() {
+    walk("recurr", 6);
+}
+
+#[test]
 fn recover() {
     walk("recover", 8);
 }

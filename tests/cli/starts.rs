@@ -23,8 +23,6 @@ async fn keys_outlive_a_restart() {
             after["secrets"][0][used] = before["secrets"][0][used].clone();
         }
         after["last_used_at"].take();
-        after["secrets"][0]["last_used_at"].take();
-        after["secrets"][0]["uses"] = before["secrets"][0]["uses"].clone();
         assert_eq!(after, before, "{how}");
     }
 }
