@@ -20,7 +20,7 @@ use aws_lc_rs::{
 use data_encoding::BASE64URL_NOPAD;
 use keygate::{
     app::{
-        authenticate::{AuthenticateRequest, Presented, Verdict},
+        authenticate::{AuthenticateRequest, Presented, Release, Verdict},
         house::{App, House},
         keys::{CreateKey, Expiry},
         manager::KeyManager,
@@ -153,6 +153,7 @@ fn request(presented: Presented<'_>) -> AuthenticateRequest<'_> {
         cost: 1,
         check_rate_limit: true,
         explain: false,
+        release: Release::NotAsked,
     }
 }
 
@@ -170,7 +171,7 @@ fn main() {
     let realms = realms.expect("the realm is legal");
     let ring = SecretRing::new(vec![ServerSecret::new(1, [7; 32].into())]).expect("one version is a ring");
     let clock: Arc<dyn Clock> = Arc::new(RealClock(Instant::now()));
-    let issuers = Arc::new(Issuers::open(&realms, &clock).expect("the key set is one"));
+    let issuers = Arc::new(Issuers::open(&realms, &ring, &clock).expect("the key set is one"));
     let house = House::new(&realms, &ring, Arc::clone(&clock), Arc::new(Random)).with_tokens(issuers);
     let cache = CacheSettings { miss_lifetime: Duration::from_secs(1), ..CacheSettings::default() };
     let options = StoreOptions { place: Where::Directory { path: folder.path().to_owned(), counters: 100_000 }, cache };
@@ -190,6 +191,9 @@ fn main() {
             scopes: Vec::new(),
             metadata: std::collections::BTreeMap::new(),
             expiry: Expiry::Default,
+            not_before: None,
+            networks: Vec::new(),
+            member: None,
             repeatable: None,
         };
         let permit = manager.permit_keys::<KeyManager>(guard).expect("an operator may");
