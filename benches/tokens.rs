@@ -193,6 +193,7 @@ fn main() {
             expiry: Expiry::Default,
             not_before: None,
             networks: Vec::new(),
+            member: None,
             repeatable: None,
         };
         let permit = manager.permit_keys::<KeyManager>(guard).expect("an operator may");

@@ -161,6 +161,9 @@ impl Letter {
         if let Some(other) = &event.other {
             data.insert("other_account_id".to_owned(), other.as_str().into());
         }
+        if let Some(member) = &event.member {
+            data.insert("member_id".to_owned(), member.as_str().into());
+        }
         if !event.fields.is_empty() {
             data.insert("fields".to_owned(), event.fields.clone().into());
         }
@@ -278,6 +281,26 @@ mod tests {
         assert!(waits[9..].iter().all(|wait| *wait == 14_400), "{waits:?}");
         assert!((72_000..=86_400).contains(&waits.iter().sum::<u64>()), "{waits:?}");
         assert_eq!(Webhook { retry_for: Duration::ZERO, ..hook }.wait_after(1), None);
+    }
+
+    #[test]
+    fn a_message_tells_of_which_member_it_is() {
+        use crate::domain::{
+            account::Account,
+            audit::{About, Actor},
+            id::{AccountId, MemberId, RealmName},
+        };
+        let owner = AccountRef { realm: RealmName::new("recurr").unwrap(), account: AccountId::new("acme").unwrap() };
+        let ann = MemberId::new("ann").unwrap();
+        let told = |member| {
+            let about = About { member, ..About::default() };
+            let now = Timestamp::from_micros(1);
+            let event = Account::unborn(now).record(now, &Actor::System, Act::MemberRemoved, about);
+            let body: serde_json::Value = serde_json::from_str(&Letter::of_act("hook", &owner, &event).body).unwrap();
+            assert_eq!(body["type"], "member.removed");
+            body["data"].get("member_id").cloned()
+        };
+        assert_eq!((told(Some(&ann)), told(None)), (Some("ann".into()), None));
     }
 
     #[test]
