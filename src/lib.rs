@@ -6,10 +6,10 @@
 //! ```text
 //! main → cli → server → grpc  → app → domain
 //!                     → store → app::ports, domain
-//!                     → tokens → app::ports, domain
-//!                     → courier → app::ports, domain
+//!                     → tokens → dial, app::ports, domain
+//!                     → courier → dial, app::ports, domain
 //!                     → delivery → app::ports, domain
-//!                     → kms   → app::ports, domain
+//!                     → kms   → dial, app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod courier;
 pub mod delivery;
+pub mod dial;
 pub mod domain;
 pub mod grpc;
 pub mod kms;

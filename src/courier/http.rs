@@ -1,30 +1,26 @@
 //! One POST over a connection of its own, by TLS, or in plain on this machine: bounded in time and size. Redirects are not
 //! followed: where messages go is what the configuration says. What the answer says beside its status is not read.
 
-use crate::{app::ports::Undelivered, domain::webhook::Letter};
+use crate::{
+    app::ports::Undelivered,
+    dial::{Endpoint, Trust},
+    domain::webhook::Letter,
+};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use std::{sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
+use std::time::Duration;
 
 /// Bytes of an answer's head, at most.
 const HEAD_BYTES: usize = 16 * 1_024;
 
 /// Where messages are handed over.
 pub(super) struct Door {
-    host: String,
-    port: u16,
+    endpoint: Endpoint,
     authority: HeaderValue,
     target: String,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
 }
 
@@ -32,20 +28,10 @@ impl Door {
     pub(super) fn open(url: &str, timeout: Duration) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "it is no address")?;
         let authority = uri.authority().ok_or("it has no host")?;
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let secure = uri.scheme_str() == Some("https");
-        let tls = if secure {
-            let name = ServerName::try_from(host.clone()).map_err(|_| "its host is no name for TLS")?;
-            Some((connector()?, name))
-        } else {
-            None
-        };
         Ok(Self {
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            endpoint: Endpoint::open(&uri, Trust::Machine).map_err(|error| error.to_string())?,
             authority: HeaderValue::from_str(authority.as_str()).map_err(|_| "its host is not ASCII")?,
             target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
-            host,
-            tls,
             timeout,
         })
     }
@@ -65,25 +51,7 @@ impl Door {
     }
 
     async fn exchange(&self, letter: &Letter, second: u64, signature: &str) -> Result<StatusCode, String> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
-        let stream = stream.map_err(|error| format!("it cannot be reached: {error}"))?;
-        match &self.tls {
-            None => self.over(stream, letter, second, signature).await,
-            Some((connector, name)) => {
-                let secured = connector.connect(name.clone(), stream).await;
-                let secured = secured.map_err(|error| format!("it cannot be trusted: {error}"))?;
-                self.over(secured, letter, second, signature).await
-            }
-        }
-    }
-
-    async fn over(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        letter: &Letter,
-        second: u64,
-        signature: &str,
-    ) -> Result<StatusCode, String> {
+        let stream = self.endpoint.connect().await.map_err(|error| error.to_string())?;
         let broken = |error: hyper::Error| format!("it does not answer in HTTP: {error}");
         let request = Request::post(&self.target)
             .header(header::HOST, &self.authority)
@@ -107,21 +75,4 @@ impl Door {
 
 fn failed(problem: String) -> Undelivered {
     Undelivered { problem, for_good: false }
-}
-
-/// Trusts whom the machine trusts.
-fn connector() -> Result<TlsConnector, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(
-            "this machine has no certificates to trust it by: install `ca-certificates`, or name a file in the \
-                    variable SSL_CERT_FILE"
-                .to_owned(),
-        );
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }

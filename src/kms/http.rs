@@ -1,19 +1,12 @@
 //! One POST over a connection of its own, by TLS or in plain on this machine: bounded in time and in size. Calls are few, since
 //! what they open is remembered; so nothing is kept open between them.
 
+use crate::dial::{self, EndpointError, Trust};
 use http::{HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::ServerName, pki_types::pem::PemObject,
-};
-use std::{path::Path, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
+use std::{path::Path, time::Duration};
 use zeroize::Zeroizing;
 
 /// Bytes of an answer, at most.
@@ -21,11 +14,9 @@ const ANSWER_BYTES: usize = 64 * 1_024;
 
 /// Where to send calls.
 pub(super) struct Endpoint {
-    host: String,
-    port: u16,
+    dial: dial::Endpoint,
     /// The value of the header `host`.
     authority: HeaderValue,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
 }
 
@@ -38,19 +29,14 @@ pub(super) struct Call<'c> {
 
 impl Endpoint {
     pub(super) fn new(url: &Uri, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, String> {
-        let authority = url.authority().ok_or("the address has no host")?;
-        let secure = url.scheme_str() == Some("https");
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let tls = match secure {
-            false => None,
-            true => {
-                let name = ServerName::try_from(host.clone()).map_err(|_| "the address' host is no name for TLS")?;
-                Some((TlsConnector::from(Arc::new(client(ca_file)?)), name))
-            }
-        };
-        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| "the address' host is not ASCII")?;
-        Ok(Self { host, port, authority, tls, timeout })
+        let trust = ca_file.map_or(Trust::Machine, Trust::File);
+        let dial = dial::Endpoint::open(url, trust).map_err(|error| match error {
+            EndpointError::NobodyTrusted => "the system trusts no certificates: `ca_file` must name some".to_owned(),
+            error => error.to_string(),
+        })?;
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let authority = HeaderValue::from_str(authority).map_err(|_| "the address' host is not ASCII")?;
+        Ok(Self { dial, authority, timeout })
     }
 
     /// Sends a call and gives the body of an answer with status 200.
@@ -60,22 +46,7 @@ impl Endpoint {
     }
 
     async fn exchange(&self, call: &Call<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
-        let unreachable = |error: std::io::Error| format!("it cannot be reached: {error}");
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(unreachable)?;
-        match &self.tls {
-            None => self.over(stream, call).await,
-            Some((connector, name)) => {
-                let secured = connector.connect(name.clone(), stream).await;
-                self.over(secured.map_err(|error| format!("TLS with it failed: {error}"))?, call).await
-            }
-        }
-    }
-
-    async fn over(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        call: &Call<'_>,
-    ) -> Result<Zeroizing<Vec<u8>>, String> {
+        let stream = self.dial.connect().await.map_err(|error| error.to_string())?;
         let failed = |error: hyper::Error| format!("the exchange with it failed: {error}");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
         let driver = tokio::spawn(connection);
@@ -116,32 +87,4 @@ impl Endpoint {
         }
         Ok(whole)
     }
-}
-
-fn client(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let shown = path.display();
-            let unread = |cause| format!("`{shown}` cannot be read as certificates: {cause}");
-            for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
-                let added = roots.add(certificate.map_err(unread)?);
-                added.map_err(|cause| format!("`{shown}` holds a certificate that is not legal: {cause}"))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("`{shown}` holds no certificate"));
-            }
-        }
-        None => {
-            // Of what the system trusts, some may be of an older kind: what can be used is enough.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err("the system trusts no certificates: `ca_file` must name some".to_owned());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -1,0 +1,168 @@
+//! Connections to the services of others: TCP, and TLS over it where the address says `https`. Must never know what is asked
+//! there, nor in which words a failure is told.
+
+use http::Uri;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem, pem::PemObject},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+/// Where to connect to.
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Whose certificates are trusted.
+#[derive(Debug, Clone, Copy)]
+pub enum Trust<'p> {
+    /// Whom this machine trusts.
+    Machine,
+    /// The authorities in a PEM file.
+    File(&'p Path),
+}
+
+/// Why an address cannot be connected to, whoever is there.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The address names no host.
+    #[error("it has no host")]
+    NoHost,
+    /// The host cannot stand in a certificate.
+    #[error("its host is no name for TLS")]
+    NoName,
+    /// Nobody is trusted here.
+    #[error(
+        "this machine has no certificates to trust it by: install `ca-certificates`, or name a file in the variable \
+         SSL_CERT_FILE"
+    )]
+    NobodyTrusted,
+    /// A file of authorities cannot be read.
+    #[error("`{}` cannot be read as certificates: {cause}", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: pem::Error,
+    },
+    /// A file of authorities holds something else.
+    #[error("`{}` holds a certificate that is not legal: {cause}", path.display())]
+    Illegal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: rustls::Error,
+    },
+    /// A file of authorities holds none.
+    #[error("`{}` holds no certificate", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The library cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
+}
+
+/// Why nobody was connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody takes connections there.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(io::Error),
+    /// Whoever takes them does not show to be who the address names.
+    #[error("it cannot be trusted: {0}")]
+    Untrusted(io::Error),
+}
+
+/// A connection, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Endpoint {
+    /// Makes ready for an address with `https`, or with anything else in plain. Asks nobody yet.
+    ///
+    /// # Errors
+    /// When the address is none to connect to, or nobody could be trusted there.
+    pub fn open(address: &Uri, trust: Trust<'_>) -> Result<Self, EndpointError> {
+        let host = address.host().ok_or(EndpointError::NoHost)?.trim_matches(['[', ']']).to_owned();
+        let secure = address.scheme_str() == Some("https");
+        let tls = if secure {
+            let name = ServerName::try_from(host.clone()).map_err(|_| EndpointError::NoName)?;
+            Some((TlsConnector::from(config(trust)?), name))
+        } else {
+            None
+        };
+        Ok(Self { host, port: address.port_u16().unwrap_or(if secure { 443 } else { 80 }), tls })
+    }
+
+    /// The port that is connected to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A new connection. Takes as long as it takes: whoever asks bounds it.
+    ///
+    /// # Errors
+    /// When nobody is there, or somebody who is not trusted.
+    pub async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(ConnectError::Unreachable)?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some((connector, name)) => {
+                Box::new(connector.connect(name.clone(), stream).await.map_err(ConnectError::Untrusted)?)
+            }
+        })
+    }
+}
+
+fn config(trust: Trust<'_>) -> Result<Arc<ClientConfig>, EndpointError> {
+    // A machine's certificates are a hundred files and more: read once, for however many addresses.
+    static MACHINE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    match trust {
+        Trust::File(path) => trusting(authorities(path)?),
+        Trust::Machine => match MACHINE.get() {
+            Some(config) => Ok(Arc::clone(config)),
+            None => {
+                let mut roots = RootCertStore::empty();
+                // Some may be of an older kind: what can be used is enough.
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err(EndpointError::NobodyTrusted);
+                }
+                let config = trusting(roots)?;
+                Ok(Arc::clone(MACHINE.get_or_init(|| config)))
+            }
+        },
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, EndpointError> {
+    let unread = |cause| EndpointError::Unread { path: path.to_owned(), cause };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
+        let added = roots.add(certificate.map_err(unread)?);
+        added.map_err(|cause| EndpointError::Illegal { path: path.to_owned(), cause })?;
+    }
+    if roots.is_empty() { Err(EndpointError::Empty { path: path.to_owned() }) } else { Ok(roots) }
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, EndpointError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(EndpointError::Tls)?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
