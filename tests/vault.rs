@@ -166,7 +166,7 @@ with_vault! {
         invalid(delete(deleting("", "x", "")).await, &[("account_id", account), ("environment", environment), ("provider", name)]);
         refused(delete(deleting("nobody", "live", "openai")).await, Code::NotFound, nobody);
         let rewrap = async |request| stack.vault().rewrap_credentials(signed(operator, request)).await;
-        let (size, token) = ("must be 1 to 1,000, or 0 for 100", "must be the token of the page before");
+        let (size, token) = ("must be 1 to 1000, or 0 for 100", "must be the token of the page before");
         invalid(rewrap(rewrapping(1_001, "a b")).await, &[("page_size", size), ("page_token", token)]);
         invalid(rewrap(rewrapping(-1, "")).await, &[("page_size", size)]);
 

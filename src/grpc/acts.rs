@@ -8,11 +8,12 @@ use super::{
 use crate::{
     app::{error::AppError, house::App, manager::Manager, ports::Store},
     domain::id::{AccountId, KeyId},
+    proto::v1,
 };
 use std::{future::Future, time::Duration};
 use tokio::runtime::Handle;
 use tonic::{
-    Response, Status,
+    Request, Response, Status,
     metadata::{KeyAndValueRef, MetadataMap},
 };
 use tracing::{Instrument, Span, field::Empty};
@@ -42,12 +43,64 @@ pub(super) struct Act {
     pub(super) key: Option<KeyId>,
     /// The account that it names.
     pub(super) account: Option<AccountId>,
+    /// Who may do it.
+    pub(super) by: By,
 }
 
 /// Who may act.
-enum By {
+#[derive(Clone, Copy)]
+pub(super) enum By {
+    /// Operators alone.
     Operators,
+    /// Owners of keys, too, where the realm says so.
     OwnersToo,
+}
+
+/// A request for an act, by what it names for the log.
+pub(super) trait Names {
+    /// The realm.
+    fn realm(&self) -> &str;
+
+    /// The account.
+    fn account(&self) -> &str {
+        ""
+    }
+
+    /// The key.
+    fn key(&self) -> &str {
+        ""
+    }
+}
+
+/// Which fields of messages name what.
+macro_rules! names {
+    ($($message:ident: $($what:ident = $field:ident),+;)+) => {$(
+        impl Names for v1::$message {$(
+            fn $what(&self) -> &str {
+                &self.$field
+            }
+        )+}
+    )+};
+}
+
+names! {
+    AddMemberRequest: realm = realm, account = account_id;
+    CreateAccountRequest: realm = realm, account = account_id;
+    DeleteCredentialRequest: realm = realm, account = account_id;
+    GetAccountRequest: realm = realm, account = account_id;
+    GetMemberRequest: realm = realm, account = account_id;
+    ListCredentialsRequest: realm = realm, account = account_id;
+    ListDeadLettersRequest: realm = realm;
+    ListMembersRequest: realm = realm, account = account_id;
+    MembershipRequest: realm = realm, account = account_id;
+    MintEmbedTokenRequest: realm = realm, account = account_id, key = key_id;
+    PutCredentialRequest: realm = realm, account = account_id;
+    RedeliverRequest: realm = realm;
+    RemoveMemberRequest: realm = realm, account = account_id;
+    RewrapCredentialsRequest: realm = realm;
+    SetAccountStatusRequest: realm = realm, account = account_id;
+    SetMemberRolesRequest: realm = realm, account = account_id;
+    TestWebhookRequest: realm = realm;
 }
 
 impl<S: Store> Desk<S> {
@@ -57,7 +110,31 @@ impl<S: Store> Desk<S> {
         Self { app, runtime, most }
     }
 
-    /// Does one act of an operator, and logs it.
+    /// Does one act of an operator, and logs it. `call` is the method, `name` what it does.
+    pub(super) async fn act<M, R, F>(
+        &self,
+        (call, name): (&'static str, &'static str),
+        request: Request<M>,
+        work: impl FnOnce(App<S>, Manager, M) -> F + Send + 'static,
+    ) -> Result<Response<R>, Status>
+    where
+        M: Names + Send + 'static,
+        R: Send + 'static,
+        F: Future<Output = Result<R, AppError>> + Send,
+    {
+        let (metadata, _, message) = request.into_parts();
+        let act = Act {
+            call,
+            name,
+            realm: message.realm().to_owned(),
+            key: KeyId::parse(message.key()).ok(),
+            account: AccountId::new(message.account()).ok(),
+            by: By::Operators,
+        };
+        self.run(metadata, act, move |app, manager| work(app, manager, message)).await
+    }
+
+    /// Does one act, and logs it.
     pub(super) async fn run<R, F>(
         &self,
         metadata: MetadataMap,
@@ -68,36 +145,8 @@ impl<S: Store> Desk<S> {
         R: Send + 'static,
         F: Future<Output = Result<R, AppError>> + Send,
     {
-        self.perform(metadata, act, By::Operators, work).await
-    }
-
-    /// The same for an act on keys, which owners of keys may do too where the realm says so.
-    pub(super) async fn run_on_keys<R, F>(
-        &self,
-        metadata: MetadataMap,
-        act: Act,
-        work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
-    ) -> Result<Response<R>, Status>
-    where
-        R: Send + 'static,
-        F: Future<Output = Result<R, AppError>> + Send,
-    {
-        self.perform(metadata, act, By::OwnersToo, work).await
-    }
-
-    async fn perform<R, F>(
-        &self,
-        metadata: MetadataMap,
-        act: Act,
-        by: By,
-        work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
-    ) -> Result<Response<R>, Status>
-    where
-        R: Send + 'static,
-        F: Future<Output = Result<R, AppError>> + Send,
-    {
         let (app, most) = (self.app.clone(), self.most);
-        let done = self.runtime.spawn(async move { perform(app, &metadata, (act, by), most, work).await });
+        let done = self.runtime.spawn(async move { perform(app, &metadata, act, most, work).await });
         done.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
     }
 }
@@ -105,7 +154,7 @@ impl<S: Store> Desk<S> {
 async fn perform<S, R, F>(
     app: App<S>,
     metadata: &MetadataMap,
-    (act, by): (Act, By),
+    act: Act,
     most: Duration,
     work: impl FnOnce(App<S>, Manager) -> F,
 ) -> Result<Response<R>, Status>
@@ -115,7 +164,7 @@ where
 {
     let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) };
     let (request_id, realm) = (caller.request_id(), caller.known_realm(&act.realm));
-    let Act { call, name, key, account, realm: act_realm } = act;
+    let Act { call, name, key, account, by, realm: act_realm } = act;
     // Of the highest level, so that a line of any level carries what it says.
     let span = tracing::error_span!(
         "act",

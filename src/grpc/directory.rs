@@ -2,51 +2,18 @@
 
 mod members;
 
-use super::{
-    acts::{Act, Desk},
-    fields::Fields,
-    render,
-};
+use super::{acts::Desk, fields::Fields, render};
 use crate::{
     app::{
         directory::{CreateAccount, Membership, NamedAccount, SetStatus},
         error::AppError,
-        house::App,
-        manager::{KeyManager, Manager, Reader, Revoker},
+        manager::{KeyManager, Reader, Revoker},
         ports::Store,
     },
     domain::{account::AccountStatus, id::AccountId, key::Limits, realm::Realm},
     proto::v1::{self, directory_server::Directory},
 };
-use std::future::Future;
 use tonic::{Request, Response, Status};
-
-/// A message that names a realm and an account of it.
-trait OnAccount {
-    fn place(&self) -> (&str, &str);
-}
-
-macro_rules! on_account {
-    ($($message:ty),*) => {$(
-        impl OnAccount for $message {
-            fn place(&self) -> (&str, &str) {
-                (&self.realm, &self.account_id)
-            }
-        }
-    )*};
-}
-
-on_account!(
-    v1::CreateAccountRequest,
-    v1::GetAccountRequest,
-    v1::SetAccountStatusRequest,
-    v1::MembershipRequest,
-    v1::AddMemberRequest,
-    v1::SetMemberRolesRequest,
-    v1::RemoveMemberRequest,
-    v1::GetMemberRequest,
-    v1::ListMembersRequest
-);
 
 /// The service.
 pub struct DirectoryService<S> {
@@ -59,24 +26,6 @@ impl<S: Store> DirectoryService<S> {
     pub fn new(desk: Desk<S>) -> Self {
         Self { desk }
     }
-
-    /// Does an act on an account.
-    async fn act<M, R, F>(
-        &self,
-        (call, name): (&'static str, &'static str),
-        request: Request<M>,
-        work: impl FnOnce(App<S>, Manager, M) -> F + Send + 'static,
-    ) -> Result<Response<R>, Status>
-    where
-        M: OnAccount + Send + 'static,
-        R: Send + 'static,
-        F: Future<Output = Result<R, AppError>> + Send,
-    {
-        let (metadata, _, message) = request.into_parts();
-        let (realm, account) = message.place();
-        let act = Act { call, name, realm: realm.to_owned(), key: None, account: AccountId::new(account).ok() };
-        self.desk.run(metadata, act, move |app, manager| work(app, manager, message)).await
-    }
 }
 
 #[tonic::async_trait]
@@ -85,109 +34,114 @@ impl<S: Store> Directory for DirectoryService<S> {
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        self.act(("CreateAccount", "create_account"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<KeyManager>(guard)?;
-            let mut fields = Fields::default();
-            let account = fields.account("account_id", &message.account_id);
-            let parent = fields.optional("parent_account_id", &message.parent_account_id, AccountId::new);
-            if account.is_some() && account == parent {
-                fields.wrong("parent_account_id", "must be another account");
-            }
-            let request = fields.finish(account.map(|account| CreateAccount { account, parent }))?;
-            let made = app.create_account(permit, &request).await?;
-            let account = Some(write(&guard.realm, &made.account));
-            Ok(v1::CreateAccountResponse { account, existed: made.existed })
-        })
-        .await
+        self.desk
+            .act(("CreateAccount", "create_account"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<KeyManager>(guard)?;
+                let mut fields = Fields::default();
+                let account = fields.account("account_id", &message.account_id);
+                let parent = fields.optional("parent_account_id", &message.parent_account_id, AccountId::new);
+                if account.is_some() && account == parent {
+                    fields.wrong("parent_account_id", "must be another account");
+                }
+                let request = fields.finish(account.map(|account| CreateAccount { account, parent }))?;
+                let made = app.create_account(permit, &request).await?;
+                let account = Some(write(&guard.realm, &made.account));
+                Ok(v1::CreateAccountResponse { account, existed: made.existed })
+            })
+            .await
     }
 
     async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Result<Response<v1::Account>, Status> {
-        self.act(("GetAccount", "get_account"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<Reader>(guard)?;
-            let mut fields = Fields::default();
-            let account = fields.account("account_id", &message.account_id);
-            Ok(write(&guard.realm, &app.get_account(permit, &fields.finish(account)?).await?))
-        })
-        .await
+        self.desk
+            .act(("GetAccount", "get_account"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<Reader>(guard)?;
+                let mut fields = Fields::default();
+                let account = fields.account("account_id", &message.account_id);
+                Ok(write(&guard.realm, &app.get_account(permit, &fields.finish(account)?).await?))
+            })
+            .await
     }
 
     async fn set_account_status(
         &self,
         request: Request<v1::SetAccountStatusRequest>,
     ) -> Result<Response<v1::SetAccountStatusResponse>, Status> {
-        self.act(("SetAccountStatus", "set_account_status"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<Revoker>(guard)?;
-            let set = app.set_account_status(permit, &read_status(&message)?).await?;
-            Ok(v1::SetAccountStatusResponse {
-                account: Some(write(&guard.realm, &set.account)),
-                ended_key_ids: set.ended.iter().map(|owned| owned.key.id.to_string()).collect(),
-                more: set.more,
-                removed_credentials: u32::try_from(set.removed_credentials).unwrap_or(u32::MAX),
-                remembered_for: Some(render::span(guard.realm.max_staleness)),
+        self.desk
+            .act(("SetAccountStatus", "set_account_status"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<Revoker>(guard)?;
+                let set = app.set_account_status(permit, &read_status(&message)?).await?;
+                Ok(v1::SetAccountStatusResponse {
+                    account: Some(write(&guard.realm, &set.account)),
+                    ended_key_ids: set.ended.iter().map(|owned| owned.key.id.to_string()).collect(),
+                    more: set.more,
+                    removed_credentials: u32::try_from(set.removed_credentials).unwrap_or(u32::MAX),
+                    remembered_for: Some(render::span(guard.realm.max_staleness)),
+                })
             })
-        })
-        .await
+            .await
     }
 
     async fn join_organization(
         &self,
         request: Request<v1::MembershipRequest>,
     ) -> Result<Response<v1::Account>, Status> {
-        self.act(("JoinOrganization", "join_organization"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<KeyManager>(guard)?;
-            let membership = read_membership(&message)?;
-            Ok(write(&guard.realm, &app.join_organization(permit, &membership).await?))
-        })
-        .await
+        self.desk
+            .act(("JoinOrganization", "join_organization"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<KeyManager>(guard)?;
+                let membership = read_membership(&message)?;
+                Ok(write(&guard.realm, &app.join_organization(permit, &membership).await?))
+            })
+            .await
     }
 
     async fn leave_organization(
         &self,
         request: Request<v1::MembershipRequest>,
     ) -> Result<Response<v1::Account>, Status> {
-        self.act(("LeaveOrganization", "leave_organization"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<KeyManager>(guard)?;
-            let membership = read_membership(&message)?;
-            Ok(write(&guard.realm, &app.leave_organization(permit, &membership).await?))
-        })
-        .await
+        self.desk
+            .act(("LeaveOrganization", "leave_organization"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<KeyManager>(guard)?;
+                let membership = read_membership(&message)?;
+                Ok(write(&guard.realm, &app.leave_organization(permit, &membership).await?))
+            })
+            .await
     }
 
     async fn add_member(
         &self,
         request: Request<v1::AddMemberRequest>,
     ) -> Result<Response<v1::AddMemberResponse>, Status> {
-        self.act(("AddMember", "add_member"), request, members::add).await
+        self.desk.act(("AddMember", "add_member"), request, members::add).await
     }
 
     async fn set_member_roles(
         &self,
         request: Request<v1::SetMemberRolesRequest>,
     ) -> Result<Response<v1::Member>, Status> {
-        self.act(("SetMemberRoles", "set_member_roles"), request, members::set_roles).await
+        self.desk.act(("SetMemberRoles", "set_member_roles"), request, members::set_roles).await
     }
 
     async fn remove_member(
         &self,
         request: Request<v1::RemoveMemberRequest>,
     ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
-        self.act(("RemoveMember", "remove_member"), request, members::remove).await
+        self.desk.act(("RemoveMember", "remove_member"), request, members::remove).await
     }
 
     async fn get_member(&self, request: Request<v1::GetMemberRequest>) -> Result<Response<v1::Member>, Status> {
-        self.act(("GetMember", "get_member"), request, members::get).await
+        self.desk.act(("GetMember", "get_member"), request, members::get).await
     }
 
     async fn list_members(
         &self,
         request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
-        self.act(("ListMembers", "list_members"), request, members::list).await
+        self.desk.act(("ListMembers", "list_members"), request, members::list).await
     }
 }
 

@@ -1,17 +1,14 @@
 //! `keygate.v1.EmbedTokens`: requests for tokens as messages, and the use cases behind them.
 
 use super::{
-    acts::{Act, Desk},
+    acts::Desk,
     failure::{self, Call, IdIn},
     fields::Fields,
     render,
 };
 use crate::{
     app::{embed_tokens::MintEmbedToken, error::AppError, house::App, manager::Minter, ports::Store},
-    domain::{
-        id::{AccountId, KeyId},
-        realm::Realm,
-    },
+    domain::realm::Realm,
     proto::v1::{self, embed_tokens_server::EmbedTokens},
 };
 use tonic::{Request, Response, Status};
@@ -36,22 +33,15 @@ impl<S: Store> EmbedTokens for EmbedTokensService<S> {
         &self,
         request: Request<v1::MintEmbedTokenRequest>,
     ) -> Result<Response<v1::MintEmbedTokenResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let act = Act {
-            call: "Mint",
-            name: "mint_embed_token",
-            realm: message.realm.clone(),
-            key: KeyId::parse(&message.key_id).ok(),
-            account: AccountId::new(&message.account_id).ok(),
-        };
-        let work = |app: App<S>, manager: crate::app::manager::Manager| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<Minter>(guard)?;
-            let minted = app.mint_embed_token(permit, &read(&guard.realm, &message)?).await?;
-            let expires_at = Some(render::instant(minted.expires_at));
-            Ok(v1::MintEmbedTokenResponse { token: minted.text.to_string(), expires_at })
-        };
-        self.desk.run(metadata, act, work).await
+        self.desk
+            .act(("Mint", "mint_embed_token"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<Minter>(guard)?;
+                let minted = app.mint_embed_token(permit, &read(&guard.realm, &message)?).await?;
+                let expires_at = Some(render::instant(minted.expires_at));
+                Ok(v1::MintEmbedTokenResponse { token: minted.text.to_string(), expires_at })
+            })
+            .await
     }
 
     async fn key_set(

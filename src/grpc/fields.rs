@@ -13,6 +13,11 @@ use crate::{
 };
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, time::Duration};
 
+/// What a page holds where the request does not say.
+const USUAL_PAGE: usize = 100;
+/// What a page may hold of a list that nothing else bounds.
+pub(super) const LARGEST_PAGE: usize = 1_000;
+
 /// The wrong fields so far. Nothing here ever repeats a value: it could be a secret in the wrong place.
 #[derive(Default)]
 pub(super) struct Fields {
@@ -90,6 +95,18 @@ impl Fields {
 
     fn must_be<T>(&mut self, field: &str, value: Result<T, impl Display>) -> Option<T> {
         self.check(field, value.map_err(|allowed| format!("must be {allowed}")))
+    }
+
+    /// How much a page may hold: [`USUAL_PAGE`] unless it is said, and at most `most`.
+    pub(super) fn page_size(&mut self, size: i32, most: usize) -> usize {
+        match usize::try_from(size) {
+            Ok(0) => USUAL_PAGE,
+            Ok(size) if size <= most => size,
+            _ => {
+                self.wrong("page_size", format_args!("must be 1 to {most}, or 0 for {USUAL_PAGE}"));
+                USUAL_PAGE
+            }
+        }
     }
 
     /// An account.

@@ -1,15 +1,14 @@
 //! `keygate.v1.Vault`: providers' credentials as messages, and the use cases between them. What comes in never goes out.
 
 use super::{
-    acts::{Act, Desk},
-    fields::{Fields, one_of},
+    acts::Desk,
+    fields::{Fields, LARGEST_PAGE, one_of},
     render,
 };
 use crate::{
     app::{
         error::AppError,
-        house::App,
-        manager::{CredentialManager, Manager, Reader},
+        manager::{CredentialManager, Reader},
         ports::Store,
         vault::{CredentialInfo, PutCredential, RemoveCredential, RewrapPage, Rewrapped},
     },
@@ -21,37 +20,8 @@ use crate::{
     },
     proto::v1::{self, vault_server::Vault},
 };
-use std::future::Future;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
-
-/// Accounts that one call goes through where it does not say.
-const PAGE: usize = 100;
-/// The same at most.
-const LARGEST_PAGE: usize = 1_000;
-
-/// A message that names a realm and mostly an account of it.
-trait OnAccount {
-    fn place(&self) -> (&str, &str);
-}
-
-macro_rules! on_account {
-    ($($message:ty),*) => {$(
-        impl OnAccount for $message {
-            fn place(&self) -> (&str, &str) {
-                (&self.realm, &self.account_id)
-            }
-        }
-    )*};
-}
-
-on_account!(v1::PutCredentialRequest, v1::ListCredentialsRequest, v1::DeleteCredentialRequest);
-
-impl OnAccount for v1::RewrapCredentialsRequest {
-    fn place(&self) -> (&str, &str) {
-        (&self.realm, "")
-    }
-}
 
 /// The service.
 pub struct VaultService<S> {
@@ -64,24 +34,6 @@ impl<S: Store> VaultService<S> {
     pub fn new(desk: Desk<S>) -> Self {
         Self { desk }
     }
-
-    /// Does an act on credentials.
-    async fn act<M, R, F>(
-        &self,
-        (call, name): (&'static str, &'static str),
-        request: Request<M>,
-        work: impl FnOnce(App<S>, Manager, M) -> F + Send + 'static,
-    ) -> Result<Response<R>, Status>
-    where
-        M: OnAccount + Send + 'static,
-        R: Send + 'static,
-        F: Future<Output = Result<R, AppError>> + Send,
-    {
-        let (metadata, _, message) = request.into_parts();
-        let (realm, account) = message.place();
-        let act = Act { call, name, realm: realm.to_owned(), key: None, account: AccountId::new(account).ok() };
-        self.desk.run(metadata, act, move |app, manager| work(app, manager, message)).await
-    }
 }
 
 #[tonic::async_trait]
@@ -90,53 +42,56 @@ impl<S: Store> Vault for VaultService<S> {
         &self,
         request: Request<v1::PutCredentialRequest>,
     ) -> Result<Response<v1::ProviderCredential>, Status> {
-        self.act(("PutCredential", "put_credential"), request, |app, manager, mut message| async move {
-            // Wiped from here on, whatever becomes of the rest.
-            let credential = Zeroizing::new(std::mem::take(&mut message.credential));
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<CredentialManager>(guard)?;
-            let request = read_put(&guard.realm, &message, credential)?;
-            let done = app.put_credential(permit, &request).await?;
-            Ok(write(&guard.realm, &request.account, done))
-        })
-        .await
+        self.desk
+            .act(("PutCredential", "put_credential"), request, |app, manager, mut message| async move {
+                // Wiped from here on, whatever becomes of the rest.
+                let credential = Zeroizing::new(std::mem::take(&mut message.credential));
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<CredentialManager>(guard)?;
+                let request = read_put(&guard.realm, &message, credential)?;
+                let done = app.put_credential(permit, &request).await?;
+                Ok(write(&guard.realm, &request.account, done))
+            })
+            .await
     }
 
     async fn list_credentials(
         &self,
         request: Request<v1::ListCredentialsRequest>,
     ) -> Result<Response<v1::ListCredentialsResponse>, Status> {
-        self.act(("ListCredentials", "list_credentials"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<Reader>(guard)?;
-            let mut fields = Fields::default();
-            let account = fields.account("account_id", &message.account_id);
-            let account = fields.finish(account)?;
-            let listed = app.list_credentials(permit, &account).await?.into_iter();
-            let credentials = listed.map(|found| write(&guard.realm, &account, found)).collect();
-            Ok(v1::ListCredentialsResponse { credentials })
-        })
-        .await
+        self.desk
+            .act(("ListCredentials", "list_credentials"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<Reader>(guard)?;
+                let mut fields = Fields::default();
+                let account = fields.account("account_id", &message.account_id);
+                let account = fields.finish(account)?;
+                let listed = app.list_credentials(permit, &account).await?.into_iter();
+                let credentials = listed.map(|found| write(&guard.realm, &account, found)).collect();
+                Ok(v1::ListCredentialsResponse { credentials })
+            })
+            .await
     }
 
     async fn delete_credential(
         &self,
         request: Request<v1::DeleteCredentialRequest>,
     ) -> Result<Response<v1::DeleteCredentialResponse>, Status> {
-        self.act(("DeleteCredential", "delete_credential"), request, |app, manager, message| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<CredentialManager>(guard)?;
-            app.remove_credential(permit, &read_delete(&guard.realm, &message)?).await?;
-            Ok(v1::DeleteCredentialResponse {})
-        })
-        .await
+        self.desk
+            .act(("DeleteCredential", "delete_credential"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<CredentialManager>(guard)?;
+                app.remove_credential(permit, &read_delete(&guard.realm, &message)?).await?;
+                Ok(v1::DeleteCredentialResponse {})
+            })
+            .await
     }
 
     async fn rewrap_credentials(
         &self,
         request: Request<v1::RewrapCredentialsRequest>,
     ) -> Result<Response<v1::RewrapCredentialsResponse>, Status> {
-        self.act(("RewrapCredentials", "rewrap_credentials"), request, |app, manager, message| async move {
+        self.desk.act(("RewrapCredentials", "rewrap_credentials"), request, |app, manager, message| async move {
             let guard = app.house.realm_to_manage(&message.realm, &manager)?;
             let permit = manager.permit::<CredentialManager>(guard)?;
             let done = app.rewrap_credentials(permit, &read_rewrap(&message)?).await?;
@@ -186,18 +141,13 @@ fn read_delete(realm: &Realm, message: &v1::DeleteCredentialRequest) -> Result<R
 
 fn read_rewrap(message: &v1::RewrapCredentialsRequest) -> Result<RewrapPage, AppError> {
     let mut fields = Fields::default();
-    let size = match usize::try_from(message.page_size) {
-        Ok(0) => Ok(PAGE),
-        Ok(size @ 1..=LARGEST_PAGE) => Ok(size),
-        _ => Err("must be 1 to 1,000, or 0 for 100"),
-    };
-    let size = fields.check("page_size", size);
+    let accounts = fields.page_size(message.page_size, LARGEST_PAGE);
     let token = AccountId::new(&message.page_token);
     let after = match message.page_token.as_str() {
         "" => Some(None),
         _ => fields.check("page_token", token.map_err(|_| "must be the token of the page before")).map(Some),
     };
-    fields.finish(size.zip(after).map(|(accounts, after)| RewrapPage { after, accounts, all: message.all }))
+    fields.finish(after.map(|after| RewrapPage { after, accounts, all: message.all }))
 }
 
 fn write(realm: &Realm, account: &AccountId, found: CredentialInfo) -> v1::ProviderCredential {

@@ -1,27 +1,22 @@
 //! `keygate.v1.Webhooks`: dead letters as messages, and the use cases between them.
 
 use super::{
-    acts::{Act, Desk},
-    fields::{Fields, one_of},
+    acts::Desk,
+    fields::{Fields, LARGEST_PAGE, one_of},
     render,
 };
 use crate::{
     app::{
-        error::AppError,
         hooks::DeadLetter,
-        house::{App, Guarded},
-        manager::{KeyManager, Manager, Reader},
+        house::Guarded,
+        manager::{KeyManager, Reader},
         ports::Store,
     },
     domain::webhook::Webhook,
     proto::v1::{self, webhooks_server::Webhooks},
 };
 use data_encoding::BASE64URL_NOPAD;
-use std::future::Future;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
-
-/// Letters on one page, unless the request says otherwise, and at most.
-const PAGE: (usize, usize) = (100, 1_000);
+use tonic::{Request, Response, Status};
 
 /// The service.
 pub struct WebhooksService<S> {
@@ -33,20 +28,6 @@ impl<S: Store> WebhooksService<S> {
     #[must_use]
     pub fn new(desk: Desk<S>) -> Self {
         Self { desk }
-    }
-
-    async fn act<R, F>(
-        &self,
-        metadata: MetadataMap,
-        (call, name): (&'static str, &'static str),
-        realm: &str,
-        work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
-    ) -> Result<Response<R>, Status>
-    where
-        R: Send + 'static,
-        F: Future<Output = Result<R, AppError>> + Send,
-    {
-        self.desk.run(metadata, Act { call, name, realm: realm.to_owned(), key: None, account: None }, work).await
     }
 }
 
@@ -63,71 +44,61 @@ impl<S: Store> Webhooks for WebhooksService<S> {
         &self,
         request: Request<v1::ListDeadLettersRequest>,
     ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let realm = message.realm.clone();
-        self.act(metadata, ("ListDeadLetters", "list_dead_letters"), &realm, move |app, manager| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<Reader>(guard)?;
-            let mut fields = Fields::default();
-            let hook = match message.webhook.as_str() {
-                "" => None,
-                name => subscriber(&mut fields, guard, name),
-            };
-            let size = match usize::try_from(message.page_size) {
-                Ok(0) => Some(PAGE.0),
-                Ok(size) if size <= PAGE.1 => Some(size),
-                _ => {
-                    fields.wrong("page_size", format_args!("must be 1 to {}, or 0 for {}", PAGE.1, PAGE.0));
-                    None
-                }
-            };
-            let from = BASE64URL_NOPAD.decode(message.page_token.as_bytes());
-            let allowed = "must be `next_page_token` of the page before, unchanged";
-            let from = fields.check("page_token", from.map_err(|_| allowed));
-            let (size, from) = fields.finish(size.zip(from))?;
-            let page = app.list_dead_letters(&permit, hook.as_deref(), &from, size).await?;
-            Ok(v1::ListDeadLettersResponse {
-                letters: page.letters.into_iter().map(letter).collect(),
-                next_page_token: page.next.map(|name| BASE64URL_NOPAD.encode(&name)).unwrap_or_default(),
+        self.desk
+            .act(("ListDeadLetters", "list_dead_letters"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<Reader>(guard)?;
+                let mut fields = Fields::default();
+                let hook = match message.webhook.as_str() {
+                    "" => None,
+                    name => subscriber(&mut fields, guard, name),
+                };
+                let size = fields.page_size(message.page_size, LARGEST_PAGE);
+                let from = BASE64URL_NOPAD.decode(message.page_token.as_bytes());
+                let allowed = "must be `next_page_token` of the page before, unchanged";
+                let from = fields.check("page_token", from.map_err(|_| allowed));
+                let from = fields.finish(from)?;
+                let page = app.list_dead_letters(&permit, hook.as_deref(), &from, size).await?;
+                Ok(v1::ListDeadLettersResponse {
+                    letters: page.letters.into_iter().map(letter).collect(),
+                    next_page_token: page.next.map(|name| BASE64URL_NOPAD.encode(&name)).unwrap_or_default(),
+                })
             })
-        })
-        .await
+            .await
     }
 
     async fn redeliver(
         &self,
         request: Request<v1::RedeliverRequest>,
     ) -> Result<Response<v1::RedeliverResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let realm = message.realm.clone();
-        self.act(metadata, ("Redeliver", "redeliver"), &realm, move |app, manager| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<KeyManager>(guard)?;
-            let mut fields = Fields::default();
-            let hook = subscriber(&mut fields, guard, &message.webhook);
-            let hook = fields.finish(hook)?;
-            let id = Some(message.id.as_str()).filter(|id| !id.is_empty());
-            let done = app.redeliver(&permit, &hook, id).await?;
-            Ok(v1::RedeliverResponse { delivered: done.delivered, failed: done.failed, problem: done.problem })
-        })
-        .await
+        self.desk
+            .act(("Redeliver", "redeliver"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<KeyManager>(guard)?;
+                let mut fields = Fields::default();
+                let hook = subscriber(&mut fields, guard, &message.webhook);
+                let hook = fields.finish(hook)?;
+                let id = Some(message.id.as_str()).filter(|id| !id.is_empty());
+                let done = app.redeliver(&permit, &hook, id).await?;
+                Ok(v1::RedeliverResponse { delivered: done.delivered, failed: done.failed, problem: done.problem })
+            })
+            .await
     }
 
     async fn test(
         &self,
         request: Request<v1::TestWebhookRequest>,
     ) -> Result<Response<v1::TestWebhookResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let realm = message.realm.clone();
-        self.act(metadata, ("Test", "test_webhook"), &realm, move |app, manager| async move {
-            let guard = app.house.realm_to_manage(&message.realm, &manager)?;
-            let permit = manager.permit::<KeyManager>(guard)?;
-            let mut fields = Fields::default();
-            let hook = subscriber(&mut fields, guard, &message.webhook);
-            let (id, problem) = app.test_webhook(&permit, &fields.finish(hook)?).await?;
-            Ok(v1::TestWebhookResponse { id, delivered: problem.is_none(), problem: problem.unwrap_or_default() })
-        })
-        .await
+        self.desk
+            .act(("Test", "test_webhook"), request, |app, manager, message| async move {
+                let guard = app.house.realm_to_manage(&message.realm, &manager)?;
+                let permit = manager.permit::<KeyManager>(guard)?;
+                let mut fields = Fields::default();
+                let hook = subscriber(&mut fields, guard, &message.webhook);
+                let (id, problem) = app.test_webhook(&permit, &fields.finish(hook)?).await?;
+                Ok(v1::TestWebhookResponse { id, delivered: problem.is_none(), problem: problem.unwrap_or_default() })
+            })
+            .await
     }
 }
 

@@ -10,12 +10,12 @@ use crate::{
         id::{AccountId, Environment, KeyId, RealmName},
         realm::Realm,
     },
-    grpc::{fields::Fields, render::instant},
+    grpc::{
+        fields::{Fields, LARGEST_PAGE},
+        render::instant,
+    },
     proto::v1,
 };
-
-/// Events on one page, unless the request says otherwise, and at most.
-const PAGE: (usize, usize) = (100, 1_000);
 
 pub(super) fn read_list(realm: &Realm, message: &v1::ListEventsRequest) -> Result<EventFilter, AppError> {
     let mut fields = Fields::default();
@@ -29,14 +29,7 @@ pub(super) fn read_list(realm: &Realm, message: &v1::ListEventsRequest) -> Resul
         fields.wrong("until", "must not lie before `since`");
     }
     let environment = fields.environment("environment", &message.environment, realm).map(|(_, name)| name.clone());
-    let page_size = match usize::try_from(message.page_size) {
-        Ok(0) => PAGE.0,
-        Ok(size) if size <= PAGE.1 => size,
-        _ => {
-            fields.wrong("page_size", format_args!("must be 1 to {}, or 0 for {}", PAGE.1, PAGE.0));
-            PAGE.0
-        }
-    };
+    let page_size = fields.page_size(message.page_size, LARGEST_PAGE);
     let after = fields.optional("page_token", &message.page_token, read_page_token);
     if let (Some(account), Some((after, _))) = (&account, &after)
         && account != after

@@ -17,18 +17,15 @@ use crate::{
         realm::Realm,
     },
     grpc::{
-        acts::{self, Act, Desk},
+        acts::{self, Act, By, Desk},
         authorization::import,
-        fields::Fields,
+        fields::{Fields, LARGEST_PAGE},
     },
     proto::v1::{self, manage_keys_request::Operation, manage_keys_response::Result as Reply},
 };
 use prost::Message;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
-
-/// Keys on one page, unless the request says otherwise, and at most.
-const PAGE: (usize, usize) = (100, 1_000);
 
 /// Reads, permits and does one act.
 pub(super) async fn handle<S: Store>(
@@ -38,9 +35,9 @@ pub(super) async fn handle<S: Store>(
     let (metadata, _, message) = request.into_parts();
     let operation = message.operation.as_ref();
     let (name, key) = (act_name(operation), operation.and_then(named_key));
-    let act = Act { call: "ManageKeys", name, realm: message.realm.clone(), key, account: None };
+    let act = Act { call: "ManageKeys", name, realm: message.realm.clone(), key, account: None, by: By::OwnersToo };
     let work = |app, manager| async move { manage(&app, &manager, message).await };
-    desk.run_on_keys(metadata, act, work).await
+    desk.run(metadata, act, work).await
 }
 
 async fn manage<S: Store>(
@@ -196,14 +193,7 @@ fn read_list(realm: &Realm, message: &v1::ListKeys) -> Result<KeyFilter, AppErro
         v1::KeyState::Expired => Some(KeyState::Expired),
         v1::KeyState::Revoked => Some(KeyState::Revoked),
     };
-    let page_size = match usize::try_from(message.page_size) {
-        Ok(0) => PAGE.0,
-        Ok(size) if size <= PAGE.1 => size,
-        _ => {
-            fields.wrong("page_size", format_args!("must be 1 to {}, or 0 for {}", PAGE.1, PAGE.0));
-            PAGE.0
-        }
-    };
+    let page_size = fields.page_size(message.page_size, LARGEST_PAGE);
     let filter = KeyFilter {
         account: fields.optional("account_id", &message.account_id, AccountId::new),
         environment: fields.environment("environment", &message.environment, realm).map(|(_, name)| name.clone()),

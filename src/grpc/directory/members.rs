@@ -18,9 +18,6 @@ use crate::{
     proto::v1,
 };
 
-/// Members on one page, unless the request says otherwise, and at most.
-const PAGE: (usize, usize) = (100, MAX_MEMBERS);
-
 pub(super) async fn add<S: Store>(
     app: App<S>,
     manager: Manager,
@@ -97,14 +94,7 @@ pub(super) async fn list<S: Store>(
     let permit = manager.permit::<Reader>(guard)?;
     let mut fields = Fields::default();
     let account = fields.account("account_id", &message.account_id);
-    let page_size = match usize::try_from(message.page_size) {
-        Ok(0) => PAGE.0,
-        Ok(size) if size <= PAGE.1 => size,
-        _ => {
-            fields.wrong("page_size", format_args!("must be 1 to {}, or 0 for {}", PAGE.1, PAGE.0));
-            PAGE.0
-        }
-    };
+    let page_size = fields.page_size(message.page_size, MAX_MEMBERS);
     // A page token names the last member of the page before.
     let after = fields.optional("page_token", &message.page_token, |token| {
         MemberId::new(token).map_err(|_| "`next_page_token` of the page before, unchanged")
