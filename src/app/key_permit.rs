@@ -2,7 +2,7 @@
 //! takes a [`KeyPermit`], which knows whose keys it is for; only [`Manager::permit_keys`] makes one.
 
 use super::{
-    authenticate::{AuthenticateRequest, Presented, Release, Verdict},
+    authenticate::{AuthenticateRequest, Presented, Verdict},
     error::AppError,
     house::{App, Guarded},
     manager::{KeyManager, ManagePermit, Manager, Reader, Revoker, Role},
@@ -217,20 +217,7 @@ impl<S: Store> App<S> {
 
     /// Whoever presents a credential of the realm itself.
     async fn owner(&self, guard: &Guarded, taken: Taken<'_>) -> Result<Manager, AppError> {
-        let request = AuthenticateRequest {
-            presented: Presented::Taken(taken),
-            request: CanonicalRequest::default(),
-            operation: None,
-            source_address: None,
-            account: None,
-            organization: None,
-            environment: None,
-            required_scopes: Vec::new(),
-            cost: 0,
-            check_rate_limit: false,
-            explain: false,
-            release: Release::NotAsked,
-        };
+        let request = AuthenticateRequest::who(Presented::Taken(taken), CanonicalRequest::default());
         let realm = guard.realm.name.clone();
         match self.authenticate(guard, &request).await?.verdict {
             Verdict::Allowed { key, .. } => {

@@ -1,7 +1,7 @@
 //! Who manages keys: management is authenticated by keygate itself, with keys of the built-in realm.
 
 use super::{
-    authenticate::{AuthenticateRequest, Presented, Release, Verdict},
+    authenticate::{AuthenticateRequest, Presented, Verdict},
     error::AppError,
     house::{App, Guarded},
     key_permit::Owner,
@@ -153,20 +153,7 @@ impl<S: Store> App<S> {
     /// When nobody does, or the store cannot answer.
     pub async fn manager<'a>(&self, headers: Vec<(&'a str, &'a str)>) -> Result<Manager, AppError> {
         let guard = self.house.realm(Realms::BUILT_IN)?;
-        let request = AuthenticateRequest {
-            presented: Presented::InHeaders,
-            request: CanonicalRequest::headers_alone(headers),
-            operation: None,
-            source_address: None,
-            account: None,
-            organization: None,
-            environment: None,
-            required_scopes: Vec::new(),
-            cost: 0,
-            check_rate_limit: false,
-            explain: false,
-            release: Release::NotAsked,
-        };
+        let request = AuthenticateRequest::who(Presented::InHeaders, CanonicalRequest::headers_alone(headers));
         match self.authenticate(guard, &request).await?.verdict {
             Verdict::Allowed { key, .. } => Ok(Manager {
                 realm: Arc::clone(&guard.realm),

@@ -2,6 +2,7 @@
 
 mod bearer;
 mod claim;
+mod lookup;
 mod release;
 
 use super::{AuthenticateRequest, Decision, Denial, FLAW_REMEMBERED, Verdict};
@@ -11,24 +12,24 @@ use crate::{
         error::AppError,
         explain::Steps,
         house::{App, Guarded, mint},
-        ports::{Fence, Found, Freshness, Sought, Store},
+        ports::{Fence, Freshness, Store, StoreError},
         rekey::Rekey,
-        seldom::Seldom,
     },
     domain::{
         access::{self, Wanted},
         account::AccountSnapshot,
         credential::Taken,
         deny::{Answer, DenyReason},
-        id::{AccountId, AccountRef, Environment},
-        key::{Digest, DigestScheme, KeySnapshot, LastUse},
+        id::Environment,
+        key::{DigestScheme, LastUse},
         limit::{Charged, LimitOutcome, Plan, Subject},
         realm::Matched,
-        time::{Ticks, Timestamp},
+        time::{LatestTicks, Ticks, Timestamp},
         token::has_form,
     },
 };
 use claim::Claim;
+use lookup::{Candidate, Lookup};
 use smallvec::{SmallVec, smallvec};
 use std::{sync::Arc, time::Duration};
 
@@ -51,19 +52,11 @@ pub(super) struct Attempt<'a, 'g, S> {
     steps: Steps,
 }
 
-/// A key and how its text led to it.
-struct Candidate {
-    key: Arc<KeySnapshot>,
-    digest: Digest,
-    scheme: DigestScheme,
-    secret_version: u32,
-}
-
-enum Lookup {
-    Found(Candidate),
-    Nothing(Ticks),
-    /// Too many keys came from there that do not work: the store is not asked.
-    Withheld,
+/// What a charge came to.
+struct Settled<'g> {
+    limits: Vec<LimitOutcome<'g>>,
+    data_age: Duration,
+    degraded: bool,
 }
 
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
@@ -158,111 +151,6 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         Ok(self.finish(decision))
     }
 
-    /// The key that the text leads to, by the first of its digests that it carries.
-    async fn find(&mut self, claim: &Claim<'_, '_>, freshness: Freshness) -> Result<Lookup, AppError> {
-        let (realm, form) = (&self.guard.realm.name, claim.form);
-        let imported = form.legacy.unwrap_or_default();
-        let candidates = self.guard.digester.candidates(form.environment, claim.text.expose(), form.prefix, imported);
-        let (mut ways, mut digests) = (Vec::new(), Vec::new());
-        for (scheme, secret_version, digest) in candidates {
-            let remembered = match freshness {
-                Freshness::Remembered => self.app.store.recall(realm, &digest),
-                Freshness::Fresh => None,
-            };
-            if let Some(key) = remembered {
-                return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }));
-            }
-            ways.push((scheme, secret_version));
-            digests.push(digest);
-        }
-        let uses = self.guard.heeds_uses();
-        let sought = Sought { realm, digests: &digests, freshness, uses, due: self.due };
-        if freshness == Freshness::Remembered {
-            // Before what is remembered as unknown, too: else the answers would tell it from a key that was revoked.
-            if !self.may_miss() {
-                return Ok(Lookup::Withheld);
-            }
-            if let Some(at) = self.app.store.recall_nothing(&sought) {
-                return Ok(Lookup::Nothing(at));
-            }
-        }
-        self.asked = true;
-        // Apart, so that a decision on what is remembered does not carry room for it.
-        match Box::pin(self.ask(&sought, claim)).await? {
-            Found::Nothing(at) => Ok(Lookup::Nothing(at)),
-            Found::Key(key) => {
-                let mut carried = ways.into_iter().zip(digests);
-                let ((scheme, secret_version), digest) =
-                    carried
-                        .find(|(_, digest)| key.key.secret(digest).is_some())
-                        .ok_or(AppError::Bug("a key was found that carries none of the digests"))?;
-                Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }))
-            }
-        }
-    }
-
-    /// Asks the store for the key and, in the same round trip, for the account that the request names, where it may be another
-    /// than the key's.
-    async fn ask(&mut self, sought: &Sought<'_>, claim: &Claim<'_, '_>) -> Result<Found, AppError> {
-        let store = &self.app.store;
-        let Some(account) = self.named(claim).filter(|_| self.guard.realm.access.reach_beyond()) else {
-            return Ok(store.find_key(sought).await?);
-        };
-        let owner = AccountRef { realm: sought.realm.clone(), account: account.clone() };
-        let (found, named) =
-            tokio::join!(store.find_key(sought), store.find_account(&owner, sought.freshness, self.due));
-        // A failure is met again when the account is needed.
-        self.named = named.ok();
-        Ok(found?)
-    }
-
-    /// The account that the request names.
-    fn named<'c>(&self, claim: &'c Claim<'_, '_>) -> Option<&'c AccountId>
-    where
-        'a: 'c,
-    {
-        self.request.account.as_ref().or(claim.target.account.as_ref())
-    }
-
-    /// The account that the request acts on and that is not its key's.
-    async fn reached(&mut self, account: &AccountId, freshness: Freshness) -> Result<Arc<AccountSnapshot>, AppError> {
-        let reached = match self.named.take() {
-            Some(named) => named,
-            None => {
-                let owner = AccountRef { realm: self.guard.realm.name.clone(), account: account.clone() };
-                self.app.store.find_account(&owner, freshness, self.due).await?
-            }
-        };
-        self.steps.note("account", || {
-            let known = if reached.account.is_some() { "is known" } else { "does not exist" };
-            format!("`{account}`, which the request acts on, {known}")
-        });
-        Ok(reached)
-    }
-
-    /// Whether a key may be looked up that may turn out not to work.
-    fn may_miss(&self) -> bool {
-        self.app.house.misses.admit(self.request.source_address, self.begun)
-    }
-
-    /// Notes that the key does not work, if that cost the store an answer.
-    fn note_miss(&self) {
-        static SPENT: Seldom = Seldom::new();
-        let source = self.request.source_address;
-        if self.asked
-            && self.app.house.misses.note(source, self.begun)
-            && let Some(left_out) = SPENT.turn(self.begun)
-        {
-            let (realm, source) = (self.guard.realm.name.as_str(), source.map(tracing::field::display));
-            tracing::warn!(
-                realm,
-                source,
-                left_out,
-                "too many keys from one address do not work: most others have to wait"
-            );
-        }
-    }
-
     /// Judges what was read and has the store confirm it, charging every limit in the same step.
     /// Nothing when what was read does not hold, or not surely.
     async fn judge_and_charge(
@@ -337,26 +225,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
         let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![Fence { owner: &key.owner, stamp: key.stamp }];
         fences.extend(reached.iter().map(|reached| Fence { owner: &reached.owner, stamp: reached.stamp }));
-        let (limits, data_age, degraded) = match self.app.store.charge(&fences, &plan).await {
-            Ok(Charged::Stale) => {
-                self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
-                return Ok(None);
-            }
-            Ok(Charged::Decided(readings)) => {
-                key.confirmed.advance(self.begun);
-                reached.iter().for_each(|reached| reached.confirmed.advance(self.begun));
-                let (limits, degraded) = self.app.outcomes(&plan, &readings);
-                (limits, Duration::ZERO, degraded)
-            }
-            Err(error) => {
-                let oldest =
-                    reached.iter().map(|reached| reached.confirmed.get()).fold(key.confirmed.get(), Ticks::min);
-                let age = clock.ticks().since(oldest);
-                if age > guard.realm.max_staleness {
-                    return Err(error.into());
-                }
-                (pass_over(&plan, error)?, age, true)
-            }
+        let charged = self.app.store.charge(&fences, &plan).await;
+        let confirmed = std::iter::once(&key.confirmed).chain(reached.iter().map(|reached| &reached.confirmed));
+        let Some(Settled { limits, data_age, degraded }) = self.settle(charged, &plan, confirmed)? else {
+            return Ok(None);
         };
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
         let verdict = match (permit, denying) {
@@ -380,6 +252,34 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             }
         }
         Ok(Some(decision))
+    }
+
+    /// What the store answered to a charge, with everything that it confirmed. Nothing when what was read does not hold any more.
+    fn settle<'c>(
+        &mut self,
+        charged: Result<Charged, StoreError>,
+        plan: &Plan<'g>,
+        confirmed: impl Iterator<Item = &'c LatestTicks>,
+    ) -> Result<Option<Settled<'g>>, AppError> {
+        match charged {
+            Ok(Charged::Stale) => {
+                self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
+                Ok(None)
+            }
+            Ok(Charged::Decided(readings)) => {
+                confirmed.for_each(|confirmed| confirmed.advance(self.begun));
+                let (limits, degraded) = self.app.outcomes(plan, &readings);
+                Ok(Some(Settled { limits, data_age: Duration::ZERO, degraded }))
+            }
+            Err(error) => {
+                let now = self.app.house.clock.ticks();
+                let data_age = now.since(confirmed.map(LatestTicks::get).fold(now, Ticks::min));
+                if data_age > self.guard.realm.max_staleness {
+                    return Err(error.into());
+                }
+                Ok(Some(Settled { limits: pass_over(plan, error)?, data_age, degraded: true }))
+            }
+        }
     }
 
     /// A secret that is not stored under keygate's own newest digest shall be, once it was used.

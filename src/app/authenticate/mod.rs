@@ -71,6 +71,27 @@ pub struct AuthenticateRequest<'a> {
     pub release: Release,
 }
 
+impl<'a> AuthenticateRequest<'a> {
+    /// Asks who that is, and nothing else: no limit is charged.
+    #[must_use]
+    pub fn who(presented: Presented<'a>, request: CanonicalRequest<'a>) -> Self {
+        Self {
+            presented,
+            request,
+            operation: None,
+            source_address: None,
+            account: None,
+            organization: None,
+            environment: None,
+            required_scopes: Vec::new(),
+            cost: 0,
+            check_rate_limit: false,
+            explain: false,
+            release: Release::NotAsked,
+        }
+    }
+}
+
 /// Whether a provider's credential is released to whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {

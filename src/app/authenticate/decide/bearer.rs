@@ -1,11 +1,11 @@
 //! Whoever presents an access token: the token is judged by itself, and then the account that it names as a key's would be.
 //! There is no record of a token: what the store confirms with the charge is the account.
 
-use super::{Attempt, FLAW_REMEMBERED, claim::Target};
+use super::{Attempt, FLAW_REMEMBERED, Settled, claim::Target};
 use crate::{
     app::{
         authenticate::{Bearer, Decision, Denial, Verdict},
-        check_rate_limit::{fill, missing, pass_over},
+        check_rate_limit::{fill, missing},
         error::AppError,
         ports::{Fence, Freshness, GoodToken, Store, TokenVerdict},
     },
@@ -16,10 +16,10 @@ use crate::{
         embed::EmbedToken,
         id::{AccountRef, Scope},
         key::KeySnapshot,
-        limit::{Charged, LimitOutcome, Plan, Subject},
+        limit::{LimitOutcome, Plan, Subject},
         realm::{Matched, Realm},
         secret::SecretRef,
-        time::{LatestTicks, Ticks},
+        time::LatestTicks,
         token::{Token, TokenFlaw},
     },
 };
@@ -211,26 +211,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
         let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![home.fence()];
         fences.extend(reached.iter().map(|reached| Fence { owner: &reached.owner, stamp: reached.stamp }));
-        let confirmed = || std::iter::once(home.confirmed()).chain(reached.iter().map(|reached| &reached.confirmed));
-        let (limits, data_age, degraded) = match self.app.store.charge(&fences, &plan).await {
-            Ok(Charged::Stale) => {
-                self.steps.note("lookup", || "the account changed in between: reading it again".to_owned());
-                return Ok(None);
-            }
-            Ok(Charged::Decided(readings)) => {
-                confirmed().for_each(|confirmed| confirmed.advance(self.begun));
-                let (limits, degraded) = self.app.outcomes(&plan, &readings);
-                (limits, Duration::ZERO, degraded)
-            }
-            Err(error) => {
-                let clock = &self.app.house.clock;
-                let oldest = confirmed().map(LatestTicks::get).fold(clock.ticks(), Ticks::min);
-                let age = clock.ticks().since(oldest);
-                if age > guard.realm.max_staleness {
-                    return Err(error.into());
-                }
-                (pass_over(&plan, error)?, age, true)
-            }
+        let charged = self.app.store.charge(&fences, &plan).await;
+        let confirmed = std::iter::once(home.confirmed()).chain(reached.iter().map(|reached| &reached.confirmed));
+        let Some(Settled { limits, data_age, degraded }) = self.settle(charged, &plan, confirmed)? else {
+            return Ok(None);
         };
         let denying = LimitOutcome::spokesman(&limits).filter(|outcome| outcome.denies());
         let by_token = |denial: Denial<'g>| {
