@@ -3,6 +3,7 @@
 //!
 //! Knows the domain and TOML; must never know who serves, stores or asks.
 
+mod address;
 mod builtin;
 mod caps;
 mod lines;

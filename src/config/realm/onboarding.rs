@@ -3,7 +3,7 @@
 use super::keys::FoundEnvironment;
 use crate::{
     config::{
-        caps,
+        address, caps,
         reader::{Table, Value},
     },
     domain::{
@@ -96,20 +96,10 @@ fn delivery(table: &Table<'_>) -> Option<Delivery> {
         return Some(Delivery::Log);
     }
     let url = table.need("webhook_url", "where codes are handed to, such as \"http://127.0.0.1:8025/codes\"");
-    let url = url.and_then(|value| {
-        value.parsed(|text| {
-            let rest = text.strip_prefix("http://").unwrap_or_default();
-            let (host, _) = rest.split_once('/').unwrap_or((rest, ""));
-            let legal = text.len() <= caps::MESSAGE_BYTES
-                && !host.is_empty()
-                && !host.contains('@')
-                && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-            legal.then_some(text).ok_or("must be `http://host[:port]/path` in printable ASCII, without a user")
-        })
-    });
+    let url = url.and_then(|value| address::service(&value));
     let secret = table.need("webhook_secret_file", "the file with the secret of the signature");
     let secret_file = secret.and_then(|value| value.line(caps::MESSAGE_BYTES));
-    Some(Delivery::Webhook { url: url?.to_owned(), secret_file: secret_file?.to_owned() })
+    Some(Delivery::Webhook { url: url?.to_string(), secret_file: secret_file?.to_owned() })
 }
 
 fn code(table: &Table<'_>) -> Option<CodeFormat> {

@@ -3,7 +3,7 @@
 use super::{keys::FoundEnvironment, must_be, once};
 use crate::{
     config::{
-        caps,
+        address, caps,
         reader::{Table, Value},
         text::{allowed_words, quoted},
     },
@@ -13,8 +13,7 @@ use crate::{
         token::{KeySource, TokenAlgorithm, TokenRules},
     },
 };
-use http::Uri;
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 const KEYS: &[&str] = &[
     "issuer",
@@ -139,24 +138,8 @@ fn key_source(table: &Table<'_>, file: &str) -> Option<KeySource> {
             let near = Path::new(file).parent().unwrap_or(Path::new(""));
             Some(KeySource::File(near.join(path)))
         }
-        (None, Some(url)) => url.parsed(|text| address(text).map(|()| KeySource::Url(text.to_owned()))),
+        (None, Some(url)) => address::service(&url).map(|url| KeySource::Url(url.to_string())),
     }
-}
-
-/// An address that nobody on the way can answer in the issuer's place.
-fn address(text: &str) -> Result<(), &'static str> {
-    const ALLOWED: &str = "must be an `https` address without a user; `http` is for addresses of this machine itself";
-    let uri: Uri = text.parse().map_err(|_| ALLOWED)?;
-    let host = uri.host().ok_or(ALLOWED)?;
-    let bare = host.trim_matches(['[', ']']);
-    let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let trusted = match uri.scheme_str() {
-        Some("https") => true,
-        Some("http") => loopback,
-        _ => false,
-    };
-    let anonymous = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    if trusted && anonymous && text.len() <= caps::MESSAGE_BYTES && !text.contains('#') { Ok(()) } else { Err(ALLOWED) }
 }
 
 fn environment(table: &Table<'_>, environments: &[FoundEnvironment]) -> Option<Environment> {

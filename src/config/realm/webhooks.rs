@@ -3,14 +3,13 @@
 use super::{once, plain_name};
 use crate::{
     config::{
-        caps,
+        address, caps,
         reader::{Table, Value},
         text::{allowed_words, quoted},
     },
     domain::webhook::{EventKind, SecretSource, Webhook},
 };
-use http::Uri;
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 const KEYS: &[&str] = &[
     "name",
@@ -37,7 +36,7 @@ fn webhook(table: &Table<'_>, names: &mut Vec<String>) -> Option<Webhook> {
         let name = plain_name(&value)?;
         once(names, name.to_owned(), &value).then(|| name.to_owned())
     });
-    let url = table.need("url", "where messages go").and_then(|value| value.parsed(address));
+    let url = table.need("url", "where messages go").and_then(|value| address::service(&value));
     let secret = secret(table);
     let events = events(table);
     let span = |key: &str, usual: Duration, least: Duration, most: Duration| {
@@ -51,7 +50,7 @@ fn webhook(table: &Table<'_>, names: &mut Vec<String>) -> Option<Webhook> {
     let idle_after = span("idle_after", DAY.saturating_mul(30), Duration::from_secs(3_600), YEAR);
     Some(Webhook {
         name: name?,
-        url: url?.to_owned(),
+        url: url?.to_string(),
         secret: secret?,
         events: events?,
         timeout: timeout?,
@@ -60,18 +59,6 @@ fn webhook(table: &Table<'_>, names: &mut Vec<String>) -> Option<Webhook> {
         resting_within: resting_within?,
         idle_after: idle_after?,
     })
-}
-
-/// An address that secrets may be told of: one that is reached by TLS, or that does not leave the machine.
-fn address(text: &str) -> Result<&str, &'static str> {
-    const ALLOWED: &str = "must be an address `https://…`, or `http://…` of this machine (`localhost`, 127.0.0.1, [::1]), \
-                           without user and fragment";
-    let uri: Uri = text.parse().map_err(|_| ALLOWED)?;
-    let host = uri.host().map(|host| host.trim_matches(['[', ']'])).unwrap_or_default();
-    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let reached = uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && local);
-    let plain = !text.contains(['@', '#']) && !host.is_empty() && text.len() <= caps::URL_BYTES;
-    if reached && plain { Ok(text) } else { Err(ALLOWED) }
 }
 
 fn secret(table: &Table<'_>) -> Option<SecretSource> {

@@ -3,7 +3,7 @@
 use super::set;
 use crate::{
     config::{
-        caps,
+        address, caps,
         reader::{Table, Value},
         settings::{KekSettings, KekSource, ListenerName, Settings, TransitSettings},
         text::quoted,
@@ -11,7 +11,6 @@ use crate::{
     domain::id::KekName,
 };
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -75,9 +74,12 @@ fn source(table: &Table<'_>, base: &Path) -> Option<KekSource> {
 fn transit(table: &Table<'_>, base: &Path) -> Option<TransitSettings> {
     let url = table.need("url", "the address of the key service, such as \"https://vault.internal:8200\"");
     let url = url.and_then(|value| {
-        let url = address(value.text()?);
-        // The text may hold a password: no message repeats it.
-        url.map_err(|allowed| value.wrong("is not the address of a key service", allowed)).ok()
+        let url = address::service(&value)?;
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none();
+        if !bare {
+            value.wrong("has a path or a query", "must be left without: where the engine is mounted says `mount`");
+        }
+        bare.then_some(url)
     });
     let mount = table.get("mount").map_or_else(|| Some("transit".to_owned()), |value| value.parsed(segments));
     let key = table.need("key", "the key's name in the service").and_then(|value| value.parsed(segment));
@@ -113,19 +115,4 @@ fn segment(text: &str) -> Result<String, &'static str> {
 fn segments(text: &str) -> Result<String, &'static str> {
     let legal = text.split('/').all(|part| segment(part).is_ok());
     legal.then(|| text.to_owned()).ok_or("must be 1 to 128 of `A-Z a-z 0-9 . _ -`, or several of them joined by `/`")
-}
-
-/// Plain HTTP is for this machine alone: a data key crosses the connection.
-fn address(text: &str) -> Result<http::Uri, &'static str> {
-    const ALLOWED: &str = "must be `https://HOST[:PORT]`, or `http://` and a loopback address";
-    let uri: http::Uri = text.parse().map_err(|_| ALLOWED)?;
-    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    let authority = uri.authority().filter(|authority| bare && !authority.as_str().contains('@')).ok_or(ALLOWED)?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if loopback => Ok(uri),
-        _ => Err(ALLOWED),
-    }
 }

@@ -86,7 +86,7 @@ import = true
         "tokens[0].algorithms[3]: `RS256` is used twice; each must be there once",
         "tokens[0].jwks_url: stands beside `jwks_file`; must be left out, or the other one",
         "tokens[0].leeway: `1h` is out of range; must be 0s to 5m",
-        "tokens[1].jwks_url: `http://issuer.example/keys` is not legal; must be an `https` address without a user; `http` is for addresses of this machine itself",
+        "tokens[1].jwks_url: is not the address of a service that can be trusted; must be `https://…`, or `http://…` of this machine (`localhost`, 127.0.0.1, [::1]), without user and fragment",
         "tokens[1].environment: is missing; must be the name of one of the realm's environments, since there are several",
         "management.import: stands beside `by = \"operators\"`; must be left out: it is for keys that owners manage",
     ] {

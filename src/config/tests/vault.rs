@@ -67,7 +67,7 @@ fn the_vault_of_the_settings_names_every_mistake() {
         "vault.key_encryption_keys[1].file: is missing; must be given, or `env` or `transit` in its place",
         "vault.key_encryption_keys[2].env: `1B` is not legal; must be the name of an environment variable: 1 to 128 of `A-Z a-z 0-9 _`",
         "vault.key_encryption_keys[3].transit.token_file: is missing; must be the file with the service's token",
-        "vault.key_encryption_keys[3].transit.url: is not the address of a key service; must be `https://HOST[:PORT]`, or `http://` and a loopback address",
+        "vault.key_encryption_keys[3].transit.url: is not the address of a service that can be trusted; must be `https://…`, or `http://…` of this machine (`localhost`, 127.0.0.1, [::1]), without user and fragment",
         "vault.key_encryption_keys[3].transit.key: `a/b` is not legal; must be 1 to 128 of `A-Z a-z 0-9 . _ -`",
         "vault.key_encryption_keys[3].transit.mount: `../x` is not legal; must be 1 to 128 of `A-Z a-z 0-9 . _ -`, or several of them joined by `/`",
     ];
