@@ -8,7 +8,6 @@
 //!                     → store → app::ports, domain
 //!                     → tokens → dial, app::ports, domain
 //!                     → courier → dial, app::ports, domain
-//!                     → delivery → app::ports, domain
 //!                     → kms   → dial, app::ports, domain
 //!                     → config → domain
 //!                     → telemetry
@@ -37,7 +36,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod courier;
-pub mod delivery;
 pub mod dial;
 pub mod domain;
 pub mod grpc;

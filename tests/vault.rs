@@ -284,8 +284,8 @@ with_vault! {
             (Mood::Forbids, "it answered 403 Forbidden"),
             (Mood::Slow(Duration::from_secs(2)), "it did not answer within 500 ms"),
             (Mood::Garbage, "no answer of a transit engine"),
-            (Mood::Endless, "its answer broke off"),
-            (Mood::Hangs, "the exchange with it failed"),
+            (Mood::Endless, "its answer cannot be read"),
+            (Mood::Hangs, "it does not answer in HTTP"),
             (Mood::OtherKey, "it answered 400 Bad Request"),
         ] {
             service.becomes(mood);

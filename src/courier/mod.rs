@@ -1,6 +1,7 @@
-//! Takes messages to subscribers: over HTTP, signed, or into a file. May use the port of `app` and the domain. Must never know a
-//! store, nor what is told.
+//! Takes messages to subscribers, and one-time codes to whoever signed up: over HTTP, signed, or into a file. May use the ports of
+//! `app`, the domain, and `dial`. Must never know a store, nor what is told.
 
+mod codes;
 mod file;
 mod http;
 
@@ -12,6 +13,7 @@ use crate::{
         webhook::{Letter, SigningSecret, Webhook},
     },
 };
+pub use codes::Codes;
 use file::Log;
 use http::Door;
 use std::{collections::HashMap, path::Path};
@@ -19,13 +21,8 @@ use std::{collections::HashMap, path::Path};
 /// Every subscriber and the way to it.
 #[derive(Default)]
 pub struct Post {
-    ways: HashMap<(RealmName, String), Way>,
+    doors: HashMap<(RealmName, String), Door>,
     log: Option<Log>,
-}
-
-struct Way {
-    door: Door,
-    secret: SigningSecret,
 }
 
 impl Post {
@@ -34,8 +31,8 @@ impl Post {
     /// # Errors
     /// Says what is wrong with its address, or with this machine.
     pub fn subscribe(&mut self, realm: &RealmName, hook: &Webhook, secret: SigningSecret) -> Result<(), String> {
-        let door = Door::open(&hook.url, hook.timeout)?;
-        self.ways.insert((realm.clone(), hook.name.clone()), Way { door, secret });
+        let door = Door::open(&hook.url, secret, hook.timeout)?;
+        self.doors.insert((realm.clone(), hook.name.clone()), door);
         Ok(())
     }
 
@@ -52,13 +49,11 @@ impl Post {
         if let Some(log) = self.log.as_ref().filter(|_| letter.hook == Webhook::EXPORT) {
             return log.append(&letter.id, &letter.body).await;
         }
-        let way = self
-            .ways
+        let door = self
+            .doors
             .get(&(realm.clone(), letter.hook.clone()))
             .ok_or_else(|| Undelivered { problem: "there is no such subscriber".to_owned(), for_good: false })?;
-        // Seconds that have passed: a time that lies ahead could be refused.
-        let second = now.as_micros() / 1_000_000;
-        way.door.post(letter, second, &way.secret.sign(&letter.id, second, &letter.body)).await
+        door.post(&letter.id, &letter.body, now).await
     }
 }
 

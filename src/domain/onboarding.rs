@@ -44,7 +44,7 @@ pub enum Delivery {
     Log,
     /// They are handed to a service that sends them on.
     Webhook {
-        /// Where it takes them: `http://host[:port]/path`.
+        /// Where it takes them.
         url: String,
         /// The file with what they are signed with; a relative one lies in the data directory.
         secret_file: String,

@@ -1,8 +1,7 @@
 //! Services that hold key-encryption keys and never give them away: adapters of the port `KeyService`.
 //!
-//! May use the ports of `app` and the domain. Must never know the API, a store, or what it is that the data keys seal.
+//! May use the ports of `app`, the domain, and `dial`. Must never know the API, a store, or what it is that the data keys seal.
 
-mod http;
 mod transit;
 
 pub use transit::{Transit, TransitOptions};

@@ -2,18 +2,22 @@
 //!
 //! <https://developer.hashicorp.com/vault/api-docs/secret/transit>
 
-use super::http::{Call, Endpoint};
 use crate::{
     app::ports::{KeyService, KeyServiceAnswer, KeyServiceError},
+    dial::{Bounds, EndpointError, Site, Trust},
     domain::seal::DataKey,
 };
+use bytes::Bytes;
 use data_encoding::BASE64;
+use http::{HeaderValue, Request, StatusCode, header};
 use serde_json::Value;
 use std::{path::PathBuf, time::Duration};
 use zeroize::Zeroizing;
 
 /// Bytes of a wrapped data key, at most: what it is stored as.
 const WRAPPED_BYTES: usize = 4_096;
+/// Bytes of an answer, at most.
+const ANSWER_BYTES: usize = 64 * 1_024;
 /// Bytes of a token, at most.
 const TOKEN_BYTES: u64 = 8_192;
 
@@ -36,10 +40,11 @@ pub struct TransitOptions {
 
 /// A key of a transit engine.
 pub struct Transit {
-    endpoint: Endpoint,
+    site: Site,
     encrypt: String,
     decrypt: String,
     token_file: PathBuf,
+    timeout: Duration,
 }
 
 impl Transit {
@@ -49,9 +54,13 @@ impl Transit {
     /// When the file with the authorities cannot be read or holds none: says which.
     pub fn new(options: TransitOptions) -> Result<Self, String> {
         let TransitOptions { url, mount, key, token_file, ca_file, timeout } = options;
-        let endpoint = Endpoint::new(&url, ca_file.as_deref(), timeout)?;
+        let trust = ca_file.as_deref().map_or(Trust::Machine, Trust::File);
+        let site = Site::open(&url, trust).map_err(|error| match error {
+            EndpointError::NobodyTrusted => "the system trusts no certificates: `ca_file` must name some".to_owned(),
+            error => error.to_string(),
+        })?;
         let path = |act: &str| format!("/v1/{mount}/{act}/{key}");
-        Ok(Self { endpoint, encrypt: path("encrypt"), decrypt: path("decrypt"), token_file })
+        Ok(Self { site, encrypt: path("encrypt"), decrypt: path("decrypt"), token_file, timeout })
     }
 
     /// Sends fields and gives the one that is wanted of the answer's `data`.
@@ -62,10 +71,21 @@ impl Transit {
         wanted: &str,
     ) -> Result<Zeroizing<String>, KeyServiceError> {
         let token = self.token().await?;
-        let body = json(fields);
-        let answer = self.endpoint.post(&Call { path, token: &token, body: &body }).await.map_err(KeyServiceError)?;
+        let mut token = HeaderValue::from_str(&token)
+            .map_err(|_| KeyServiceError("the token is not legal in a header".to_owned()))?;
+        token.set_sensitive(true);
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-vault-token", token)
+            .body(Bytes::copy_from_slice(&json(fields)))
+            .map_err(|error| KeyServiceError(format!("the call cannot be made: {error}")))?;
+        let bounds = Bounds { time: self.timeout, body_bytes: ANSWER_BYTES };
+        let answer = self.site.send(request, bounds).await.map_err(|error| KeyServiceError(error.to_string()))?;
+        if answer.status != StatusCode::OK {
+            return Err(KeyServiceError(format!("it answered {}", answer.status)));
+        }
         let odd = || KeyServiceError("it answered something that is no answer of a transit engine".to_owned());
-        let mut answer: Value = serde_json::from_slice(&answer).map_err(|_| odd())?;
+        let mut answer: Value = serde_json::from_slice(&answer.body).map_err(|_| odd())?;
         match answer.get_mut("data").and_then(|data| data.get_mut(wanted)).map(Value::take) {
             Some(Value::String(text)) => Ok(Zeroizing::new(text)),
             _ => Err(odd()),

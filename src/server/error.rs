@@ -37,6 +37,14 @@ pub enum StartError {
         /// The file that is.
         data: PathBuf,
     },
+    /// One-time codes cannot be brought.
+    #[error("the one-time codes of realm `{realm}` cannot be handed to their webhook: {problem}")]
+    Onboarding {
+        /// The realm.
+        realm: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A webhook cannot be sent to.
     #[error("the webhook `{name}` of realm `{realm}` cannot be sent to: {problem}")]
     Webhook {

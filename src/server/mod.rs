@@ -25,7 +25,6 @@ use crate::{
         ports::{Clock, Entropy},
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
-    delivery::Messengers,
     domain::realm::Realm,
     grpc::{Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
@@ -94,10 +93,10 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let told_time: Arc<dyn Clock> = clock.clone();
     let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
     let courier = Arc::new(post::open(settings, &realms)?);
-    let messengers = Arc::new(Messengers::new(&realms, |file| secrets::webhook(&settings.data_dir.join(file))));
+    let codes = Arc::new(post::open_codes(&settings.data_dir, &realms)?);
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
     let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault)?);
-    let house = house.with_messenger(messengers.clone());
+    let house = house.with_messenger(codes.clone());
     let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
     let background = background_runtime()?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -105,7 +104,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
     // Not before: whoever cannot start hears of that alone.
-    messengers.tell_weaknesses(&realms);
+    post::tell_weaknesses(&codes, &realms);
     let management = App::new(Arc::clone(&house), store.clone());
 
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;

@@ -3,10 +3,7 @@
 use super::{StartError, files};
 use crate::{
     app::ports::Entropy,
-    domain::{
-        key::{SecretRing, ServerSecret},
-        secret::Secret,
-    },
+    domain::key::{SecretRing, ServerSecret},
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
 use std::path::Path;
@@ -33,14 +30,6 @@ pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> R
         }
     };
     parse(path, &text)
-}
-
-/// The secret that a webhook is signed with: 16 to 512 bytes, blanks around them left out. Nothing when there is none.
-pub(super) fn webhook(path: &Path) -> Option<Secret> {
-    const LEAST_BYTES: usize = 16;
-    let text = files::read(path).ok()??;
-    let text = text.trim();
-    (text.len() >= LEAST_BYTES).then(|| Secret::new(text.to_owned())).flatten()
 }
 
 fn first(path: &Path, entropy: &dyn Entropy) -> Result<Zeroizing<String>, StartError> {

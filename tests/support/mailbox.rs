@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 /// What requests are signed with.
-const SECRET: &str = "a secret of the mail service";
+const SECRET: &[u8] = b"a secret of the mail service";
 
 /// A running service, and a realm file that leads to it.
 pub struct Mailbox {
@@ -67,7 +67,7 @@ impl Mailbox {
         });
         let files = TempDir::new().expect("a temporary directory can be made");
         let secret = files.path().join("codes.secret");
-        fs::write(&secret, format!("{SECRET}\n")).expect("it can be written");
+        fs::write(&secret, format!("whsec_{}\n", BASE64.encode(SECRET))).expect("it can be written");
         let shipped = include_str!("../../deploy/realms/recoup.toml");
         let realm = shipped
             .replace("http://127.0.0.1:8025/codes", &format!("http://{address}/codes"))
@@ -116,7 +116,7 @@ async fn take(
     let (id, at, signature) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
     let line = (request.method().as_str().to_owned(), request.uri().path().to_owned(), header("content-type"));
     let body = request.into_body().collect().await.expect("the body arrives").to_bytes();
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length will do");
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).expect("any length will do");
     mac.update(format!("{id}.{at}.").as_bytes());
     mac.update(&body);
     let expected = format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod calls;
+pub mod certificates;
 pub mod envoy;
 pub mod files;
 pub mod front;

@@ -1,5 +1,4 @@
-//! Connections to the services of others: TCP, and TLS over it where the address says `https`. Must never know what is asked
-//! there, nor in which words a failure is told.
+//! Connections: TCP, and TLS over it where the address says `https`.
 
 use http::Uri;
 use rustls::{
@@ -18,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 /// Where to connect to.
-pub struct Endpoint {
+pub(super) struct Endpoint {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -87,7 +86,7 @@ pub enum ConnectError {
 }
 
 /// A connection, encrypted or not.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -96,7 +95,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the address is none to connect to, or nobody could be trusted there.
-    pub fn open(address: &Uri, trust: Trust<'_>) -> Result<Self, EndpointError> {
+    pub(super) fn open(address: &Uri, trust: Trust<'_>) -> Result<Self, EndpointError> {
         let host = address.host().ok_or(EndpointError::NoHost)?.trim_matches(['[', ']']).to_owned();
         let secure = address.scheme_str() == Some("https");
         let tls = if secure {
@@ -108,17 +107,11 @@ impl Endpoint {
         Ok(Self { host, port: address.port_u16().unwrap_or(if secure { 443 } else { 80 }), tls })
     }
 
-    /// The port that is connected to.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// A new connection. Takes as long as it takes: whoever asks bounds it.
     ///
     /// # Errors
     /// When nobody is there, or somebody who is not trusted.
-    pub async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
+    pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(ConnectError::Unreachable)?;
         Ok(match &self.tls {
             None => Box::new(stream),
