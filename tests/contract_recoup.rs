@@ -20,7 +20,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256, Sha512};
 use std::collections::{BTreeSet, HashMap};
 use support::{
-    calls::{Answered, by_bearer, by_headers, by_key, charged, key_for, now},
+    calls::{Answered, by_bearer, by_headers, by_key, charged, key_for, member, now, signed},
     issuer::{Issuer, claims, claims_with, compact, hs256},
     keygate::Keygate,
     mailbox::Mailbox,
@@ -328,6 +328,43 @@ on_both_stores! {
             // That of the account acted on, whose record is another one than the key's.
             reach("ann", "cyd").await.denied_for(DenyReason::ForbiddenAccount);
         }
+    }
+
+    async fn p4_p5_p6_an_organization_gives_nothing_while_it_is_not_active(stack) {
+        let keys = stack.organizations().await;
+        let acts = async |who: &str, query: &str| stack.authenticate(acting(&keys[who], query)).await;
+        let given = [("band", "ann", "account_id=bob"), ("band", "bob", "organization_id=band"),
+            ("recoup-admin", "adm", "account_id=bob"), ("recoup-admin", "adm", "organization_id=label")];
+        let set = async |status| for organization in ["band", "recoup-admin"] {
+            stack.set_status("recoup", organization, status).await;
+        };
+        for status in [AccountStatus::Suspended, AccountStatus::Deactivated, AccountStatus::Offboarded] {
+            // Read anew, and remembered.
+            for _ in 0..2 {
+                for (_, who, query) in given {
+                    acts(who, query).await.allowed();
+                }
+            }
+            set(status).await;
+            for _ in 0..2 {
+                for (_, who, query) in given {
+                    acts(who, query).await.denied_for(DenyReason::ForbiddenAccount);
+                    acts(who, "").await.allowed();
+                }
+            }
+            if status != AccountStatus::Offboarded {
+                set(AccountStatus::Active).await;
+            }
+        }
+        for (organization, ..) in given {
+            let joins = stack.directory().join_organization(signed(Some(stack.operator()), member("recoup", "eve", organization))).await;
+            let refused = joins.unwrap_err();
+            assert_eq!(refused.code(), Code::FailedPrecondition);
+            assert_eq!(refused.message(), "the organization was offboarded, and that is for ever: nobody joins it");
+        }
+        // What a member is in beside it counts as before.
+        stack.join("recoup", "ann", "label").await;
+        acts("cyd", "account_id=ann").await.allowed();
     }
 
     async fn p9_only_a_keyed_hash_of_the_key_is_stored(stack) {

@@ -78,12 +78,16 @@ on_both_stores! {
         let previewed = directory.set_account_status(stack.by_operator(preview)).await.unwrap().into_inner();
         let sorted = |ids: &[String]| { let mut ids = ids.to_vec(); ids.sort(); ids };
         assert_eq!((sorted(&previewed.ended_key_ids), previewed.more), (living.clone(), false));
-        assert_eq!(previewed.account.as_ref().unwrap().status(), AccountStatus::Offboarded);
+        let account = previewed.account.as_ref().unwrap();
+        assert_eq!(account.status(), AccountStatus::Active, "nothing happened yet");
         for (_, key) in &keys[..2] {
             stack.authenticate(by_key("recurr", key)).await.allowed();
         }
 
+        // What was previewed is what is done, or nothing.
+        let offboard = SetAccountStatusRequest { expected_version: account.version, ..offboard };
         let done = directory.set_account_status(stack.by_operator(offboard.clone())).await.unwrap().into_inner();
+        let offboard = SetAccountStatusRequest { expected_version: 0, ..offboard };
         assert_eq!((sorted(&done.ended_key_ids), done.more), (living, false));
         assert_eq!(done.remembered_for, Some(prost_types::Duration::default()));
         for (id, key) in &keys {
@@ -101,6 +105,19 @@ on_both_stores! {
         let key = CreateKey { scopes: texts(&["read-write"]), ..key_for("acme", "live") };
         let made = stack.try_manage("recurr", keygate::proto::v1::manage_keys_request::Operation::Create(key)).await;
         assert_eq!(made.unwrap_err().code(), Code::FailedPrecondition);
+    }
+
+    async fn the_operators_cannot_shut_themselves_out(stack) {
+        for status in [AccountStatus::Suspended, AccountStatus::Deactivated, AccountStatus::Offboarded] {
+            for preview in [false, true] {
+                let request = SetAccountStatusRequest { preview, ..setting("keygate", "operators", status) };
+                let told = "the account of the first operators stays active: else nobody could undo it. Revoke single keys of it instead";
+                refused(stack.directory().set_account_status(stack.by_operator(request)).await, Code::FailedPrecondition, told);
+            }
+        }
+        // Others that manage can be shut out.
+        stack.create("keygate", CreateKey { scopes: texts(&["operator"]), ..key_for("staff", "") }).await;
+        stack.set_status("keygate", "staff", AccountStatus::Offboarded).await;
     }
 
     async fn a_suspended_account_rests_and_works_again(stack) {

@@ -85,6 +85,16 @@ on_both_stores! {
         assert_eq!(limits.iter().map(|limit| limit.remaining).collect::<Vec<_>>(), [4_998]);
     }
 
+    async fn r9_a_token_makes_neither_accounts_nor_tokens(stack) {
+        let (key_id, key) = partners(&stack).await;
+        let token = mint(&stack, wanted(&key_id)).await;
+        for path in ["/v1/accounts", "/v1/accounts/client-a/embed-tokens"] {
+            let by_token = charged(by_bearer("recover", &token), "POST", path, 1);
+            stack.authenticate(by_token).await.denied_for(DenyReason::InsufficientScope);
+            stack.authenticate(charged(by_key("recover", &key), "POST", path, 1)).await.allowed();
+        }
+    }
+
     async fn r9_a_token_dies_with_its_key(stack) {
         let (key_id, _) = partners(&stack).await;
         let token = mint(&stack, wanted(&key_id)).await;
@@ -216,6 +226,7 @@ async fn r9_through_envoy() {
     }
     assert_eq!(received.header("x-partner-key"), None);
     front.stops("recover", "GET /v1/accounts/client-b", &header, 403).await;
+    front.stops("recover", "POST /v1/accounts/client-a/embed-tokens", &header, 403).await;
     tokio::time::sleep(Duration::from_millis(3_000)).await;
     let answer = front.stops("recover", "GET /v1/accounts/client-a", &header, 401).await;
     assert!(answer.body.contains("token_expired"), "{answer:?}");

@@ -88,7 +88,7 @@ impl<S: Store> App<S> {
             organization: None,
             environment: None,
             address: None,
-            operation_scopes: &[],
+            operation: None,
             required_scopes: &request.scopes,
         };
         access::may_embed(&guard.realm, &key, &embed, &wanted, now).map_err(AppError::NotMinted)?;

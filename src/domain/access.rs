@@ -3,11 +3,12 @@
 
 use super::{
     account::{Account, AccountSnapshot, AccountStatus},
+    credential::Accepts,
     deny::DenyReason,
     embed::EmbedToken,
     id::{AccountId, Environment, Scope},
     key::{Digest, KeySnapshot, KeyState},
-    realm::{KeyPolicy, Realm},
+    realm::{KeyPolicy, Operation, Realm},
     time::Timestamp,
 };
 use std::net::IpAddr;
@@ -25,10 +26,22 @@ pub struct Wanted<'a> {
     pub organization: Option<&'a AccountId>,
     /// The pinned environment.
     pub environment: Option<&'a Environment>,
-    /// Scopes that the operation needs.
-    pub operation_scopes: &'a [Scope],
-    /// Scopes that the request asks for beside them.
+    /// The operation asked for.
+    pub operation: Option<&'a Operation>,
+    /// Scopes that the request asks for beside those of the operation.
     pub required_scopes: &'a [Scope],
+}
+
+impl Wanted<'_> {
+    fn is_open_to(&self, presents: impl Fn(&Accepts) -> bool) -> Result<(), DenyReason> {
+        let open = self.operation.is_none_or(|operation| presents(&operation.accepts));
+        if open { Ok(()) } else { Err(DenyReason::InsufficientScope) }
+    }
+
+    /// Every scope that it takes.
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.operation.into_iter().flat_map(|operation| &operation.scopes).chain(self.required_scopes)
+    }
 }
 
 /// Proof that a key may do what was wanted.
@@ -77,21 +90,40 @@ pub fn judge<'a>(
     if !key.key.admits(wanted.address) {
         return Err(DenyReason::ForbiddenAddress);
     }
-    let target = may_act(realm, &key.owner.account, &key.account, &key.key.scopes, wanted)?;
+    let target = may_act(realm, &Caller::of_key(key), wanted)?;
+    wanted.is_open_to(|accepts| accepts.key)?;
     Ok(Permit { key, target, secret })
 }
 
-/// The account of whoever presents an access token, and what the token says beside it.
+/// The account that acts, and what it may do in its own name.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
+pub struct Caller<'a> {
     /// The account's id.
     pub id: &'a AccountId,
     /// Its record, or that of an account that nobody made yet.
     pub account: &'a Account,
-    /// The token's environment.
-    pub environment: &'a Environment,
-    /// The token's scopes.
+    /// The organizations that it is a member of.
+    pub organizations: &'a [AccountSnapshot],
+    /// The scopes of what was presented.
     pub scopes: &'a [Scope],
+}
+
+impl<'a> Caller<'a> {
+    fn of_key(key: &'a KeySnapshot) -> Self {
+        Self {
+            id: &key.owner.account,
+            account: &key.account,
+            organizations: &key.organizations,
+            scopes: &key.key.scopes,
+        }
+    }
+
+    /// Whether it is a member of that organization, and the organization is active.
+    fn is_within(&self, organization: &AccountId) -> bool {
+        let is_active = |account: &Account| account.status == AccountStatus::Active;
+        let found = self.organizations.iter().find(|found| found.owner.account == *organization);
+        self.account.is_member_of(organization) && found.and_then(|found| found.account.as_ref()).is_some_and(is_active)
+    }
 }
 
 /// Proof that whoever presents a token may do what was wanted.
@@ -114,13 +146,15 @@ impl<'a> BearerPermit<'a> {
 /// The true reason of the denial.
 pub fn judge_bearer<'a>(
     realm: &Realm,
-    standing: Standing<'a>,
+    caller: &Caller<'a>,
+    environment: &Environment,
     wanted: &Wanted<'a>,
 ) -> Result<BearerPermit<'a>, DenyReason> {
-    if wanted.environment.is_some_and(|pinned| pinned != standing.environment) {
+    if wanted.environment.is_some_and(|pinned| pinned != environment) {
         return Err(DenyReason::WrongEnvironment);
     }
-    let target = may_act(realm, standing.id, standing.account, standing.scopes, wanted)?;
+    let target = may_act(realm, caller, wanted)?;
+    wanted.is_open_to(|accepts| accepts.token)?;
     Ok(BearerPermit { target })
 }
 
@@ -136,6 +170,7 @@ pub fn judge_embed<'a>(
     now: Timestamp,
 ) -> Result<BearerPermit<'a>, DenyReason> {
     let permit = may_embed(realm, key, embed, wanted, now)?;
+    wanted.is_open_to(|accepts| accepts.token)?;
     if key.key.admits(wanted.address) { Ok(permit) } else { Err(DenyReason::ForbiddenAddress) }
 }
 
@@ -158,26 +193,18 @@ pub fn may_embed<'a>(
     if wanted.account != Some(&embed.target) {
         return Err(DenyReason::ForbiddenAccount);
     }
-    let target = may_act(realm, &key.owner.account, &key.account, &key.key.scopes, wanted)?;
-    let mut needed = wanted.operation_scopes.iter().chain(wanted.required_scopes);
-    if embed.token.scoped && !needed.all(|scope| realm.scopes.grant(&embed.token.scopes, scope)) {
+    let target = may_act(realm, &Caller::of_key(key), wanted)?;
+    if embed.token.scoped && !wanted.scopes().all(|scope| realm.scopes.grant(&embed.token.scopes, scope)) {
         return Err(DenyReason::InsufficientScope);
     }
     Ok(BearerPermit { target })
 }
 
 /// The account acted on, if the caller's own works, reaches it, and its scopes suffice.
-fn may_act<'a>(
-    realm: &Realm,
-    own: &'a AccountId,
-    account: &Account,
-    scopes: &[Scope],
-    wanted: &Wanted<'a>,
-) -> Result<&'a AccountId, DenyReason> {
-    works(account.status)?;
-    let target = reach(&realm.access, own, account, wanted)?;
-    let mut needed = wanted.operation_scopes.iter().chain(wanted.required_scopes);
-    if !needed.all(|scope| realm.scopes.grant(scopes, scope)) {
+fn may_act<'a>(realm: &Realm, caller: &Caller<'a>, wanted: &Wanted<'a>) -> Result<&'a AccountId, DenyReason> {
+    works(caller.account.status)?;
+    let target = reach(&realm.access, caller, wanted)?;
+    if !wanted.scopes().all(|scope| realm.scopes.grant(caller.scopes, scope)) {
         return Err(DenyReason::InsufficientScope);
     }
     Ok(target)
@@ -217,7 +244,7 @@ fn rests(policy: &KeyPolicy, key: &KeySnapshot, now: Timestamp) -> bool {
     asleep(None) && asleep(key.pending_use.latest())
 }
 
-/// Which accounts a key reaches beside its own. An account may always act within the organizations that it is a member of,
+/// Which accounts a key reaches beside its own. An account may always act within the active organizations that it is a member of,
 /// and within itself, where it is one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccessRules {
@@ -236,23 +263,35 @@ impl AccessRules {
         self.sub_accounts || self.shared_organizations || self.admin_organization.is_some()
     }
 
-    fn reaches(&self, own: &AccountId, caller: &Account, target: &Account) -> bool {
-        let below = self.sub_accounts && target.above.contains(own);
-        let shares = || caller.organizations.iter().any(|organization| target.is_member_of(organization));
+    fn reaches(&self, caller: &Caller<'_>, target: &Account) -> bool {
+        let below = self.sub_accounts && target.above.contains(caller.id);
+        let shares = || target.organizations.iter().any(|organization| caller.is_within(organization));
         below || (self.shared_organizations && shares())
+    }
+
+    /// Those of the caller's organizations that decide whether it may do what is wanted, one way or the other.
+    pub fn decisive<'o>(
+        &self,
+        organizations: &'o [AccountSnapshot],
+        wanted: &Wanted<'_>,
+    ) -> impl Iterator<Item = &'o AccountSnapshot> + Clone {
+        let beyond = wanted.reached.is_some() || wanted.organization.is_some();
+        let target = wanted.reached.filter(|_| self.shared_organizations).and_then(|reached| reached.account.as_ref());
+        organizations.iter().filter(move |organization| {
+            let id = &organization.owner.account;
+            wanted.organization == Some(id)
+                || (beyond && self.admin_organization.as_ref() == Some(id))
+                || target.is_some_and(|target| target.is_member_of(id))
+        })
     }
 }
 
 /// The account that the request acts on, if the key reaches it. Whether another account exists is told only where the realm
 /// lets keys reach beyond their own.
-fn reach<'a>(
-    rules: &AccessRules,
-    own: &'a AccountId,
-    caller: &Account,
-    wanted: &Wanted<'a>,
-) -> Result<&'a AccountId, DenyReason> {
-    let admin = rules.admin_organization.as_ref().is_some_and(|organization| caller.is_member_of(organization));
-    let within = |organization: &AccountId| admin || organization == own || caller.is_member_of(organization);
+fn reach<'a>(rules: &AccessRules, caller: &Caller<'a>, wanted: &Wanted<'a>) -> Result<&'a AccountId, DenyReason> {
+    let own = caller.id;
+    let admin = rules.admin_organization.as_ref().is_some_and(|organization| caller.is_within(organization));
+    let within = |organization: &AccountId| admin || organization == own || caller.is_within(organization);
     if !wanted.organization.is_none_or(within) {
         return Err(DenyReason::ForbiddenAccount);
     }
@@ -260,7 +299,7 @@ fn reach<'a>(
     let reached = wanted.reached.filter(|reached| rules.reach_beyond() && reached.owner.account == *id);
     let reached = reached.ok_or(DenyReason::ForbiddenAccount)?;
     let target = reached.account.as_ref().ok_or(DenyReason::UnknownAccount)?;
-    if !admin && !rules.reaches(own, caller, target) {
+    if !admin && !rules.reaches(caller, target) {
         return Err(DenyReason::ForbiddenAccount);
     }
     works(target.status).map(|()| id)

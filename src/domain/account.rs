@@ -110,12 +110,20 @@ pub struct AccountSnapshot {
     pub stamp: u128,
     /// When the store last confirmed that this still holds.
     pub confirmed: LatestTicks,
+    /// The organizations that it is a member of, each as it was read. Of those in turn none are told.
+    pub organizations: Box<[AccountSnapshot]>,
 }
 
 impl AccountSnapshot {
     /// An account as it was read at that moment, under that mark.
     #[must_use]
     pub fn new(owner: AccountRef, account: Option<Account>, read_at: Ticks, stamp: u128) -> Self {
-        Self { owner, account, stamp, confirmed: LatestTicks::new(read_at) }
+        Self { owner, account, stamp, confirmed: LatestTicks::new(read_at), organizations: Box::default() }
+    }
+
+    /// The same of a member of those organizations.
+    #[must_use]
+    pub fn within(self, organizations: Vec<Self>) -> Self {
+        Self { organizations: organizations.into(), ..self }
     }
 }

@@ -25,6 +25,8 @@ pub struct Accepts {
 impl Accepts {
     /// A key and nothing else.
     pub const KEY: Self = Self { key: true, token: false };
+    /// Either.
+    pub const BOTH: Self = Self { key: true, token: true };
     /// An access token and nothing else.
     pub const TOKEN: Self = Self { key: false, token: true };
 }

@@ -29,6 +29,14 @@ pub enum DirectoryError {
     /// It was offboarded.
     #[error("the account was offboarded, and that is for ever")]
     Offboarded,
+    /// The organization to join was offboarded.
+    #[error("the organization was offboarded, and that is for ever: nobody joins it")]
+    OrganizationOffboarded,
+    /// It holds the keys that manage.
+    #[error(
+        "the account of the first operators stays active: else nobody could undo it. Revoke single keys of it instead"
+    )]
+    OfOperators,
     /// Somebody changed the account in between.
     #[error("the account is at version {current}, not {expected}: read it again")]
     Version {
@@ -103,12 +111,15 @@ pub fn set_status(
 pub fn join(
     owner: &AccountRef,
     current: &Account,
-    organization: &AccountId,
+    (organization, found): (&AccountId, &Account),
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Option<Change>, DirectoryError> {
     if current.status == AccountStatus::Offboarded {
         return Err(DirectoryError::Offboarded);
+    }
+    if found.status == AccountStatus::Offboarded {
+        return Err(DirectoryError::OrganizationOffboarded);
     }
     let Err(place) = current.organizations.binary_search(organization) else { return Ok(None) };
     if current.organizations.len() >= MAX_ORGANIZATIONS {

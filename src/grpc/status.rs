@@ -55,9 +55,11 @@ pub fn status(error: &AppError) -> Status {
         AppError::Directory(error) | AppError::Member(MemberError::Account(error)) => match error {
             DirectoryError::Exists => Status::already_exists(message),
             DirectoryError::Version { .. } => Status::aborted(message),
-            DirectoryError::TooDeep | DirectoryError::TooManyOrganizations | DirectoryError::Offboarded => {
-                Status::failed_precondition(message)
-            }
+            DirectoryError::TooDeep
+            | DirectoryError::TooManyOrganizations
+            | DirectoryError::Offboarded
+            | DirectoryError::OrganizationOffboarded
+            | DirectoryError::OfOperators => Status::failed_precondition(message),
         },
         AppError::Member(error) => match error {
             MemberError::Unknown => Status::not_found(message),

@@ -99,8 +99,13 @@ impl Weighter<Digest, Arc<KeySnapshot>> for ByText {
         let scopes: usize = key.scopes.iter().map(|scope| scope.as_str().len()).sum();
         // Once in the record, and once in what answers tell of it.
         let networks = std::mem::size_of_val(key.networks.as_slice());
-        let bytes =
-            networks.saturating_add(key.name.len()).saturating_add(entries).saturating_add(scopes).saturating_mul(2);
+        let organizations = snapshot.organizations.len().saturating_mul(200);
+        let bytes = networks
+            .saturating_add(organizations)
+            .saturating_add(key.name.len())
+            .saturating_add(entries)
+            .saturating_add(scopes)
+            .saturating_mul(2);
         1_u64.saturating_add(bytes as u64 / 1_024)
     }
 }

@@ -7,9 +7,10 @@ use crate::{
 use keygate::{
     app::ports::{Fence, Freshness, Store},
     domain::{
-        account::{AccountSnapshot, AccountStatus},
+        account::{Account, AccountSnapshot, AccountStatus},
         audit::Actor,
         directory,
+        id::AccountId,
         limit::{Charged, Plan},
     },
 };
@@ -30,6 +31,38 @@ async fn make<W: World>(world: &W, account: &str) {
     world.commit(&change).await;
 }
 
+async fn join<W: World>(world: &W, account: &str, record: &Account, organization: &AccountId) {
+    let of_organization = (organization, &Account::unborn(world.now()));
+    let change = directory::join(&owner(account), record, of_organization, &Actor::System, world.now());
+    world.commit(&change.unwrap().unwrap()).await;
+}
+
+pub async fn organizations_are_read_with_their_members_and_confirmed_until_they_change<W: World>(world: &W) {
+    for account in ["acme", "band"] {
+        make(world, account).await;
+    }
+    for organization in ["band", "nowhere"] {
+        let record = world.account(&owner("acme")).await.unwrap();
+        join(world, "acme", &record, &owner(organization).account).await;
+    }
+    let found = read(world, "acme").await;
+    let [band, nowhere] = &found.organizations[..] else { panic!("{found:?}") };
+    assert_eq!((&band.owner, &nowhere.owner), (&owner("band"), &owner("nowhere")));
+    assert_eq!((band.account.clone(), nowhere.account.clone()), (world.account(&owner("band")).await, None));
+    assert!(band.organizations.is_empty() && confirms(world, band).await && confirms(world, nowhere).await);
+
+    let (band_ref, record) = (owner("band"), band.account.as_ref().unwrap());
+    let acting = acting(&band_ref, Some(record), world.now());
+    let change = directory::set_status(&acting, record, AccountStatus::Suspended, &[], "", None).unwrap().unwrap();
+    world.commit(&change).await;
+    make(world, "nowhere").await;
+    assert!(!confirms(world, band).await && !confirms(world, nowhere).await && confirms(world, &found).await);
+    let again = world.store().find_account(&owner("acme"), Freshness::Fresh, None).await.unwrap();
+    let [band, nowhere] = &again.organizations[..] else { panic!("{again:?}") };
+    assert_eq!(band.account.as_ref().map(|band| band.status), Some(AccountStatus::Suspended));
+    assert!(nowhere.account.is_some() && confirms(world, band).await && confirms(world, nowhere).await);
+}
+
 pub async fn an_account_is_confirmed_until_it_changes<W: World>(world: &W) {
     make(world, "acme").await;
     let before = read(world, "acme").await;
@@ -38,8 +71,7 @@ pub async fn an_account_is_confirmed_until_it_changes<W: World>(world: &W) {
 
     let (owner, organization) = (owner("acme"), owner("band").account);
     let account = before.account.as_ref().unwrap();
-    let change = directory::join(&owner, account, &organization, &Actor::System, world.now()).unwrap().unwrap();
-    world.commit(&change).await;
+    join(world, "acme", account, &organization).await;
     assert!(!confirms(world, &before).await);
     let after = read(world, "acme").await;
     assert!(after.account.as_ref().unwrap().is_member_of(&organization) && confirms(world, &after).await);

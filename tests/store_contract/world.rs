@@ -96,6 +96,7 @@ macro_rules! contract {
                 records: an_idempotency_record_is_remembered_until_its_time_is_over,
                 records: the_audit_chain_is_kept_whole_and_verifies,
                 accounts: an_account_is_confirmed_until_it_changes,
+                accounts: organizations_are_read_with_their_members_and_confirmed_until_they_change,
                 accounts: an_account_that_is_not_there_is_confirmed_until_it_is,
                 accounts: a_charge_rests_on_every_fence_or_charges_nothing,
                 entries: entries_are_written_replaced_and_removed_with_their_account,

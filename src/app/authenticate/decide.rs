@@ -176,7 +176,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             reached: reached.as_deref(),
             organization: request.organization.as_ref().or(claim.target.organization.as_ref()),
             environment: request.environment.as_ref(),
-            operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
+            operation: asked,
             required_scopes: &request.required_scopes,
         };
         let judged = access::judge(&guard.realm, key, &candidate.digest, &wanted, self.now);
@@ -223,10 +223,11 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             fill(&mut plan, guard, &key.key.environment, matched.map(|m| m.index), &subject)
                 .map_err(|part| missing("", &part))?;
         }
+        let others = reached.iter().map(AsRef::as_ref).chain(guard.realm.access.decisive(&key.organizations, &wanted));
         let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![Fence { owner: &key.owner, stamp: key.stamp }];
-        fences.extend(reached.iter().map(|reached| Fence { owner: &reached.owner, stamp: reached.stamp }));
+        fences.extend(others.clone().map(Fence::of));
         let charged = self.app.store.charge(&fences, &plan).await;
-        let confirmed = std::iter::once(&key.confirmed).chain(reached.iter().map(|reached| &reached.confirmed));
+        let confirmed = std::iter::once(&key.confirmed).chain(others.map(|other| &other.confirmed));
         let Some(Settled { limits, data_age, degraded }) = self.settle(charged, &plan, confirmed)? else {
             return Ok(None);
         };

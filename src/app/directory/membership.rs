@@ -25,23 +25,21 @@ impl<S: Store> App<S> {
     /// members reach. One that is a member already stays as it is.
     ///
     /// # Errors
-    /// When one of the two does not exist, the account is in too many organizations, or the store cannot answer.
+    /// When one of the two does not exist or was offboarded, the account is in too many organizations, or the store cannot answer.
     pub async fn join_organization(
         &self,
         permit: ManagePermit<'_, KeyManager>,
         request: &Membership,
     ) -> Result<NamedAccount, AppError> {
         let Membership { account, organization } = request;
-        let known = self.store.read_account(&owner(permit.guard(), organization)).await?;
-        if known.is_none() {
-            return Err(AppError::invalid("organization_id", "must be an account of this realm"));
-        }
+        let found = self.store.read_account(&owner(permit.guard(), organization)).await?;
+        let found = found.ok_or_else(|| AppError::invalid("organization_id", "must be an account of this realm"))?;
         let owner = owner(permit.guard(), account);
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
             let record = self.store.read_account(&owner).await?.ok_or(AppError::UnknownAccount)?;
             let now = self.house.clock.now();
-            let Some(change) = directory::join(&owner, &record, organization, permit.actor(), now)? else {
+            let Some(change) = directory::join(&owner, &record, (organization, &found), permit.actor(), now)? else {
                 return Ok(NamedAccount { id: account.clone(), record });
             };
             if committed(self.commit(&change).await)? {

@@ -5,14 +5,14 @@ use crate::{
     app::{
         error::AppError,
         house::App,
-        keys::OwnedKey,
+        keys::{OwnedKey, operators},
         manager::{ManagePermit, Revoker},
         ports::Store,
     },
     domain::{
         account::AccountStatus,
         commit::Change,
-        directory,
+        directory::{self, DirectoryError},
         id::AccountId,
         key::{KeyRecord, Limits},
         vault::{self, Depositing, Slot},
@@ -37,7 +37,7 @@ pub struct SetStatus {
 /// What became of an account, or would.
 #[derive(Debug)]
 pub struct StatusSet {
-    /// The account after the act.
+    /// The account after the act; of a preview as it is.
     pub account: NamedAccount,
     /// The keys that ended with it.
     pub ended: Vec<OwnedKey>,
@@ -51,13 +51,16 @@ impl<S: Store> App<S> {
     /// Moves an account to another status. Offboarding ends its keys and removes its providers' credentials, for ever.
     ///
     /// # Errors
-    /// When there is no such account, it was offboarded, it changed in between, or the store cannot answer.
+    /// When there is no such account, it is that of the operators, it was offboarded, it changed in between, or the store cannot answer.
     pub async fn set_account_status(
         &self,
         permit: ManagePermit<'_, Revoker>,
         request: &SetStatus,
     ) -> Result<StatusSet, AppError> {
         let owner = owner(permit.guard(), &request.account);
+        if owner == operators()? {
+            return Err(DirectoryError::OfOperators.into());
+        }
         let _turn = self.house.act_on(&owner).await;
         for _ in 0..ATTEMPTS {
             // Before its keys: what is made in between makes the commit conflict.
@@ -85,7 +88,10 @@ impl<S: Store> App<S> {
             let depositing = Depositing { owner: &owner, account: &record, actor: acting.actor, now: acting.now };
             vault::remove_all(&depositing, &mut change, &slots)?;
             self.keep_members(&mut change).await?;
-            if request.preview || committed(self.commit(&change).await)? {
+            if request.preview {
+                return Ok(told(record, change.end));
+            }
+            if committed(self.commit(&change).await)? {
                 return Ok(told(change.account, change.end));
             }
         }

@@ -96,7 +96,8 @@ impl<S: Store> App<S> {
     }
 }
 
-fn operators() -> Result<AccountRef, AppError> {
+/// The account of the first operators.
+pub fn operators() -> Result<AccountRef, AppError> {
     let realm = crate::domain::id::RealmName::new(Realms::BUILT_IN);
     let account = AccountId::new("operators");
     match (realm, account) {

@@ -10,7 +10,7 @@ mod revoke;
 mod rotate;
 mod update;
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{Bootstrap, operators};
 pub use create::{CreateKey, Created, Expiry};
 pub use import::{ImportKeys, ImportRow, ImportedSecret, Verdict};
 pub use read::{KeyFilter, KeyPage};

@@ -242,6 +242,14 @@ pub struct Fence<'a> {
     pub stamp: u128,
 }
 
+impl<'a> Fence<'a> {
+    /// Of another account than the key's.
+    #[must_use]
+    pub fn of(read: &'a AccountSnapshot) -> Self {
+        Self { owner: &read.owner, stamp: read.stamp }
+    }
+}
+
 /// Which keys to list.
 #[derive(Debug, Clone)]
 pub struct KeyQuery {

@@ -49,14 +49,14 @@ pub fn places(table: &Table<'_>) -> Vec<CredentialSource> {
             None => None,
             Some(legal) => Some(legal?),
         };
-        let accepts = accepts(table);
+        let accepts = accepts(table, Accepts::KEY);
         Some(CredentialSource { header: header?, scheme, accepts: accepts? })
     });
     sources.collect()
 }
 
-fn accepts(table: &Table<'_>) -> Option<Accepts> {
-    let Some(value) = table.get("accepts") else { return Some(Accepts::KEY) };
+fn accepts(table: &Table<'_>, usual: Accepts) -> Option<Accepts> {
+    let Some(value) = table.get("accepts") else { return Some(usual) };
     let items = value.list(2)?;
     let (mut seen, mut accepts) = (Vec::new(), Accepts { key: false, token: false });
     for item in &items {
@@ -140,7 +140,8 @@ fn scope_list(table: &Table<'_>, key: &str, rules: &[ScopeRule]) -> Vec<Scope> {
 }
 
 pub fn operations(root: &Table<'_>, scopes: &[ScopeRule], credentials: &[CredentialSource]) -> Operations {
-    const KEYS: &[&str] = &["name", "routes", "grpc", "scopes", "account", "organization", "public", "fallback"];
+    const KEYS: &[&str] =
+        &["name", "routes", "grpc", "scopes", "account", "organization", "accepts", "public", "fallback"];
     let tables = root.tables("operations", caps::OPERATIONS, KEYS);
     let mut operations = Operations::default();
     let mut seen = Vec::new();
@@ -163,9 +164,10 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule], credentials: &[Credent
             scopes: scope_list(table, "scopes", scopes),
             account,
             organization,
+            accepts: accepts(table, Accepts::BOTH).unwrap_or(Accepts::BOTH),
             public,
         };
-        for key in ["scopes", "account", "organization"].into_iter().filter(|_| public) {
+        for key in ["scopes", "account", "organization", "accepts"].into_iter().filter(|_| public) {
             if let Some(value) = table.get(key) {
                 value.wrong("stands beside `public = true`", "must be left out: nobody is asked who they are");
             }

@@ -14,6 +14,10 @@ fn owner(account: &str) -> AccountRef {
     AccountRef { realm: RealmName::new("recover").unwrap(), account: id(account) }
 }
 
+fn organization_account() -> Account {
+    Account::unborn(now())
+}
+
 fn now() -> Timestamp {
     Timestamp::from_micros(7)
 }
@@ -51,13 +55,19 @@ fn memberships_are_kept_in_order_once_each_and_no_more_than_allowed() {
     numbers.reverse();
     for number in numbers {
         let organization = id(&format!("o{number:03}"));
-        let change = join(&owner("account"), &account, &organization, &Actor::System, now()).unwrap().unwrap();
+        let change = join(&owner("account"), &account, (&organization, &organization_account()), &Actor::System, now())
+            .unwrap()
+            .unwrap();
         assert_eq!(change.events.last().unwrap().other.as_ref(), Some(&organization));
         account = change.account;
-        assert!(join(&owner("account"), &account, &organization, &Actor::System, now()).unwrap().is_none());
+        assert!(
+            join(&owner("account"), &account, (&organization, &organization_account()), &Actor::System, now())
+                .unwrap()
+                .is_none()
+        );
     }
     assert!(account.organizations.is_sorted() && account.organizations.len() == MAX_ORGANIZATIONS);
-    let one_more = join(&owner("account"), &account, &id("more"), &Actor::System, now());
+    let one_more = join(&owner("account"), &account, (&id("more"), &organization_account()), &Actor::System, now());
     assert_eq!(one_more.unwrap_err(), DirectoryError::TooManyOrganizations);
 
     let left = leave(&owner("account"), &account, &id("o007"), &Actor::System, now()).unwrap();
@@ -100,7 +110,12 @@ fn an_offboarded_account_stays_so() {
     for status in [Active, Suspended, Deactivated] {
         assert_eq!(set(&account, status, None).unwrap_err(), DirectoryError::Offboarded);
     }
-    assert_eq!(join(&owner, &account, &id("o"), &Actor::System, now()).unwrap_err(), DirectoryError::Offboarded);
+    assert_eq!(
+        join(&owner, &account, (&id("o"), &organization_account()), &Actor::System, now()).unwrap_err(),
+        DirectoryError::Offboarded
+    );
+    let joined = join(&owner, &made("other", None), (&id("o"), &account), &Actor::System, now());
+    assert_eq!(joined.unwrap_err(), DirectoryError::OrganizationOffboarded);
     let below = create(&self::owner("below"), Some((&owner.account, &account)), &Actor::System, now());
     assert_eq!(below.unwrap_err(), DirectoryError::Offboarded);
     let born = made("account", None);

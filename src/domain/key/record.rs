@@ -2,7 +2,7 @@
 
 use super::{Digest, DigestScheme, PendingUse};
 use crate::domain::{
-    account::Account,
+    account::{Account, AccountSnapshot},
     id::{AccountRef, Environment, KeyId, MemberId, RealmName, Scope},
     network::Network,
     time::{LatestTicks, Ticks, Timestamp},
@@ -220,6 +220,8 @@ pub struct KeySnapshot {
     pub key: KeyRecord,
     /// The account's record.
     pub account: Account,
+    /// The organizations that the account is a member of, each as it was read.
+    pub organizations: Box<[AccountSnapshot]>,
 }
 
 impl KeySnapshot {
@@ -245,7 +247,14 @@ impl KeySnapshot {
             pending_use: PendingUse::default(),
             face: OnceLock::new(),
             stamp,
+            organizations: Box::default(),
         }
+    }
+
+    /// The same of a key whose account is a member of those organizations.
+    #[must_use]
+    pub fn within(self, organizations: Vec<AccountSnapshot>) -> Self {
+        Self { organizations: organizations.into(), ..self }
     }
 
     /// The same of a key that was last used then, as far as the store was told.

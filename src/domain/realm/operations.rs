@@ -1,6 +1,6 @@
 //! Operations: named classes of requests, matched by method and path template or by gRPC method.
 
-use crate::domain::{id::Scope, request::RequestLine};
+use crate::domain::{credential::Accepts, id::Scope, request::RequestLine};
 use matchit::{InsertError, Match, Router};
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -15,6 +15,8 @@ pub struct Operation {
     pub account: Option<ParameterSource>,
     /// Where it names the organization acted within.
     pub organization: Option<ParameterSource>,
+    /// What may be presented for it, of what the realm takes.
+    pub accepts: Accepts,
     /// Passes without a credential.
     pub public: bool,
 }
@@ -262,7 +264,14 @@ mod tests {
 
     fn operation(name: &str) -> Operation {
         let account = Some(ParameterSource::Path("account".to_owned()));
-        Operation { name: Arc::from(name), scopes: Vec::new(), account, organization: None, public: false }
+        Operation {
+            name: Arc::from(name),
+            scopes: Vec::new(),
+            account,
+            organization: None,
+            accepts: Accepts::BOTH,
+            public: false,
+        }
     }
 
     #[test]

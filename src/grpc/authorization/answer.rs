@@ -177,6 +177,7 @@ mod tests {
                 };
                 KeySnapshot {
                     owner,
+                    organizations: Box::default(),
                     account: Account::unborn(at),
                     key,
                     confirmed: LatestTicks::default(),

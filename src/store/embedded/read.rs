@@ -39,7 +39,8 @@ impl Core {
             let Some(account) = self.account(&snapshot, &owner)? else { continue };
             if sought.digests.iter().any(|digest| key.secret(digest).is_some()) {
                 let last = if sought.uses { self.last_use(&snapshot, &owner, key.id)? } else { None };
-                let found = KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp);
+                let organizations = self.organizations(sought.realm, &account)?;
+                let found = KeySnapshot::new(sought.realm, owner, account, key, read_at, stamp).within(organizations);
                 return Ok(Found::Key(Arc::new(found.last_used(last.map(|last| last.at)))));
             }
         }
@@ -52,7 +53,9 @@ impl Core {
         let snapshot = self.snapshot()?;
         let Some(key) = self.key(&snapshot, owner, id)? else { return Ok(None) };
         let Some(account) = self.account(&snapshot, owner)? else { return Ok(None) };
-        Ok(Some(Arc::new(KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp))))
+        let organizations = self.organizations(&owner.realm, &account)?;
+        let found = KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp);
+        Ok(Some(Arc::new(found.within(organizations))))
     }
 
     /// Where the digests lead, all as of one instant.
@@ -72,9 +75,22 @@ impl Core {
     }
 
     pub(super) fn find_account(&self, owner: &AccountRef) -> Result<AccountSnapshot, StoreError> {
+        let found = self.account_alone(owner.clone())?;
+        let organizations = found.account.as_ref().map(|account| self.organizations(&owner.realm, account));
+        Ok(found.within(organizations.transpose()?.unwrap_or_default()))
+    }
+
+    fn account_alone(&self, owner: AccountRef) -> Result<AccountSnapshot, StoreError> {
         // Both older than what is read under them.
-        let (read_at, stamp) = (self.clock.ticks(), self.stamps.current(owner));
-        Ok(AccountSnapshot::new(owner.clone(), self.read_account(owner)?, read_at, stamp))
+        let (read_at, stamp) = (self.clock.ticks(), self.stamps.current(&owner));
+        let account = self.read_account(&owner)?;
+        Ok(AccountSnapshot::new(owner, account, read_at, stamp))
+    }
+
+    /// The organizations that an account is a member of. Each carries a stamp of its own, so that it does not matter when it is read.
+    fn organizations(&self, realm: &RealmName, member: &Account) -> Result<Vec<AccountSnapshot>, StoreError> {
+        let organization = |id: &AccountId| AccountRef { realm: realm.clone(), account: id.clone() };
+        member.organizations.iter().map(|id| self.account_alone(organization(id))).collect()
     }
 
     pub(super) fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {

@@ -227,10 +227,7 @@ impl Store for Redis {
         _freshness: Freshness,
         due: Option<Ticks>,
     ) -> Result<Arc<AccountSnapshot>, StoreError> {
-        let read_at = self.clock.ticks();
-        let account = self.by(due, self.account_record(owner)).await?;
-        let stamp = account.as_ref().map_or(0, Account::mark);
-        Ok(Arc::new(AccountSnapshot::new(owner.clone(), account, read_at, stamp)))
+        self.by(due, self.find_owner(owner)).await.map(Arc::new)
     }
 
     async fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>) -> Result<Charged, StoreError> {

@@ -4,10 +4,11 @@ use super::{Redis, keyspace, scripts};
 use crate::{
     app::ports::{Found, Sought, StoreError},
     domain::{
-        account::Account,
+        account::{Account, AccountSnapshot},
         audit::AuditEvent,
         id::{AccountId, AccountRef, KeyId, RealmName},
         key::{Digest, IdempotencyRecord, KeyRecord, KeySnapshot, KeyUses, SecretUse, UsesOf},
+        time::Ticks,
     },
     store::record::Lookup,
 };
@@ -27,9 +28,11 @@ impl Redis {
             }
             if let Some((account, key)) = self.opened(sought.digests, &lookup, way.account, way.key)? {
                 let stamp = account.mark();
+                let organizations = self.organizations(sought.realm, &account, way.organizations, read_at)?;
                 let last = way.last_use.map(|last| self.codec.decode_use(&lookup.owner, key.id, &last)).transpose()?;
                 let snapshot = KeySnapshot::new(sought.realm, lookup.owner, account, key, read_at, stamp);
-                return Ok(Found::Key(Arc::new(snapshot.last_used(last.map(|last| last.at)))));
+                let snapshot = snapshot.within(organizations).last_used(last.map(|last| last.at));
+                return Ok(Found::Key(Arc::new(snapshot)));
             }
         }
         Ok(Found::Nothing(read_at))
@@ -42,12 +45,53 @@ impl Redis {
         id: KeyId,
     ) -> Result<Option<Arc<KeySnapshot>>, StoreError> {
         let read_at = self.clock.ticks();
-        let (account, record) = self.account_and_key(owner, id).await?;
-        let Some((account, record)) = account.zip(record) else { return Ok(None) };
+        let found = scripts::account(&self.connection, owner, Some(id)).await?;
+        let Some((account, record)) = found.account.zip(found.key) else { return Ok(None) };
         let key = self.codec.decode_key(owner, id, &record)?;
         let account = self.account(owner, &account)?;
-        let stamp = account.mark();
-        Ok(Some(Arc::new(KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp))))
+        let (stamp, organizations) =
+            (account.mark(), self.organizations(&owner.realm, &account, found.organizations, read_at)?);
+        let snapshot = KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp);
+        Ok(Some(Arc::new(snapshot.within(organizations))))
+    }
+
+    /// One round trip.
+    pub(super) async fn find_owner(&self, owner: &AccountRef) -> Result<AccountSnapshot, StoreError> {
+        let read_at = self.clock.ticks();
+        let found = scripts::account(&self.connection, owner, None).await?;
+        let snapshot = self.snapshot(owner.clone(), found.account, read_at)?;
+        let organizations = match &snapshot.account {
+            Some(account) => self.organizations(&owner.realm, account, found.organizations, read_at)?,
+            None => Vec::new(),
+        };
+        Ok(snapshot.within(organizations))
+    }
+
+    /// The organizations of a member, by the records that were read with its own.
+    fn organizations(
+        &self,
+        realm: &RealmName,
+        member: &Account,
+        records: Vec<Option<Vec<u8>>>,
+        read_at: Ticks,
+    ) -> Result<Vec<AccountSnapshot>, StoreError> {
+        if records.len() != member.organizations.len() {
+            return Err(self.connection.misunderstood("a list of organizations"));
+        }
+        let owner = |id: &AccountId| AccountRef { realm: realm.clone(), account: id.clone() };
+        let found = member.organizations.iter().zip(records);
+        found.map(|(id, record)| self.snapshot(owner(id), record, read_at)).collect()
+    }
+
+    fn snapshot(
+        &self,
+        owner: AccountRef,
+        record: Option<Vec<u8>>,
+        read_at: Ticks,
+    ) -> Result<AccountSnapshot, StoreError> {
+        let account = record.map(|record| self.account(&owner, &record)).transpose()?;
+        let stamp = account.as_ref().map_or(0, Account::mark);
+        Ok(AccountSnapshot::new(owner, account, read_at, stamp))
     }
 
     /// The key that a lookup leads to, with its account; nothing when the lookup leads nowhere. The key carries one of the

@@ -4,7 +4,7 @@ use super::{connection::Connection, keyspace};
 use crate::{
     app::ports::{CommitError, Fence, MemoId, StoreError},
     domain::{
-        id::AccountRef,
+        id::{AccountRef, KeyId},
         key::Digest,
         limit::{Charged, Plan, Reading},
         time::Timestamp,
@@ -14,15 +14,18 @@ use redis::{Cmd, Script, Value, cmd};
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 
+static ACCOUNT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("lua/organizations.lua"), include_str!("lua/account.lua"))));
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/charge.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/commit.lua")));
-static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/find.lua")));
+static FIND: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("lua/organizations.lua"), include_str!("lua/find.lua"))));
 static MEMO: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/memo.lua")));
 static REPLACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replace.lua")));
 
 /// Every script, to be loaded when a connection is made.
-pub(super) fn all() -> [&'static Script; 5] {
-    [&CHARGE, &COMMIT, &FIND, &MEMO, &REPLACE]
+pub(super) fn all() -> [&'static Script; 6] {
+    [&ACCOUNT, &CHARGE, &COMMIT, &FIND, &MEMO, &REPLACE]
 }
 
 /// The first word of the error with which `charge.lua` refuses a counter.
@@ -114,6 +117,8 @@ pub(super) struct Way<'d> {
     pub(super) digest: &'d Digest,
     pub(super) lookup: Vec<u8>,
     pub(super) account: Option<Vec<u8>>,
+    /// Those that the account is a member of, in its own order.
+    pub(super) organizations: Vec<Option<Vec<u8>>>,
     /// Working or ended.
     pub(super) key: Option<Vec<u8>>,
     /// When the key was last used, if that was asked for.
@@ -133,24 +138,78 @@ pub(super) async fn find<'d>(
     }
     command.arg(u8::from(uses));
     let wrong = || connection.misunderstood("the reply of a search");
-    let Value::Array(reply) = connection.script(&command, &FIND).await? else { return Err(wrong()) };
-    let mut parts = reply.into_iter().map(|part| match part {
-        Value::BulkString(bytes) => Ok(Some(bytes)),
-        Value::Nil => Ok(None),
-        _ => Err(wrong()),
-    });
-    let mut part = || parts.next().ok_or_else(wrong)?;
+    let mut parts = Parts::of(connection.script(&command, &FIND).await?).ok_or_else(wrong)?;
     let mut lookups = Vec::with_capacity(1);
     for digest in digests {
-        lookups.extend(part()?.map(|lookup| (digest, lookup)));
+        lookups.extend(parts.record().ok_or_else(wrong)?.map(|lookup| (digest, lookup)));
     }
-    let way = |(digest, lookup)| {
-        let account = part()?;
-        let (live, ended) = (part()?, part()?);
-        let last_use = if uses { part()? } else { None };
-        Ok(Way { digest, lookup, account, key: live.or(ended), last_use })
+    let mut way = |(digest, lookup)| {
+        let (account, organizations) = (parts.record()?, parts.records()?);
+        let (live, ended) = (parts.record()?, parts.record()?);
+        let last_use = if uses { parts.record()? } else { None };
+        Some(Way { digest, lookup, account, organizations, key: live.or(ended), last_use })
     };
-    lookups.into_iter().map(way).collect()
+    lookups.into_iter().map(|found| way(found).ok_or_else(wrong)).collect()
+}
+
+/// An account, every record still sealed.
+pub(super) struct FoundAccount {
+    pub(super) account: Option<Vec<u8>>,
+    /// Those that it is a member of, in its own order.
+    pub(super) organizations: Vec<Option<Vec<u8>>>,
+    /// The key that was asked for, working or ended.
+    pub(super) key: Option<Vec<u8>>,
+}
+
+/// An account, and a key of it if one is named.
+pub(super) async fn account(
+    connection: &Connection,
+    owner: &AccountRef,
+    key: Option<KeyId>,
+) -> Result<FoundAccount, StoreError> {
+    let keys = keyspace::AccountKeys::new(owner);
+    let mut command = cmd("EVALSHA");
+    command.arg(ACCOUNT.get_hash()).arg(if key.is_some() { 3 } else { 1 }).arg(keys.record());
+    if key.is_some() {
+        command.arg(keys.live()).arg(keys.ended());
+    }
+    command.arg(owner.realm.as_str());
+    if let Some(id) = key {
+        command.arg(&id.as_bytes()[..]);
+    }
+    let wrong = || connection.misunderstood("the reply of a search for an account");
+    let mut parts = Parts::of(connection.script(&command, &ACCOUNT).await?).ok_or_else(wrong)?;
+    let mut found = || {
+        let (account, organizations) = (parts.record()?, parts.records()?);
+        let (live, ended) = if key.is_some() { (parts.record()?, parts.record()?) } else { (None, None) };
+        Some(FoundAccount { account, organizations, key: live.or(ended) })
+    };
+    found().ok_or_else(wrong)
+}
+
+/// What a script that reads answers, one part after the other. Nothing: it answers something else.
+struct Parts(std::vec::IntoIter<Value>);
+
+impl Parts {
+    fn of(reply: Value) -> Option<Self> {
+        match reply {
+            Value::Array(parts) => Some(Self(parts.into_iter())),
+            _ => None,
+        }
+    }
+
+    fn record(&mut self) -> Option<Option<Vec<u8>>> {
+        match self.0.next()? {
+            Value::BulkString(bytes) => Some(Some(bytes)),
+            Value::Nil => Some(None),
+            _ => None,
+        }
+    }
+
+    fn records(&mut self) -> Option<Vec<Option<Vec<u8>>>> {
+        let mut parts = Self::of(self.0.next()?)?;
+        (0..parts.0.len()).map(|_| parts.record()).collect()
+    }
 }
 
 /// Bytes of the mark that stands before an account's record.

@@ -10,7 +10,7 @@ use crate::{
         ports::{Fence, Freshness, GoodToken, Store, TokenVerdict},
     },
     domain::{
-        access::{self, Standing, Wanted},
+        access::{self, Caller, Wanted},
         account::{Account, AccountSnapshot},
         deny::{Answer, DenyReason},
         embed::EmbedToken,
@@ -50,7 +50,7 @@ enum Home {
 impl Home {
     fn fence(&self) -> Fence<'_> {
         match self {
-            Self::Account(account) => Fence { owner: &account.owner, stamp: account.stamp },
+            Self::Account(account) => Fence::of(account),
             Self::Key(key) => Fence { owner: &key.owner, stamp: key.stamp },
         }
     }
@@ -59,6 +59,13 @@ impl Home {
         match self {
             Self::Account(account) => &account.confirmed,
             Self::Key(key) => &key.confirmed,
+        }
+    }
+
+    fn organizations(&self) -> &[AccountSnapshot] {
+        match self {
+            Self::Account(account) => &account.organizations,
+            Self::Key(key) => &key.organizations,
         }
     }
 
@@ -164,7 +171,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             organization: request.organization.as_ref().or(ask.target.organization.as_ref()),
             environment: request.environment.as_ref(),
             address: request.source_address,
-            operation_scopes: asked.map_or(&[], |operation| &operation.scopes),
+            operation: asked,
             required_scopes: &request.required_scopes,
         };
         let unborn = Account::unborn(self.now);
@@ -172,13 +179,13 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             (Home::Key(key), Some(embed)) => access::judge_embed(&guard.realm, key, embed, &wanted, self.now),
             (Home::Key(_), None) => return Err(AppError::Bug("a key was read for a token that names none")),
             (Home::Account(account), _) => {
-                let standing = Standing {
+                let caller = Caller {
                     id: &owner.account,
                     account: account.account.as_ref().unwrap_or(&unborn),
-                    environment: &token.environment,
+                    organizations: &account.organizations,
                     scopes: &token.scopes,
                 };
-                access::judge_bearer(&guard.realm, standing, &wanted)
+                access::judge_bearer(&guard.realm, &caller, &token.environment, &wanted)
             }
         };
         if let (Err(reason), Some(key)) = (&judged, home.key())
@@ -210,9 +217,11 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 .map_err(|part| missing("", &part))?;
         }
         let mut fences: SmallVec<[Fence<'_>; 2]> = smallvec![home.fence()];
-        fences.extend(reached.iter().map(|reached| Fence { owner: &reached.owner, stamp: reached.stamp }));
+        let others = reached.iter().map(AsRef::as_ref);
+        let others = others.chain(guard.realm.access.decisive(home.organizations(), &wanted));
+        fences.extend(others.clone().map(Fence::of));
         let charged = self.app.store.charge(&fences, &plan).await;
-        let confirmed = std::iter::once(home.confirmed()).chain(reached.iter().map(|reached| &reached.confirmed));
+        let confirmed = std::iter::once(home.confirmed()).chain(others.map(|other| &other.confirmed));
         let Some(Settled { limits, data_age, degraded }) = self.settle(charged, &plan, confirmed)? else {
             return Ok(None);
         };

@@ -2,8 +2,9 @@
 --
 -- KEYS  the lookup of every digest
 -- ARGV  1: whether to read when the keys were last used, 1 or 0
--- reply the lookup of every digest; then of every lookup that is there the account's record, the key's record, that of the
---       ended key, and, if asked for, of the key's last use. Each may be absent. Whoever asked checks the seals, and so that these are the records that the lookup names.
+-- reply the lookup of every digest; then of every lookup that is there the account's record, those of its organizations, the key's
+--       record, that of the ended key, and, if asked for, of the key's last use. Each may be absent. Whoever asked checks the seals,
+--       and so that these are the records that the lookup names.
 --
 -- Digests that lead nowhere cost the same as one that leads to a key, so that time does not tell whether a key ever existed.
 -- The names that are read here are not declared, so this does not run on a Cluster.
@@ -39,7 +40,9 @@ if #ways == 0 then ways[1] = {} end
 for _, way in ipairs(ways) do
     local home = 'kg1:{' .. (way[realm_tag] or '') .. '/' .. (way[account_tag] or '') .. '}:'
     local id = way[key_tag] or ''
-    reply[#reply + 1] = call('GET', home .. 'a')
+    local account = call('GET', home .. 'a')
+    reply[#reply + 1] = account
+    reply[#reply + 1] = organizations(way[realm_tag] or '', account)
     reply[#reply + 1] = call('HGET', home .. 'k', id)
     reply[#reply + 1] = call('HGET', home .. 'h', id)
     if ARGV[1] == '1' then reply[#reply + 1] = call('HGET', home .. 'u', id) end
