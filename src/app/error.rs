@@ -55,7 +55,7 @@ pub enum AppError {
     /// Keys of the realm are managed by their owners, and nobody showed to be one.
     #[error(
         "keys of the realm `{realm}` are managed by their owners: a credential of the realm is needed as metadata, where the \
-         realm says, and the one given is missing or not valid"
+         realm says, and the one given is missing or not valid, or its account is not active"
     )]
     NoOwner {
         /// The realm.
@@ -93,6 +93,9 @@ pub enum AppError {
     /// No such account in this realm.
     #[error("there is no such account in this realm")]
     UnknownAccount,
+    /// The account is not that of the owner who asks. Whether it exists is not told.
+    #[error("there is no such account, or it is another's: in this realm owners see and end their own keys alone")]
+    OthersAccount,
     /// No such credential.
     #[error("there is no such credential in this account")]
     UnknownCredential,

@@ -46,7 +46,7 @@ pub struct Connection {
 /// The same, with the key that management asks for.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Management {
-    /// The realm whose keys are meant
+    /// The realm
     #[arg(long, value_name = "NAME", env = "KEYGATE_REALM")]
     pub realm: String,
     #[command(flatten)]

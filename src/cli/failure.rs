@@ -92,7 +92,7 @@ impl Failure {
         };
         Self {
             violations: violations.into_iter().map(|one| (one.field, one.description)).collect(),
-            hint: hint(code),
+            hint: hint(code, status.message()),
             ..Self::new(Exit::from_code(code), names::code(code), message)
         }
     }
@@ -150,15 +150,24 @@ impl Failure {
 const RUNNING: &str =
     "is keygate running? `keygate serve` starts it; `--endpoint` or KEYGATE_ENDPOINT says where it is";
 
-/// What to try when the server answers with that code.
-const fn hint(code: Code) -> Option<&'static str> {
+/// What to try when the server answers with that code. What keygate says of itself names the cause; a hint that guesses
+/// another one would mislead.
+fn hint(code: Code, message: &str) -> Option<&'static str> {
     match code {
+        Code::Unavailable
+            if ["the code", "the public keys", "a credential", "the key service"]
+                .iter()
+                .any(|what| message.starts_with(what)) =>
+        {
+            Some("the server's log says why")
+        }
         Code::Unavailable => Some("keygate or its store is out of reach; an act may have been done all the same"),
         Code::Unauthenticated => Some("which management key is used? KEYGATE_KEY or `--key-file` names it"),
-        Code::PermissionDenied => Some(
-            "the credential may not do this in this realm: a management key needs the role, and keys may be their owners' business",
-        ),
-        Code::Aborted => Some("read the key again and repeat the act with its current version"),
+        // Other refusals are about what was asked for, not about who asks.
+        Code::PermissionDenied if message.contains("management key") => {
+            Some("another credential may be allowed this: KEYGATE_KEY or `--key-file` names it")
+        }
+        Code::Aborted => Some("read again what changed, and repeat the act with the current version"),
         Code::Unimplemented => Some("is it keygate, and of the same version?"),
         Code::ResourceExhausted => Some("the server is too busy, or the request is too large; try again later"),
         _ => None,

@@ -1,10 +1,14 @@
 //! Standard output and standard error. A reader that goes away is no error; a full disk is one.
 
-use super::failure::Failure;
+use super::{failure::Failure, values};
+use crate::proto::google;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde_json::Value;
-use std::io::{self, IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
 
 /// For whom to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -106,6 +110,14 @@ impl Output {
         if table.is_empty() { Ok(()) } else { self.line(&drawn(table)) }
     }
 
+    /// Writes the ids of keys that ended or would; nothing when there are none.
+    ///
+    /// # Errors
+    /// When it cannot be written although somebody reads.
+    pub fn ended_keys(&mut self, ids: &[String]) -> Result<(), Failure> {
+        if ids.is_empty() { Ok(()) } else { self.table(&["KEY"], ids.iter().map(|id| vec![id.clone()])) }
+    }
+
     /// Begins a list inside a JSON object that is written while it is read.
     ///
     /// # Errors
@@ -180,6 +192,20 @@ pub fn shown(text: &str) -> String {
 /// Tells people something beside the result. When that fails there is nobody to tell.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", shown(text));
+}
+
+/// So many of something, in words: `1 key`, `2 keys`.
+#[must_use]
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, of: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {of}{plural}")
+}
+
+/// Tells for how long an act may still be unknown to a server, where it may.
+pub fn remembered(span: Option<&google::Duration>) {
+    let Some(span) = span.filter(|span| (span.seconds, span.nanos) != (0, 0)) else { return };
+    let span = values::span_for_people(span);
+    note(&format!("a server that cannot reach the store may go by what it remembers for up to {span}"));
 }
 
 /// Replaces the line of progress on a terminal.

@@ -5,6 +5,7 @@ use crate::domain::{
     id::{RealmName, Scope},
     realm::{Realms, ScopeRule, Scopes},
 };
+use std::path::Path;
 
 /// What mistakes in the built-in realm are reported under, should the program ever ship with one.
 const FILE: &str = "built-in realm `keygate`";
@@ -20,7 +21,7 @@ const ROLES: [(&str, &[&str]); 5] = [
 ];
 
 pub fn read() -> Draft {
-    super::realm::read(FILE, TEXT)
+    super::realm::read(FILE, TEXT, Path::new(""))
 }
 
 /// Adds the roles of each of these realms.

@@ -30,7 +30,7 @@ use crate::domain::{
 use realm::Draft;
 use report::Mark;
 use sources::Source;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a realm file says, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,13 +94,14 @@ pub fn check_files(paths: &[PathBuf]) -> Result<Vec<RealmSummary>, Mistakes> {
     Mistakes::unless_none(mistakes, Some(summaries))
 }
 
-/// Reads one realm. `file_name` only serves in messages.
+/// Reads one realm. `file_name` serves in messages; relative paths in the text are taken from its directory.
 ///
 /// # Errors
 /// With every mistake of the text.
 pub fn parse_realm(file_name: &str, text: &str) -> Result<Realm, Mistakes> {
     let mut mistakes = Vec::new();
-    let source = Source { file: file_name.to_owned(), text: text.to_owned() };
+    let base = Path::new(file_name).parent().unwrap_or(Path::new("")).to_owned();
+    let source = Source { file: file_name.to_owned(), text: text.to_owned(), base };
     let realms = together(&[source], &mut mistakes);
     let realm = realms.into_iter().map(|(_, realm)| realm).find(|realm| !builtin::owns(&realm.name));
     Mistakes::unless_none(mistakes, realm)
@@ -109,7 +110,8 @@ pub fn parse_realm(file_name: &str, text: &str) -> Result<Realm, Mistakes> {
 /// Reads files and the built-in realm and checks that they can live side by side. Gives each realm with its file's name.
 fn together(sources: &[Source], mistakes: &mut Vec<Mistake>) -> Vec<(String, Realm)> {
     let mut built_in = builtin::read();
-    let drafts: Vec<Draft> = sources.iter().map(|source| realm::read(&source.file, &source.text)).collect();
+    let drafts: Vec<Draft> =
+        sources.iter().map(|source| realm::read(&source.file, &source.text, &source.base)).collect();
     let mut names: Vec<&(RealmName, Mark)> = Vec::new();
     for named in drafts.iter().filter_map(|draft| draft.name.as_ref()) {
         let (name, mark) = named;

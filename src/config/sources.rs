@@ -16,15 +16,21 @@ pub const SHIPPED: [(&str, &str); 5] = [
     ("recovea.toml", include_str!("../../deploy/realms/recovea.toml")),
 ];
 
-/// A file's name, for messages, and its text.
+/// A file's name, for messages, its text, and where relative paths in it begin: in its directory. Those of a realm that comes
+/// with the program stay relative, since that directory is not known before the server's settings are.
 pub struct Source {
     pub file: String,
     pub text: String,
+    pub base: PathBuf,
 }
 
 /// The shipped realm files.
 pub fn shipped() -> Vec<Source> {
-    let named = |(name, text): (&str, &str)| Source { file: format!("shipped realm `{name}`"), text: text.to_owned() };
+    let named = |(name, text): (&str, &str)| Source {
+        file: format!("shipped realm `{name}`"),
+        text: text.to_owned(),
+        base: PathBuf::new(),
+    };
     SHIPPED.map(named).into()
 }
 
@@ -78,7 +84,10 @@ pub fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Source> {
     }
     let file = path.display().to_string();
     match String::from_utf8(bytes) {
-        Ok(text) => Some(Source { file, text }),
+        Ok(text) => {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            Some(Source { file, text, base: whole.parent().unwrap_or(&whole).to_owned() })
+        }
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
             mistakes.push(of_file(path, format!("is not UTF-8 from byte {at} on"), "must be UTF-8 text"));

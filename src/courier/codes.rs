@@ -35,13 +35,15 @@ impl Codes {
     }
 
     async fn bring(&self, parcel: &Parcel<'_>) -> Result<(), DeliveryError> {
-        let Delivery::Webhook { secret_file, .. } = parcel.delivery else {
+        if let Delivery::Log = parcel.delivery {
             let (realm, address, code) = (parcel.realm.as_str(), parcel.address, parcel.code.expose());
             tracing::warn!(realm, address, code, "a one-time code, for development");
             return Ok(());
-        };
+        }
         let door = self.doors.get(parcel.realm);
-        let door = door.ok_or_else(|| DeliveryError(format!("there is no secret in `{secret_file}`")))?;
+        let problem =
+            "there was no file with the secret of the webhook when the server started, which said where it must be";
+        let door = door.ok_or_else(|| DeliveryError(problem.to_owned()))?;
         let handed = door.post(&parcel.id, &body(parcel), parcel.now).await;
         handed.map_err(|error| DeliveryError(format!("the webhook did not take it: {}", error.problem)))
     }

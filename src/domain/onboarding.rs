@@ -11,8 +11,9 @@ use super::{
     secret::Secret,
     time::Timestamp,
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 /// What a realm says of onboarding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub enum Delivery {
         /// Where it takes them.
         url: String,
         /// The file with what they are signed with; a relative one lies in the data directory.
-        secret_file: String,
+        secret_file: PathBuf,
     },
 }
 
@@ -80,6 +81,17 @@ impl CodeFormat {
             return Err("must make at least 1,000,000 different codes of at most 64 letters");
         }
         Ok(Self { alphabet: alphabet.to_owned(), length })
+    }
+
+    /// What somebody typed, as codes are written: where the alphabet has letters of one case alone, case tells nothing.
+    #[must_use]
+    pub fn as_written(&self, typed: &str) -> Zeroizing<String> {
+        let has = |case: fn(&u8) -> bool| self.alphabet.as_bytes().iter().any(case);
+        Zeroizing::new(match (has(u8::is_ascii_uppercase), has(u8::is_ascii_lowercase)) {
+            (true, false) => typed.to_ascii_uppercase(),
+            (false, true) => typed.to_ascii_lowercase(),
+            _ => typed.to_owned(),
+        })
     }
 
     /// A new code. `random` gives bytes that nobody can guess; every code is as likely as every other.

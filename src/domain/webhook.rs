@@ -3,7 +3,7 @@
 
 use super::{
     audit::{Act, AuditEvent},
-    id::{AccountRef, KeyId},
+    id::{AccountRef, Environment, KeyId},
     time::Timestamp,
 };
 use data_encoding::{BASE64, HEXLOWER};
@@ -39,7 +39,7 @@ pub struct Webhook {
 /// Where a secret stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file.
+    /// In a file; a relative one lies in the data directory.
     File(PathBuf),
     /// In a variable of the environment.
     Variable(String),
@@ -175,13 +175,14 @@ impl Letter {
     pub fn of_time(
         hook: &str,
         owner: &AccountRef,
-        key: KeyId,
+        (key, environment): (KeyId, &Environment),
         kind: EventKind,
         (field, time): (&str, Timestamp),
         now: Timestamp,
     ) -> Self {
         let id = format!("msg_{key}_{}_{}", kind.name().replace('.', "_"), time.as_micros());
         let mut data = about(owner);
+        data.insert("environment".to_owned(), environment.as_str().into());
         data.insert("key_id".to_owned(), key.to_string().into());
         data.insert(field.to_owned(), written(time).into());
         Self::new(id, hook, kind, owner, now, data)

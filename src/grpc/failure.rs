@@ -45,6 +45,7 @@ impl Fault {
             | AppError::NotMinted(_)
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
+            | AppError::OthersAccount
             | AppError::UnknownCredential
             | AppError::NoRelease
             | AppError::Vault(VaultError::Off)

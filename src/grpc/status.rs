@@ -29,6 +29,7 @@ pub fn status(error: &AppError) -> Status {
         AppError::NotMinted(DenyReason::ForbiddenAccount) => Status::permission_denied(message),
         AppError::UnknownKey(_)
         | AppError::UnknownAccount
+        | AppError::OthersAccount
         | AppError::UnknownCredential
         | AppError::NotMinted(DenyReason::UnknownAccount) => Status::not_found(message),
         AppError::NoEmbedTokens { .. } | AppError::NotMinted(_) => Status::failed_precondition(message),

@@ -104,7 +104,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
     // Not before: whoever cannot start hears of that alone.
-    post::tell_weaknesses(&codes, &realms);
+    post::tell_weaknesses(&codes, &settings.data_dir, &realms);
     let management = App::new(Arc::clone(&house), store.clone());
 
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;

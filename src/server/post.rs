@@ -24,7 +24,10 @@ pub(super) fn open(settings: &Settings, realms: &Realms) -> Result<Post, StartEr
                 problem,
             };
             let (place, text) = match &hook.secret {
-                SecretSource::File(path) => (format!("`{}`", path.display()), files::read(path)?),
+                SecretSource::File(path) => {
+                    let path = settings.data_dir.join(path);
+                    (format!("`{}`", path.display()), files::read(&path)?)
+                }
                 SecretSource::Variable(name) => {
                     (format!("the variable {name}"), std::env::var(name).ok().map(Zeroizing::new))
                 }
@@ -62,7 +65,7 @@ pub(super) fn open_codes(data_dir: &Path, realms: &Realms) -> Result<Codes, Star
 }
 
 /// Says in the log which realms cannot bring codes, or do so in the open.
-pub(super) fn tell_weaknesses(codes: &Codes, realms: &Realms) {
+pub(super) fn tell_weaknesses(codes: &Codes, data_dir: &Path, realms: &Realms) {
     for realm in realms.iter() {
         let name = realm.name.as_str();
         match realm.onboarding.as_ref().map(|rules| &rules.delivery) {
@@ -72,7 +75,7 @@ pub(super) fn tell_weaknesses(codes: &Codes, realms: &Realms) {
             ),
             Some(Delivery::Webhook { secret_file, .. }) if !codes.reach(&realm.name) => tracing::warn!(
                 realm = name,
-                file = secret_file,
+                file = %data_dir.join(secret_file).display(),
                 "nobody can sign up: there is no file with the secret that the webhook is signed with"
             ),
             _ => {}

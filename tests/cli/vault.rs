@@ -58,7 +58,7 @@ async fn a_credential_goes_in_and_is_listed_moved_and_removed_but_never_shown() 
     assert_eq!(server.json(&[&rewrap[..], &["--all"]].concat()), told(1, 0, "k1"));
     files.settings(&[&in_file("k2", true)], &["listen"]);
     server.restart().await;
-    server.ask(&rewrap).ends(6).complains("1 hang on `k1`, which the server does not have");
+    server.ask(&rewrap).ends(6).complains("1 credential hangs on `k1`, which the server does not have");
     files.settings(&[&in_file("k2", true), &in_file("k1", false)], &["listen"]);
     server.restart().await;
     assert_eq!(server.json(&rewrap), told(1, 0, "k2"));

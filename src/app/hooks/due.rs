@@ -200,7 +200,9 @@ impl<S: Store> App<S> {
         let owner = AccountRef { realm: guard.realm.name.clone(), account: due.account.clone() };
         let found = self.store.read_keys(&owner, &[due.key]).await?.into_iter().flatten().next();
         let Some(key) = found.filter(|key| key.revoked.is_none()) else { return Ok(Fate::Gone) };
-        let letter = |kind, field, time| Letter::of_time(&hook.name, &owner, key.id, kind, (field, time), now);
+        let letter = |kind, field, time| {
+            Letter::of_time(&hook.name, &owner, (key.id, &key.environment), kind, (field, time), now)
+        };
         let resting = async || {
             let uses = self.store.read_uses(&owner, &[UsesOf { key: key.id, secrets: Vec::new() }]).await?;
             let last = uses.first().and_then(|uses| uses.last).map(|last| last.at);

@@ -81,7 +81,7 @@ impl<S: Store> App<S> {
     ) -> Result<Created, AppError> {
         let guard = permit.guard();
         if !permit.covers(&request.account) {
-            return Err(AppError::UnknownAccount);
+            return Err(AppError::OthersAccount);
         }
         permit.may_give(&request.scopes)?;
         let owner = AccountRef { realm: guard.realm.name.clone(), account: request.account.clone() };

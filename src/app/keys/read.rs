@@ -72,7 +72,7 @@ impl<S: Store> App<S> {
         let guard = permit.guard();
         let now = self.house.clock.now();
         if filter.account.as_ref().is_some_and(|account| !permit.covers(account)) {
-            return Err(AppError::UnknownAccount);
+            return Err(AppError::OthersAccount);
         }
         let account = permit.owner().map(|owner| owner.account.clone()).or_else(|| filter.account.clone());
         let mut query = KeyQuery {

@@ -76,7 +76,7 @@ impl<S: Store> App<S> {
     ) -> Result<Revoked, AppError> {
         let guard = permit.guard();
         if !permit.covers(&request.account) {
-            return Err(AppError::UnknownAccount);
+            return Err(AppError::OthersAccount);
         }
         // An owner sees one environment, and so ends the keys of one.
         let environment = permit.owner().map(|owner| &owner.environment).or(request.environment.as_ref());

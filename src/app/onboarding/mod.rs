@@ -37,7 +37,7 @@ pub enum OnboardingError {
     #[error("this realm has no onboarding: its configuration has no `[onboarding]`")]
     NotKnownHere,
     /// The code did not reach whoever signed up.
-    #[error("the code could not be delivered: try again")]
+    #[error("the code could not be delivered")]
     Undelivered,
     /// No place was free.
     #[error("too many signups are open: try again later")]

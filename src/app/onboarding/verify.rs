@@ -75,7 +75,7 @@ impl<S: Store> App<S> {
         request: &VerifyRequest<'_>,
     ) -> Result<Option<Signup>, AppError> {
         let home = home(guard, request.id)?;
-        let marked = marked_code(guard, request.id, request.code.expose());
+        let marked = marked_code(guard, request.id, &rules.code.as_written(request.code.expose()));
         let _turn = self.house.act_on(&home).await;
         for _ in 0..ATTEMPTS {
             let Some(account) = self.store.read_account(&home).await? else { return Ok(None) };

@@ -6,7 +6,7 @@ use crate::{
         client::Management,
         exit::{Exit, help},
         failure::Failure,
-        json, output,
+        json,
         output::Output,
     },
     proto::v1::{AccountStatus, SetAccountStatusRequest},
@@ -19,25 +19,38 @@ struct Change {
     /// The account
     #[arg(long, value_name = "ID")]
     account: String,
-    /// Only if the account still has this version; `accounts get` shows it
+    /// Only if the account still has this version; `accounts get` and a preview show it
     #[arg(long, value_name = "NUMBER", default_value = "0", hide_default_value = true)]
     expected_version: u64,
+    /// Change nothing, only show what would come of it; of keys that would end the first 1,000
+    #[arg(long)]
+    preview: bool,
 }
 
 impl Change {
-    async fn to(self, status: AccountStatus, output: &mut Output) -> Result<Exit, Failure> {
-        let Self { management, account: account_id, expected_version } = self;
+    async fn to(self, status: AccountStatus, reason: String, output: &mut Output) -> Result<Exit, Failure> {
+        let Self { management, account: account_id, expected_version, preview } = self;
         let mut manager = management.open().await?;
-        let (realm, status) = (manager.realm(), status.into());
-        let request = SetAccountStatusRequest {
-            realm,
-            account_id,
-            status,
-            expected_version,
-            ..SetAccountStatusRequest::default()
-        };
-        let set = manager.set_account_status(request).await?;
-        show::one(output, &set.account.ok_or_else(Failure::odd_answer)?)?;
+        let (realm, number) = (manager.realm(), status.into());
+        let mut request =
+            SetAccountStatusRequest { realm, account_id, status: number, reason, expected_version, preview };
+        let mut set = manager.set_account_status(request.clone()).await?;
+        // The first call changed the version, and none of the keys works since.
+        request.expected_version = 0;
+        while set.more && !preview {
+            let next = manager.set_account_status(request.clone()).await?;
+            if next.ended_key_ids.is_empty() && next.more {
+                return Err(Failure::odd_answer());
+            }
+            set.ended_key_ids.extend(next.ended_key_ids);
+            set.removed_credentials = set.removed_credentials.saturating_add(next.removed_credentials);
+            (set.account, set.more) = (next.account, next.more);
+        }
+        if output.is_json() {
+            output.json(&json::account_status_set(&set))?;
+        } else {
+            show::status_set(output, &set, status == AccountStatus::Offboarded, preview)?;
+        }
         Ok(Exit::Success)
     }
 }
@@ -68,7 +81,8 @@ pub struct ActivateArgs {
 
 /// End an account and all its keys, at once and for ever
 ///
-/// Asks until no key is left. `--preview` changes nothing and shows which keys would end.
+/// Asks until no key is left. `--preview` changes nothing and shows which keys would end, and the account's version: with
+/// `--expected-version` exactly those end, or nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate accounts offboard --realm recurr --account acme --preview
@@ -80,62 +94,28 @@ pub struct OffboardArgs {
     /// Why, for the record of each key: at most 256 bytes
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
-    /// Change nothing, only show what would end; of many keys the first 1,000
-    #[arg(long)]
-    preview: bool,
 }
 
 impl SuspendArgs {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
-        self.change.to(AccountStatus::Suspended, output).await
+        self.change.to(AccountStatus::Suspended, String::new(), output).await
     }
 }
 
 impl DeactivateArgs {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
-        self.change.to(AccountStatus::Deactivated, output).await
+        self.change.to(AccountStatus::Deactivated, String::new(), output).await
     }
 }
 
 impl ActivateArgs {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
-        self.change.to(AccountStatus::Active, output).await
+        self.change.to(AccountStatus::Active, String::new(), output).await
     }
 }
 
 impl OffboardArgs {
     pub(super) async fn run(self, output: &mut Output) -> Result<Exit, Failure> {
-        let Self { change: Change { management, account: account_id, expected_version }, reason, preview } = self;
-        let mut manager = management.open().await?;
-        let (realm, status) = (manager.realm(), AccountStatus::Offboarded.into());
-        let mut request = SetAccountStatusRequest { realm, account_id, status, reason, expected_version, preview };
-        let mut set = manager.set_account_status(request.clone()).await?;
-        // The first call changed the version, and none of the keys works since.
-        request.expected_version = 0;
-        while set.more && !preview {
-            let next = manager.set_account_status(request.clone()).await?;
-            if next.ended_key_ids.is_empty() && next.more {
-                return Err(Failure::odd_answer());
-            }
-            set.ended_key_ids.extend(next.ended_key_ids);
-            set.removed_credentials = set.removed_credentials.saturating_add(next.removed_credentials);
-            (set.account, set.more) = (next.account, next.more);
-        }
-        if output.is_json() {
-            output.json(&json::account_status_set(&set))?;
-            return Ok(Exit::Success);
-        }
-        let (ends, count) = (if preview { "would end" } else { "ended" }, set.ended_key_ids.len());
-        let and_more = if set.more { " and more" } else { "" };
-        output::note(&format!("{count}{and_more} keys {ends}"));
-        if set.removed_credentials > 0 {
-            let removed = if preview { "would be removed" } else { "were removed" };
-            output::note(&format!("{} credentials of providers {removed}", set.removed_credentials));
-        }
-        output.table(&["KEY"], set.ended_key_ids.into_iter().map(|id| vec![id]))?;
-        if !preview {
-            show::one(output, &set.account.ok_or_else(Failure::odd_answer)?)?;
-        }
-        Ok(Exit::Success)
+        self.change.to(AccountStatus::Offboarded, self.reason, output).await
     }
 }

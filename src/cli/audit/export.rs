@@ -72,7 +72,7 @@ impl Args {
         }
         sink.finish()?;
         if self.file != Path::new("-") && !output.is_json() {
-            output::note(&format!("{accounts} accounts, {events} events"));
+            output::note(&format!("{}, {}", output::count(accounts, "account"), output::count(events, "event")));
         }
         Ok(Exit::Success)
     }

@@ -10,7 +10,7 @@ use crate::{
         pages::{self, LARGEST_PAGE, Listing, Page},
         values,
     },
-    domain::audit::Act,
+    domain::audit::{Act, Actor},
     proto::{
         google,
         v1::{AuditEvent, ListEventsRequest, ListEventsResponse},
@@ -26,7 +26,8 @@ use serde_json::Value;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate audit list --realm recurr --account acme
-  keygate audit list --realm recurr --act key_revoked --since 2030-01-01T00:00:00Z --all --output json"
+  keygate audit list --realm recurr --act key_revoked --since 2030-01-01T00:00:00Z --all --output json
+  keygate audit list --realm recoup --actor 'token:privy.io#did:privy:clx1' --page-size 10"
 ))]
 pub struct Args {
     #[command(flatten)]
@@ -40,8 +41,8 @@ pub struct Args {
     /// Only what was done to the key with this id
     #[arg(long, value_name = "ID", value_parser = key_id)]
     key_id: Option<String>,
-    /// Only what the key with this id did, or `keygate` by itself
-    #[arg(long, value_name = "ID", value_parser = actor)]
+    /// Only what this one did: the id of a key, `token:ISSUER#SUBJECT` for whoever presented an access token, or `keygate`
+    #[arg(long, value_name = "ACTOR", value_parser = actor)]
     actor: Option<String>,
     /// Only from this instant on, as RFC 3339: `2030-01-31T12:00:00Z`
     #[arg(long, value_name = "INSTANT", value_parser = values::parse_instant)]
@@ -52,7 +53,7 @@ pub struct Args {
     /// Only keys of this environment
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     environment: String,
-    /// Events in a page at most, 1 to 1,000; without: 100, or 1,000 with `--all`
+    /// Events in a page at most, and without `--all` at all: 1 to 1,000; without: 100, or 1,000 with `--all`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=LARGEST_PAGE as i64))]
     page_size: Option<i32>,
     /// Go on where an earlier page ended, with the same filters
@@ -72,7 +73,12 @@ fn key_id(text: &str) -> Result<String, String> {
 }
 
 fn actor(text: &str) -> Result<String, String> {
-    if text == "keygate" { Ok(text.to_owned()) } else { key_id(text) }
+    let named = text == "keygate" || (text.starts_with(Actor::OF_TOKEN) && text.contains('#'));
+    if named || values::check_key_id(text).is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("allowed is the id of a key, `token:ISSUER#SUBJECT`, or `keygate`".to_owned())
+    }
 }
 
 impl Args {

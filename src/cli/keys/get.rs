@@ -30,7 +30,7 @@ impl Args {
         values::check_key_id(&self.key_id).map_err(Failure::usage)?;
         let operation = Operation::Get(GetKey { key_id: self.key_id });
         match self.management.open().await?.manage(operation).await? {
-            manage_keys_response::Result::Key(key) => show::one(output, &key).map(|()| Exit::Success),
+            manage_keys_response::Result::Key(key) => show::one(output, &key, show::Uses::Told).map(|()| Exit::Success),
             _ => Err(Failure::odd_answer()),
         }
     }

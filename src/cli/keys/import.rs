@@ -31,7 +31,7 @@ const BATCHES_A_LINE: u64 = 50;
 /// Take over keys that were made elsewhere
 ///
 /// Reads one JSON object a line, with the fields `raw_key` or `hash`, `account_id`, `environment`, `name`, `scopes`,
-/// `metadata`, `expires_at`, `not_before`, `allowed_networks` and `hint`, and sends them in batches of at most 1,000. Rows succeed or fail one by one:
+/// `metadata`, `expires_at`, `not_before`, `allowed_networks`, `hint` and `member_id`, and sends them in batches of at most 1,000. Rows succeed or fail one by one:
 /// what was refused is listed with its line, and the exit code is then 1. Rows that are present already change nothing,
 /// so an import that broke off can be repeated. With `--output json` the result is one object with the `verdicts` of
 /// all rows and the sums.

@@ -90,6 +90,6 @@ impl Listing for Keys {
     }
 
     fn table(output: &mut Output, keys: &[Key]) -> Result<(), Failure> {
-        show::table(output, keys)
+        show::table(output, keys, show::Uses::Told)
     }
 }

@@ -26,7 +26,7 @@ pub struct Args {
     /// The key's id, `key_…`
     #[arg(value_name = "KEY_ID")]
     key_id: String,
-    /// Why, for the audit log: at most 256 bytes
+    /// Why: it stands in the record of the key (`keys get`), at most 256 bytes
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// Revoke only this version of the key; without: whichever is current
@@ -48,8 +48,8 @@ impl Args {
             }
             manage_keys_response::Result::Revoked(revoked) => match revoked.keys.as_slice() {
                 [] => output::note("the key was revoked before; nothing changed"),
-                [key] => show::one(output, key)?,
-                keys => show::table(output, keys)?,
+                [key] => show::one(output, key, show::Uses::Untold)?,
+                keys => show::table(output, keys, show::Uses::Untold)?,
             },
             _ => return Err(Failure::odd_answer()),
         }

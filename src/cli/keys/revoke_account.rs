@@ -30,7 +30,7 @@ pub struct Args {
     /// Only keys of this environment
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     environment: String,
-    /// Why, for the audit log: at most 256 bytes
+    /// Why: it stands in the record of each key (`keys get`), at most 256 bytes
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 }
@@ -77,5 +77,5 @@ fn show_all(output: &mut Output, all: &KeysRevoked) -> Result<(), Failure> {
         output::note("no key was left to end");
         return Ok(());
     }
-    show::table(output, &all.keys)
+    show::table(output, &all.keys, show::Uses::Untold)
 }

@@ -5,8 +5,17 @@ use crate::{
     proto::v1::{Key, KeyState, KeyWithSecret},
 };
 
+/// Whether an answer tells the uses of keys: those to `get` and `list` do, those to acts do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uses {
+    /// Told: none means that there was none.
+    Told,
+    /// Not told: none means nothing.
+    Untold,
+}
+
 /// Shows one key.
-pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
+pub fn one(output: &mut Output, key: &Key, uses: Uses) -> Result<(), Failure> {
     if output.is_json() {
         return output.json(&json::key(key));
     }
@@ -27,11 +36,13 @@ pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
             let from = Some(&secret.last_used_address).filter(|from| !from.is_empty());
             let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
             let times = if secret.uses == 1 { "once" } else { &format!("{} times", secret.uses) };
-            let used = secret.last_used_at.as_ref().map_or_else(
-                || ", not used yet".to_owned(),
-                |at| format!(", used {times}, last {}{from}", values::instant(at)),
-            );
-            format!("{} {} made {made}{}{imported}{used}", secret.number, secret.hint, ends.unwrap_or_default())
+            let used = match (&secret.last_used_at, uses) {
+                (Some(at), _) => format!(", used {times}, last {}{from}", values::instant(at)),
+                (None, Uses::Told) => ", not used yet".to_owned(),
+                (None, Uses::Untold) => String::new(),
+            };
+            let hint = if secret.hint.is_empty() { String::new() } else { format!(" {}", secret.hint) };
+            format!("{}{hint} made {made}{}{imported}{used}", secret.number, ends.unwrap_or_default())
         })
         .collect();
     let mut fields = vec![
@@ -63,11 +74,12 @@ pub fn one(output: &mut Output, key: &Key) -> Result<(), Failure> {
 }
 
 /// Shows several keys as a table.
-pub fn table(output: &mut Output, keys: &[Key]) -> Result<(), Failure> {
-    let header = ["ID", "ACCOUNT", "ENVIRONMENT", "NAME", "STATE", "HINT", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
+pub fn table(output: &mut Output, keys: &[Key], uses: Uses) -> Result<(), Failure> {
+    let header = ["ID", "ACCOUNT", "ENVIRONMENT", "NAME", "STATE", "HINT", "SCOPES", "CREATED", "EXPIRES"];
+    let last = (uses == Uses::Told).then_some("LAST USED");
     let instant = |at: &Option<_>| at.as_ref().map_or_else(|| "-".to_owned(), values::instant);
     let rows = keys.iter().map(|key| {
-        vec![
+        let mut row = vec![
             key.id.clone(),
             key.account_id.clone(),
             key.environment.clone(),
@@ -77,10 +89,11 @@ pub fn table(output: &mut Output, keys: &[Key]) -> Result<(), Failure> {
             dash(&key.scopes.join(",")),
             instant(&key.created_at),
             instant(&key.expires_at),
-            instant(&key.last_used_at),
-        ]
+        ];
+        row.extend(last.map(|_| instant(&key.last_used_at)));
+        row
     });
-    output.table(&header, rows)
+    output.table(&header.into_iter().chain(last).collect::<Vec<_>>(), rows)
 }
 
 /// A cell that is never empty, so that columns can be counted.
@@ -104,7 +117,7 @@ fn show_with_secret(output: &mut Output, made: &KeyWithSecret) -> Result<(), Fai
         return output.json(&json::key_with_secret(made));
     }
     if let Some(key) = &made.key {
-        one(output, key)?;
+        one(output, key, Uses::Untold)?;
     }
     if !made.replaced_key_ids.is_empty() {
         output::note(&format!("ended in its favour: {}", made.replaced_key_ids.join(", ")));

@@ -138,7 +138,9 @@ impl Target {
         let expected_version = self.expected_version.unwrap_or(0);
         let operation = Operation::Update(UpdateKey { key_id: self.key_id, expected_version, ..change });
         match self.management.open().await?.manage(operation).await? {
-            manage_keys_response::Result::Key(key) => show::one(output, &key).map(|()| Exit::Success),
+            manage_keys_response::Result::Key(key) => {
+                show::one(output, &key, show::Uses::Untold).map(|()| Exit::Success)
+            }
             _ => Err(Failure::odd_answer()),
         }
     }

@@ -45,9 +45,11 @@ impl Args {
             output.json(&json::member_removed(&removed))?;
             return Ok(Exit::Success);
         }
-        let (ends, count) = (if preview { "would end" } else { "ended" }, removed.ended_key_ids.len());
-        output::note(&format!("{count} keys {ends}; the account is at version {}", removed.account_version));
-        output.table(&["KEY"], removed.ended_key_ids.into_iter().map(|id| vec![id]))?;
+        let (keys, ended) =
+            (output::count(removed.ended_key_ids.len(), "key"), if preview { "would end" } else { "ended" });
+        output::note(&format!("{keys} {ended}; the account is at version {}", removed.account_version));
+        output::remembered(removed.remembered_for.as_ref());
+        output.ended_keys(&removed.ended_key_ids)?;
         Ok(Exit::Success)
     }
 }

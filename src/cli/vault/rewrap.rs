@@ -40,7 +40,10 @@ impl Args {
             let (realm, token) = (manager.realm(), page_token.clone());
             let request = RewrapCredentialsRequest { realm, page_size: 0, page_token: token, all: self.all };
             let done = manager.rewrap_credentials(request).await.map_err(|failure| {
-                failure.after(&format!("{accounts} accounts are done; `--page-token '{page_token}'` goes on"))
+                failure.after(&format!(
+                    "{} done; `--page-token '{page_token}'` goes on",
+                    output::count(accounts, "account")
+                ))
             })?;
             accounts = accounts.saturating_add(done.accounts);
             rewrapped = rewrapped.saturating_add(done.rewrapped);
@@ -50,7 +53,11 @@ impl Args {
                 *sum = sum.saturating_add(found.credentials);
             }
             if output::is_watched() {
-                output::progress(&format!("{accounts} accounts, {rewrapped} credentials moved"));
+                output::progress(&format!(
+                    "{}, {} moved",
+                    output::count(accounts, "account"),
+                    output::count(rewrapped, "credential")
+                ));
             }
             // A server that gives the same token again would be asked for ever.
             if done.next_page_token.is_empty() {
@@ -79,7 +86,11 @@ impl Args {
                 ("there before", kept.to_string()),
             ])?;
             for (key, credentials) in &lost {
-                output::note(&format!("{credentials} hang on `{key}`, which the server does not have"));
+                output::note(&format!(
+                    "{} hang{} on `{key}`, which the server does not have",
+                    output::count(*credentials, "credential"),
+                    if *credentials == 1 { "s" } else { "" },
+                ));
             }
         }
         Ok(if lost.is_empty() { Exit::Success } else { Exit::Conflict })

@@ -4,7 +4,7 @@ use super::{
     client::Management,
     exit::{Exit, help},
     failure::Failure,
-    output::Output,
+    output::{self, Output},
     values,
 };
 use crate::proto::v1::{DeadLetter, ListDeadLettersRequest, RedeliverRequest, TestWebhookRequest};
@@ -85,6 +85,10 @@ impl DeadArgs {
         }
         if output.is_json() {
             output.json(&json!({ "letters": letters.iter().map(shown).collect::<Value>() }))?;
+            return Ok(Exit::Success);
+        }
+        if letters.is_empty() {
+            output::note("no dead letters");
             return Ok(Exit::Success);
         }
         let rows = letters.iter().map(|letter| {

@@ -27,7 +27,7 @@ use crate::domain::{
     key::HintStyle,
     realm::{Realm, ScopeRule, Scopes},
 };
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 const KEYS: &[&str] = &[
     "realm",
@@ -72,19 +72,19 @@ pub struct Draft {
     pub mistakes: Vec<Mistake>,
 }
 
-/// Reads a realm file.
-pub fn read(file: &str, text: &str) -> Draft {
+/// Reads a realm file. Relative paths in it begin at `base`.
+pub fn read(file: &str, text: &str, base: &Path) -> Draft {
     let report = Report::new(file, text);
     let (document, syntax) = report.parse();
     let root = Table::root(&report, &document, KEYS);
-    let mut draft = read_realm(&root, file);
+    let mut draft = read_realm(&root, base);
     drop(document);
     draft.mistakes = report.finish(syntax);
     draft.realm = draft.realm.filter(|_| draft.mistakes.is_empty());
     draft
 }
 
-fn read_realm(root: &Table<'_>, file: &str) -> Draft {
+fn read_realm(root: &Table<'_>, base: &Path) -> Draft {
     let name_value = root.need("realm", RealmName::ALLOWED);
     let name = name_value.as_ref().and_then(|value| value.parsed(|text| RealmName::new(text).map_err(must_be)));
     let title = root.get("title").map(|value| value.line(caps::TITLE_BYTES));
@@ -96,7 +96,7 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
     let environments = keys::environments(root);
     let legacy_formats = keys::legacy_formats(root, &environments);
     let credentials = requests::credentials(root);
-    let tokens = tokens::tokens(root, file, &environments);
+    let tokens = tokens::tokens(root, base, &environments);
     let management = keys::management(root);
     let embed_tokens = embed::embed_tokens(root, &credentials);
     tokens::used(root, &tokens, embed_tokens.is_some(), credentials.iter().chain(&management.credentials));
@@ -111,11 +111,11 @@ fn read_realm(root: &Table<'_>, file: &str) -> Draft {
         limits: &limits,
         members: members.as_ref().and_then(Option::as_ref),
     };
-    let onboarding = onboarding::onboarding(root, &known);
+    let onboarding = onboarding::onboarding(root, base, &known);
     let policy = keys::policy(root);
     let rate_headers = answers::rate_headers(root);
     let envelope = answers::envelope(root);
-    let webhooks = webhooks::webhooks(root);
+    let webhooks = webhooks::webhooks(root, base);
     let upstream = upstream::upstream(root, &credentials, &operations);
 
     let providers = providers::providers(root, &credentials, &operations, &upstream);

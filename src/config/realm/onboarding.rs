@@ -14,7 +14,7 @@ use crate::{
         realm::ScopeRule,
     },
 };
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
 const KEYS: &[&str] = &[
     "delivery",
@@ -48,13 +48,13 @@ pub struct Known<'k> {
 }
 
 /// Outer `None`: a mistake was noted. Inner `None`: the realm has no onboarding.
-pub fn onboarding(root: &Table<'_>, known: &Known<'_>) -> Option<Option<OnboardingRules>> {
+pub fn onboarding(root: &Table<'_>, base: &Path, known: &Known<'_>) -> Option<Option<OnboardingRules>> {
     let Some(value) = root.get("onboarding") else { return Some(None) };
     let table = value.table(KEYS)?;
     if known.members.is_some_and(|members| members.required) {
         value.wrong("stands beside `members.required`", "must be left out: keys are issued by members only");
     }
-    let delivery = delivery(&table);
+    let delivery = delivery(&table, base);
     let code = code(&table);
     let lifetime = table.get("lifetime").map_or(Some(DEFAULT_LIFETIME), |value| value.duration(LIFETIMES));
     let attempts =
@@ -84,7 +84,7 @@ pub fn onboarding(root: &Table<'_>, known: &Known<'_>) -> Option<Option<Onboardi
 }
 
 /// There is no default: nobody writes codes to a log by accident.
-fn delivery(table: &Table<'_>) -> Option<Delivery> {
+fn delivery(table: &Table<'_>, base: &Path) -> Option<Delivery> {
     let value = table.need("delivery", "\"webhook\", or \"log\" for development")?;
     let webhook = value.word(&[("webhook", true), ("log", false)])?;
     if !webhook {
@@ -99,7 +99,7 @@ fn delivery(table: &Table<'_>) -> Option<Delivery> {
     let url = url.and_then(|value| address::service(&value));
     let secret = table.need("webhook_secret_file", "the file with the secret of the signature");
     let secret_file = secret.and_then(|value| value.line(caps::MESSAGE_BYTES));
-    Some(Delivery::Webhook { url: url?.to_string(), secret_file: secret_file?.to_owned() })
+    Some(Delivery::Webhook { url: url?.to_string(), secret_file: base.join(secret_file?) })
 }
 
 fn code(table: &Table<'_>) -> Option<CodeFormat> {

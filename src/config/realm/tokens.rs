@@ -35,16 +35,16 @@ const LEEWAY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_se
 const REFRESH: Duration = Duration::from_secs(600);
 const LONGEST_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
-/// `file` is where the realm stands: a relative path of a key set is read from there.
-pub fn tokens(root: &Table<'_>, file: &str, environments: &[FoundEnvironment]) -> Vec<TokenRules> {
+/// A relative path of a key set begins at `base`.
+pub fn tokens(root: &Table<'_>, base: &Path, environments: &[FoundEnvironment]) -> Vec<TokenRules> {
     let tables = root.tables("tokens", caps::ISSUERS, KEYS);
     let mut seen = Vec::new();
-    tables.iter().filter_map(|table| issuer(table, file, environments, &mut seen)).collect()
+    tables.iter().filter_map(|table| issuer(table, base, environments, &mut seen)).collect()
 }
 
 fn issuer(
     table: &Table<'_>,
-    file: &str,
+    base: &Path,
     environments: &[FoundEnvironment],
     seen: &mut Vec<String>,
 ) -> Option<TokenRules> {
@@ -54,7 +54,7 @@ fn issuer(
     });
     let audiences = audiences(table);
     let algorithms = algorithms(table);
-    let keys = key_source(table, file);
+    let keys = key_source(table, base);
     let span = |key: &str, usual, from, to| match table.get(key) {
         None => Some(usual),
         Some(value) => value.duration(from..=to),
@@ -120,7 +120,7 @@ fn algorithms(table: &Table<'_>) -> Option<Vec<TokenAlgorithm>> {
     read.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn key_source(table: &Table<'_>, file: &str) -> Option<KeySource> {
+fn key_source(table: &Table<'_>, base: &Path) -> Option<KeySource> {
     match (table.get("jwks_file"), table.get("jwks_url")) {
         (Some(_), Some(url)) => {
             url.wrong("stands beside `jwks_file`", "must be left out, or the other one");
@@ -135,8 +135,7 @@ fn key_source(table: &Table<'_>, file: &str) -> Option<KeySource> {
         }
         (Some(path), None) => {
             let path = path.line(caps::MESSAGE_BYTES)?;
-            let near = Path::new(file).parent().unwrap_or(Path::new(""));
-            Some(KeySource::File(near.join(path)))
+            Some(KeySource::File(base.join(path)))
         }
         (None, Some(url)) => address::service(&url).map(|url| KeySource::Url(url.to_string())),
     }

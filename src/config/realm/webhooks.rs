@@ -9,7 +9,7 @@ use crate::{
     },
     domain::webhook::{EventKind, SecretSource, Webhook},
 };
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 const KEYS: &[&str] = &[
     "name",
@@ -26,18 +26,18 @@ const KEYS: &[&str] = &[
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-pub fn webhooks(root: &Table<'_>) -> Vec<Webhook> {
+pub fn webhooks(root: &Table<'_>, base: &Path) -> Vec<Webhook> {
     let mut names = Vec::new();
-    root.tables("webhooks", caps::WEBHOOKS, KEYS).iter().filter_map(|table| webhook(table, &mut names)).collect()
+    root.tables("webhooks", caps::WEBHOOKS, KEYS).iter().filter_map(|table| webhook(table, base, &mut names)).collect()
 }
 
-fn webhook(table: &Table<'_>, names: &mut Vec<String>) -> Option<Webhook> {
+fn webhook(table: &Table<'_>, base: &Path, names: &mut Vec<String>) -> Option<Webhook> {
     let name = table.need("name", "what the subscriber is called").and_then(|value| {
         let name = plain_name(&value)?;
         once(names, name.to_owned(), &value).then(|| name.to_owned())
     });
     let url = table.need("url", "where messages go").and_then(|value| address::service(&value));
-    let secret = secret(table);
+    let secret = secret(table, base);
     let events = events(table);
     let span = |key: &str, usual: Duration, least: Duration, most: Duration| {
         table.get(key).map_or(Some(usual), |value| value.duration(least..=most))
@@ -61,9 +61,9 @@ fn webhook(table: &Table<'_>, names: &mut Vec<String>) -> Option<Webhook> {
     })
 }
 
-fn secret(table: &Table<'_>) -> Option<SecretSource> {
+fn secret(table: &Table<'_>, base: &Path) -> Option<SecretSource> {
     match (table.get("secret_file"), table.get("secret_env")) {
-        (Some(file), None) => file.line(4_096).map(|path| SecretSource::File(PathBuf::from(path))),
+        (Some(file), None) => file.line(4_096).map(|path| SecretSource::File(base.join(path))),
         (None, Some(variable)) => variable.parsed(|text| {
             let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             let fits = (1..=caps::NAME_BYTES).contains(&text.len()) && text.bytes().all(legal);
@@ -112,7 +112,7 @@ mod tests {
             "realm = \"shop\"\ncredentials = [{{ header = \"x-api-key\" }}]\n[[environments]]\nname = \"live\"\n\
              prefix = \"sh_live_\"\n[[webhooks]]\n{hook}"
         );
-        super::super::read("f", &text).mistakes.iter().map(ToString::to_string).collect()
+        super::super::read("f", &text, std::path::Path::new("")).mistakes.iter().map(ToString::to_string).collect()
     }
 
     #[test]

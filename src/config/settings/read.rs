@@ -155,8 +155,8 @@ fn files(root: &Table<'_>, settings: &mut Settings) {
 
 fn audit(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     let export = root.table("audit", &["export_file"]).and_then(|table| table.get("export_file"));
-    let export = export.and_then(|value| path(&value)).map(|path| base.join(path));
-    settings.audit_export_file = export.or(settings.audit_export_file.take());
+    let named = export.filter(|value| !value.is_text() || value.text() != Some(""));
+    settings.audit_export_file = named.and_then(|value| path(&value)).map(|path| base.join(path));
 }
 
 fn running(root: &Table<'_>, settings: &mut Settings) {

@@ -102,29 +102,25 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Named first, so that every fault can be looked up by what people read too.
+        write!(f, "{}: ", self.name())?;
         match self {
             Self::Malformed(what) => write!(f, "not a line that keygate writes: {what}"),
-            Self::Changed => f.write_str("changed: the record's hash does not follow from its fields"),
-            Self::Spliced => f.write_str("spliced: it does not follow from what stands before it"),
-            Self::Missing { first, last } if first == last => write!(f, "missing: event {first} is not there"),
-            Self::Missing { first, last } => write!(f, "missing: events {first} to {last} are not there"),
-            Self::Reordered => f.write_str("reordered: it does not stand where keygate wrote it"),
-            Self::Cut => f.write_str("cut: the rest is not there"),
-            Self::Beyond { stated, found } => {
-                write!(f, "a checkpoint beyond the chain: {stated} events were signed, {found} are there")
-            }
-            Self::Unsigned { stated, found } => {
-                write!(f, "unsigned: the checkpoint states {stated} events, {found} are there")
-            }
-            Self::Rewritten => f.write_str("rewritten: the chain was made anew, it is not the one that was signed"),
-            Self::Signature => f.write_str("the signature does not hold for what is stated"),
+            Self::Changed => f.write_str("the record's hash does not follow from its fields"),
+            Self::Spliced => f.write_str("it does not follow from what stands before it"),
+            Self::Missing { first, last } if first == last => write!(f, "event {first} is not there"),
+            Self::Missing { first, last } => write!(f, "events {first} to {last} are not there"),
+            Self::Reordered => f.write_str("it does not stand where keygate wrote it"),
+            Self::Cut => f.write_str("the rest is not there"),
+            Self::Beyond { stated, found } => write!(f, "{stated} events were signed, {found} are there"),
+            Self::Unsigned { stated, found } => write!(f, "the checkpoint states {stated} events, {found} are there"),
+            Self::Rewritten => f.write_str("the chain was made anew, it is not the one that was signed"),
+            Self::Signature => f.write_str("it does not hold for what is stated"),
             Self::UnknownKey => f.write_str("signed with a key that is none of the given public keys"),
-            Self::Accounts { stated, found } => {
-                write!(f, "missing: the seal states {stated} accounts, {found} are there")
-            }
-            Self::Gone => f.write_str("missing: an older file holds this account, this one does not"),
-            Self::Stray => f.write_str("unsigned: it stands behind the seal"),
-            Self::Older => f.write_str("older than a file before it: the oldest file must be given first"),
+            Self::Accounts { stated, found } => write!(f, "the seal states {stated} accounts, {found} are there"),
+            Self::Gone => f.write_str("an older file holds this account, this one does not"),
+            Self::Stray => f.write_str("it stands behind the seal"),
+            Self::Older => f.write_str("a file before it is newer: the oldest file must be given first"),
         }
     }
 }
