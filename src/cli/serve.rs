@@ -41,9 +41,17 @@ pub struct Args {
     /// Where keys and counters are kept [default: embedded]
     #[arg(long, value_name = "STORE", value_enum, env = "KEYGATE_STORE")]
     store: Option<Store>,
-    /// Where Redis is, for `--store redis`. May hold a password: better set in the environment
+    /// Where Redis is, for `--store redis`: `redis://`, `rediss://` for TLS, `redis+sentinel://`. May hold a password:
+    /// better set in the environment, or in a file
     #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
+    /// File with the password of the user on Redis, read for every new connection, so that it can be rotated
+    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_PASSWORD_FILE")]
+    redis_password_file: Option<PathBuf>,
+    /// PEM file with the authorities that Redis' certificate is trusted by, for `rediss://` [default: those that this
+    /// machine trusts]
+    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_CA_FILE")]
+    redis_ca_file: Option<PathBuf>,
     /// Realm file, or directory with `*.toml` files; several are repeated, or joined by `:` [default: the five realms
     /// that come with keygate]
     #[arg(long = "realm-file", value_name = "FILE|DIR", env = "KEYGATE_REALM_FILES", value_delimiter = ':')]
@@ -124,6 +132,12 @@ impl Args {
         set(&mut settings.data_dir, self.data_dir);
         set(&mut settings.store.kind, self.store.map(StoreKind::from));
         set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);
+        let redis = &mut settings.store.redis;
+        set(&mut redis.password_file, self.redis_password_file.map(Some));
+        set(&mut redis.tls.ca_file, self.redis_ca_file.map(Some));
+        if settings.store.kind == StoreKind::Redis {
+            settings.store.redis.check().map_err(Failure::usage)?;
+        }
         set(&mut settings.realms, Some(self.realm_files).filter(|files| !files.is_empty()).map(RealmFiles::Paths));
         settings.threads = self.threads.or(settings.threads);
         set(&mut settings.log.level, self.log_level.map(LogLevel::from));

@@ -11,7 +11,7 @@ const LAW: &[(&str, &[&str])] = &[
         &["grpc", "store", "tokens", "courier", "delivery", "kms", "app", "config", "telemetry", "domain", "proto"],
     ),
     ("grpc", &["app", "domain", "proto"]),
-    ("store", &["app::ports", "domain", "proto"]),
+    ("store", &["dial", "app::ports", "domain", "proto"]),
     ("tokens", &["dial", "app::ports", "domain"]),
     ("courier", &["dial", "app::ports", "domain"]),
     ("delivery", &["app::ports", "domain"]),
