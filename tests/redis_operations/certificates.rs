@@ -1,0 +1,50 @@
+//! Certificates that are made for one test.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// An authority that signs certificates, and its own.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub file: PathBuf,
+}
+
+/// The files of a certificate and its key.
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Authority {
+    pub fn new(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().unwrap();
+        let file = folder.join(format!("{name}.pem"));
+        fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), file }
+    }
+
+    /// A certificate for these names.
+    pub fn sign(&self, folder: &Path, file: &str, names: &[&str]) -> Files {
+        self.sign_until(folder, file, names, 2999)
+    }
+
+    /// One that is valid until that year.
+    pub fn sign_until(&self, folder: &Path, file: &str, names: &[&str], year: i32) -> Files {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, file);
+        (params.not_before, params.not_after) = (date_time_ymd(1999, 1, 1), date_time_ymd(year, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let files = Files { certificate: folder.join(format!("{file}.crt")), key: folder.join(format!("{file}.key")) };
+        fs::write(&files.certificate, params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+}
