@@ -1,13 +1,19 @@
 //! Places that lead nowhere, at the start and later.
 
-use crate::{SOON, options, refusal, support::{
-    calls::{Answered, by_key, charged},
-    keygate::{DataDir, Keygate},
-    redis::RedisServer,
-    stack::Stack,
-}, until};
+use crate::{
+    SOON, options, refusal,
+    support::{
+        calls::{Answered, by_key, charged},
+        keygate::{DataDir, Keygate},
+        stack::Stack,
+    },
+    until,
+};
 use keygate::store::redis::RedisOptions;
-use std::{net::TcpListener, time::{Duration, Instant}};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 use tonic::Code;
 
 #[tokio::test]
@@ -31,7 +37,8 @@ async fn somebody_who_is_silent_is_not_waited_for_longer_than_said() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     for scheme in ["redis", "rediss"] {
-        let hasty = RedisOptions { connect_timeout: Duration::from_millis(300), ..options(&format!("{scheme}://{address}")) };
+        let hasty =
+            RedisOptions { connect_timeout: Duration::from_millis(300), ..options(&format!("{scheme}://{address}")) };
         let text = refusal(hasty).await;
         assert!(text.contains(&address) && text.contains("300 ms"), "{text}");
     }
@@ -80,5 +87,4 @@ async fn recovery_is_measured() {
     stack.redis.as_ref().unwrap().cli(&["CLIENT", "KILL", "USER", "keygate"]);
     println!("every connection closed: answers after {:?}", answered(&stack).await);
     stack.authenticate(charged(by_key("recurr", &key), "GET", "/", 0)).await.allowed();
-    let _ = RedisServer::start;
 }

@@ -4,6 +4,8 @@ use crate::{
     SOON, open, options, refusal,
     support::{
         calls::{Answered, by_key, charged, key_for},
+        files::ConfigFile,
+        keygate::{DataDir, Keygate},
         redis::RedisServer,
         stack::Stack,
     },
@@ -11,7 +13,7 @@ use crate::{
 };
 use keygate::{
     app::ports::Store,
-    proto::v1::manage_keys_request::Operation,
+    proto::v1::{ListKeys, manage_keys_request::Operation},
     store::redis::{Redis, RedisOptions},
 };
 use std::fs;
@@ -84,8 +86,11 @@ async fn what_changes_while_it_runs_is_seen() {
     let in_the_way = server.dir().join("dump.rdb");
     fs::create_dir_all(in_the_way.join("full")).unwrap();
     server.config_set("save", "3600 1");
-    server.cli(&["BGSAVE"]);
-    until("the snapshot fails", async || codes(&store).await == ["DISK"]).await;
+    until("the snapshot fails", async || {
+        server.cli(&["BGSAVE"]);
+        codes(&store).await == ["DISK"]
+    })
+    .await;
     fs::remove_dir_all(&in_the_way).unwrap();
     until("the snapshot succeeds", async || {
         server.cli(&["BGSAVE"]);
@@ -134,26 +139,31 @@ async fn the_log_tells_a_problem_once_and_health_follows_what_cannot_be_served_w
 #[tokio::test]
 async fn acts_that_must_reach_replicas_are_refused_while_there_are_none() {
     let primary = RedisServer::start();
-    let settings = crate::support::files::ConfigFile::settings(&format!(
+    let settings = ConfigFile::settings(&format!(
         "[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{}\"\nwait_replicas = 1\nwait_timeout = \"300ms\"\n",
         primary.url()
     ));
     let arguments = ["--config", &settings.path()];
     // The operator key is such an act too.
-    let refused = crate::support::keygate::Keygate::try_start(crate::support::keygate::DataDir::new(), &arguments).await;
-    let Err(ended) = refused else { panic!("it started") };
+    let folder = tempfile::tempdir().unwrap();
+    let data = || DataDir::Given(folder.path().to_owned());
+    let Err(ended) = Keygate::try_start(data(), &arguments).await else { panic!("it started") };
     assert!(ended.output.contains("nothing was changed: 0 of the 1 replicas"), "{ended:#?}");
 
     let port = primary.port().to_string();
     let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
-    until("the replica follows", async || replica.cli(&["INFO", "replication"]).contains("master_link_status:up")).await;
-    let keygate = crate::support::keygate::Keygate::start(&arguments).await;
+    until("the replica follows", async || replica.cli(&["INFO", "replication"]).contains("master_link_status:up"))
+        .await;
+    let keygate = Keygate::try_start(data(), &arguments).await.unwrap();
     let (id, key) = keygate.new_key("recurr", "acme", "live").await;
     assert!(replica.cli(&["DBSIZE"]).parse::<u32>().unwrap() > 3, "what was acknowledged is there");
 
     replica.pause();
     let status = keygate.try_manage("recurr", Operation::Create(key_for("acme", "live"))).await.unwrap_err();
-    assert!(status.code() == Code::Unavailable && status.message().contains("it was done, and may be undone"), "{status:?}");
+    assert!(
+        status.code() == Code::Unavailable && status.message().contains("it was done, and may be undone"),
+        "{status:?}"
+    );
     // From then on nothing is begun that could not be kept.
     let status = keygate.try_manage("recurr", Operation::Create(key_for("acme", "live"))).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -164,7 +174,7 @@ async fn acts_that_must_reach_replicas_are_refused_while_there_are_none() {
         keygate.try_manage("recurr", Operation::Create(key_for("acme", "live"))).await.is_ok()
     })
     .await;
-    let found = keygate.list("recurr", keygate::proto::v1::ListKeys::default()).await.keys.len();
+    let found = keygate.list("recurr", ListKeys::default()).await.keys.len();
     assert!((3..=4).contains(&found), "{found}");
     keygate.wait_for_output("nothing was changed: 0 of the 1 replicas").await;
 }

@@ -1,19 +1,16 @@
 //! The password of keygate's user changes while requests run.
 
 use crate::{
-    SOON, refusal,
+    SOON, options, refusal,
     support::{
         calls::{Answered, by_key, charged},
         files::ConfigFile,
         keygate::Keygate,
         redis::RedisServer,
     },
-    options, until, without_password,
+    until, without_password,
 };
-use keygate::{
-    proto::v1::{authenticate_response::Outcome},
-    store::redis::RedisOptions,
-};
+use keygate::{proto::v1::authenticate_response::Outcome, store::redis::RedisOptions};
 use std::{
     fs,
     sync::{
@@ -51,7 +48,10 @@ async fn a_rotation_costs_no_more_than_a_new_connection() {
                 while !over.load(Ordering::Relaxed) {
                     match keygate.try_authenticate(charged(by_key("recurr", &key), "GET", "/", 0)).await {
                         Ok(answer) => {
-                            assert!(matches!(&answer.outcome, Some(Outcome::Allowed(a)) if a.key_id == id), "{answer:?}");
+                            assert!(
+                                matches!(&answer.outcome, Some(Outcome::Allowed(a)) if a.key_id == id),
+                                "{answer:?}"
+                            );
                             longest = longest.max(last.elapsed());
                             (good, last) = (good + 1, Instant::now());
                         }
@@ -112,7 +112,8 @@ async fn a_password_file_that_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     let refused = async || {
-        let text = refusal(RedisOptions { password_file: Some(file.clone()), ..options(&without_password(&redis)) }).await;
+        let text =
+            refusal(RedisOptions { password_file: Some(file.clone()), ..options(&without_password(&redis)) }).await;
         assert!(text.contains(file.to_str().unwrap()) || text.contains("does not take"), "{text}");
         text
     };

@@ -1,17 +1,20 @@
 //! A primary that dies, is demoted, and comes back: keygate asks the sentinels and goes on by itself.
 
 use crate::{
-    SOON,
+    open, options, refusal,
     support::{
         calls::{Answered, by_key, charged, key_for},
         files::ConfigFile,
         keygate::Keygate,
         redis::{RedisServer, binary},
     },
-    open, options, refusal, until,
+    until,
 };
 use keygate::{
-    proto::v1::{CreateKey, ListKeys, authenticate_response::Outcome, manage_keys_request::Operation, manage_keys_response::Result as Done},
+    proto::v1::{
+        CreateKey, ListKeys, authenticate_response::Outcome, manage_keys_request::Operation,
+        manage_keys_response::Result as Done,
+    },
     store::redis::{RedisOptions, SentinelOptions},
 };
 use std::{
@@ -81,11 +84,10 @@ impl Watch {
     /// Waits until the sentinels know each other and a replica.
     async fn settled(&self) {
         until("the sentinels know each other and the replica", async || {
-            let known = self.ask(&["MASTER", "main"]).await.map(|value| format!("{value:?}")).unwrap_or_default();
+            let known = self.ask(&["MASTER", "main"]).await.ok();
+            let known: Vec<String> = known.and_then(|known| redis::from_redis_value(known).ok()).unwrap_or_default();
             let quorum = self.ask(&["CKQUORUM", "main"]).await.is_ok();
-            let says = |name: &str, number: &str| {
-                known.split(&format!("'{name}'")).nth(1).is_some_and(|rest| rest.split('\'').nth(1) == Some(number))
-            };
+            let says = |name: &str, number: &str| known.chunks(2).any(|pair| pair == [name, number]);
             quorum && says("num-slaves", "1") && says("num-other-sentinels", "2")
         })
         .await;
@@ -123,7 +125,10 @@ impl Load {
                 while !over.load(Ordering::Relaxed) {
                     match keygate.try_authenticate(charged(by_key("recurr", &key), "GET", "/", 0)).await {
                         Ok(answer) => {
-                            assert!(matches!(&answer.outcome, Some(Outcome::Allowed(a)) if a.key_id == id), "{answer:?}");
+                            assert!(
+                                matches!(&answer.outcome, Some(Outcome::Allowed(a)) if a.key_id == id),
+                                "{answer:?}"
+                            );
                             let mut last = last.lock().unwrap();
                             *last = (Instant::now(), last.1.max(last.0.elapsed()));
                         }
@@ -158,7 +163,8 @@ impl Load {
         *self.last_answer.lock().unwrap() = (now, Duration::ZERO);
         // First it must stop: what was under way is still answered.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        until("decisions are answered", async || self.last_answer.lock().unwrap().0 > now + Duration::from_millis(500)).await;
+        until("decisions are answered", async || self.last_answer.lock().unwrap().0 > now + Duration::from_millis(500))
+            .await;
         now.elapsed()
     }
 
@@ -235,7 +241,8 @@ async fn what_is_wrong_with_sentinels_is_told() {
     let primary = RedisServer::start();
     let watch = Watch::over(&primary);
     until("a sentinel answers", async || watch.ask(&["MYID"]).await.is_ok()).await;
-    let sentinel = || SentinelOptions { password_file: Some(watch.password_file().into()), ..SentinelOptions::default() };
+    let sentinel =
+        || SentinelOptions { password_file: Some(watch.password_file().into()), ..SentinelOptions::default() };
     let at = |name: &str| {
         let url = format!("redis+sentinel://keygate:password-of-the-tests@{}/{name}", watch.hosts());
         RedisOptions { sentinel: sentinel(), ..options(&url) }
@@ -246,5 +253,4 @@ async fn what_is_wrong_with_sentinels_is_told() {
     let stranger = RedisOptions { sentinel: SentinelOptions::default(), ..at("main") };
     let text = refusal(stranger).await;
     assert!(text.contains("the sentinel at `127.0.0.1:") && text.contains("password"), "{text}");
-    let _ = SOON;
 }

@@ -82,7 +82,8 @@ async fn a_server_that_is_trusted_is_rested_on_and_any_other_is_told() {
     let named = TlsFiles { server_name: Some("redis.example".to_owned()), ..trusting(&authority.file) };
     let text = refusal(redis.options(named)).await;
     assert!(text.contains("redis.example") && text.contains("`server_name`"), "{text}");
-    let plain = RedisOptions { tls: trusting(&authority.file), ..options(&redis.redis.url().replace("redis://", "rediss://")) };
+    let plain =
+        RedisOptions { tls: trusting(&authority.file), ..options(&redis.redis.url().replace("redis://", "rediss://")) };
     let text = refusal(plain).await;
     assert!(text.contains(&redis.redis.port().to_string()), "{text}");
 }
