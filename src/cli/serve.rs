@@ -4,7 +4,7 @@ use super::{
     exit::{Exit, help},
     failure::Failure,
     output::Output,
-    ready, realm,
+    ready, realm, store,
 };
 use crate::{
     config::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind},
@@ -69,6 +69,10 @@ pub struct Args {
     /// it with `keygate keys list --realm keygate --account operators`, and end it with `keygate keys revoke`
     #[arg(long)]
     reissue_operator_key: bool,
+    /// Do not serve: open the store as a start would, secrets included, say what is wrong with it, and end. Exit code 1 when
+    /// something is
+    #[arg(long, conflicts_with = "reissue_operator_key")]
+    check_store: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -103,6 +107,9 @@ enum Form {
 
 impl Args {
     pub(super) fn run(self, out: &mut Output) -> Result<Exit, Failure> {
+        if self.check_store {
+            return store::check(out, &self.settings()?);
+        }
         let options = Options { reissue_operator_key: self.reissue_operator_key };
         // A server whose words nobody can read serves all the same.
         let announce = |ready: &Ready| drop(ready::announce(out, ready));
@@ -157,7 +164,7 @@ fn set<T>(setting: &mut T, given: Option<T>) {
     }
 }
 
-fn not_started(error: &StartError) -> Failure {
+pub(super) fn not_started(error: &StartError) -> Failure {
     if let StartError::Configuration(found) = error {
         return realm::mistakes(found);
     }

@@ -18,6 +18,7 @@ mod watch;
 mod worker;
 
 pub use error::StartError;
+pub use stores::{StoreProblem, StoreReport, check_store};
 
 use crate::{
     app::{

@@ -7,6 +7,7 @@
 mod support;
 
 mod certificates;
+mod checked;
 mod outage;
 mod readiness;
 mod rotation;

@@ -224,10 +224,12 @@ async fn a_primary_that_dies_or_is_demoted_is_left_for_the_next_and_nothing_that
     assert!(first.cli(&["INFO", "replication"]).contains("role:slave"));
 
     // Demoted while it goes on answering.
+    *load.last_answer.lock().unwrap() = (Instant::now(), Duration::ZERO);
     until("the sentinels agree to change", async || watch.ask(&["FAILOVER", "main"]).await.is_ok()).await;
     until("it is the primary again", async || first.cli(&["INFO", "replication"]).contains("role:master")).await;
+    let longest = load.last_answer.lock().unwrap().1;
     let took = load.recovers().await;
-    println!("primary demoted: decisions after {took:?}");
+    println!("primary demoted: longest wait between decisions {longest:?}, and after it {took:?}");
     let before = load.acknowledged.lock().unwrap().len();
     until("acts are acknowledged again", async || load.acknowledged.lock().unwrap().len() > before).await;
     let acknowledged = load.end().await;

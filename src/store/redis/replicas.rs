@@ -41,7 +41,8 @@ impl Replicas {
     pub(super) async fn commit(&self, store: &Redis, change: &Change) -> Result<(), CommitError> {
         let act = async {
             let here = self.connection.pinned().await?;
-            let there = count(&here, 0, Duration::from_millis(1)).await?;
+            // Most often they have all there is: the act before waited for that.
+            let there = count(&here, self.needed, self.patience).await?;
             if there < u64::from(self.needed) {
                 return Err(StoreError::Unavailable(format!(
                     "nothing was changed: {there} of the {} replicas of Redis at `{}` that must have a change are up to date",
@@ -60,9 +61,18 @@ impl Replicas {
         outcome
     }
 
-    /// Waits until the replicas have what was changed before, where that is in doubt.
+    /// Waits until the replicas have what was changed before, where that is in doubt. Whoever begins an act here has changed
+    /// nothing yet.
     pub(super) async fn settle(&self) -> Result<(), StoreError> {
-        if self.doubt.load(Ordering::Relaxed) { self.confirm().await } else { Ok(()) }
+        if !self.doubt.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.confirm().await.map_err(|error| match error {
+            StoreError::Unconfirmed(why) => StoreError::Unavailable(format!(
+                "nothing was changed: replicas still lack what was changed before: {why}"
+            )),
+            error => error,
+        })
     }
 
     /// Waits until the replicas have everything that was changed before, by whomever.
