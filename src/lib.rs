@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! main → cli → server → grpc  → app → domain
-//!                     → store → app::ports, domain
+//!                     → store → dial, app::ports, domain
 //!                     → tokens → dial, app::ports, domain
 //!                     → courier → dial, app::ports, domain
 //!                     → kms   → dial, app::ports, domain

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use keygate::dial::{Bounds, Site, Trust};
 use std::{fs, io, net::SocketAddr, time::Duration};
-use support::certificates::{Authority, Identity};
+use support::certificates::{Authority, Files};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -32,7 +32,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8], 
 }
 
 /// A service that shows a certificate, or none; answers every request alike.
-async fn service(identity: Option<&Identity>, says: &'static [u8], open: bool) -> SocketAddr {
+async fn service(identity: Option<&Files>, says: &'static [u8], open: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = identity.map(|identity| TlsAcceptor::from(identity.server()));
@@ -63,18 +63,16 @@ async fn ask(url: &str, trust: Trust<'_>, bounds: Bounds) -> Result<String, Stri
 #[tokio::test]
 async fn a_service_is_asked_that_shows_a_certificate_of_a_trusted_authority_for_its_name() {
     let files = TempDir::new().unwrap();
-    let (ours, others) = (Authority::new(), Authority::new());
-    let (trusted, distrusted) = (files.path().join("ours.pem"), files.path().join("others.pem"));
-    fs::write(&trusted, &ours.pem).unwrap();
-    fs::write(&distrusted, &others.pem).unwrap();
-    let good = service(Some(&ours.identify(&["127.0.0.1", "localhost"])), FINE, false).await;
+    let (ours, others) = (Authority::new(files.path(), "ours"), Authority::new(files.path(), "others"));
+    let (trusted, distrusted) = (&ours.file, &others.file);
+    let good = service(Some(&ours.sign(files.path(), "good", &["127.0.0.1", "localhost"])), FINE, false).await;
     let url = format!("https://{good}/keys?a=b");
-    assert_eq!(ask(&url, Trust::File(&trusted), BOUNDS).await, Ok("200 fine".to_owned()));
+    assert_eq!(ask(&url, Trust::File(trusted), BOUNDS).await, Ok("200 fine".to_owned()));
     let by_name = format!("https://localhost:{}/", good.port());
-    assert_eq!(ask(&by_name, Trust::File(&trusted), BOUNDS).await, Ok("200 fine".to_owned()));
+    assert_eq!(ask(&by_name, Trust::File(trusted), BOUNDS).await, Ok("200 fine".to_owned()));
 
-    let elsewhere = service(Some(&ours.identify(&["service.example"])), FINE, false).await;
-    let old = service(Some(&ours.identify_of_old(&["127.0.0.1"])), FINE, false).await;
+    let elsewhere = service(Some(&ours.sign(files.path(), "elsewhere", &["service.example"])), FINE, false).await;
+    let old = service(Some(&ours.sign_until(files.path(), "old", &["127.0.0.1"], 2020)), FINE, false).await;
     let plain = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -82,11 +80,11 @@ async fn a_service_is_asked_that_shows_a_certificate_of_a_trusted_authority_for_
         address
     };
     for (what, url, trust, told) in [
-        ("another authority", &url, Trust::File(&distrusted), "invalid peer certificate"),
+        ("another authority", &url, Trust::File(distrusted), "UnknownIssuer"),
         ("this machine's authorities", &url, Trust::Machine, "UnknownIssuer"),
-        ("another name", &format!("https://{elsewhere}/"), Trust::File(&trusted), "not valid for name"),
-        ("one of old", &format!("https://{old}/"), Trust::File(&trusted), "expired"),
-        ("no TLS", &format!("https://{plain}/"), Trust::File(&trusted), "InvalidContentType"),
+        ("another name", &format!("https://{elsewhere}/"), Trust::File(trusted), "not valid for name"),
+        ("one of old", &format!("https://{old}/"), Trust::File(trusted), "expired"),
+        ("no TLS", &format!("https://{plain}/"), Trust::File(trusted), "InvalidContentType"),
     ] {
         let problem = ask(url, trust, BOUNDS).await.unwrap_err();
         assert!(problem.starts_with("it cannot be trusted: ") && problem.contains(told), "{what}: {problem}");
@@ -100,12 +98,12 @@ async fn files_of_authorities_that_are_none_are_told_before_anybody_is_asked() {
         fs::write(files.path().join(name), text).unwrap();
         files.path().join(name)
     };
-    let key = Authority::new().identify(&["x"]).key_pem();
+    let key = Authority::new(files.path(), "ours").sign(files.path(), "x", &["x"]).key;
     let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (path, told) in [
         (files.path().join("absent"), "cannot be read as certificates"),
         (file("empty", ""), "holds no certificate"),
-        (file("key", &key), "holds no certificate"),
+        (key, "holds no certificate"),
         (file("nonsense", nonsense), "holds a certificate that is not legal"),
     ] {
         let problem = ask("https://127.0.0.1:1/", Trust::File(&path), BOUNDS).await.unwrap_err();

@@ -5,6 +5,7 @@ use super::{
     manager::Manager,
     misses::Misses,
     ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
+    problems::Problems,
     uses::UseQueue,
     vault::Vault,
 };
@@ -66,6 +67,8 @@ pub struct House {
     pub(super) signer: Signer,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
+    /// What is wrong with the store just now.
+    pub problems: Problems,
     /// Told when there may be news for them.
     pub news: Notify,
     locks: Vec<Mutex<()>>,
@@ -131,6 +134,7 @@ impl House {
             vault: Vault::off(),
             signer: ring.audit_signer(),
             courier: OnceLock::new(),
+            problems: Problems::default(),
             news: Notify::new(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),

@@ -17,6 +17,7 @@ pub mod manager;
 pub mod misses;
 pub mod onboarding;
 pub mod ports;
+pub mod problems;
 pub mod rekey;
 pub mod seldom;
 mod together;

@@ -23,6 +23,7 @@ mod ready;
 mod realm;
 mod secrets;
 mod serve;
+mod store;
 mod values;
 mod vault;
 mod webhooks;

@@ -4,7 +4,7 @@ use super::{
     exit::{Exit, help},
     failure::Failure,
     output::Output,
-    ready, realm,
+    ready, realm, store,
 };
 use crate::{
     config::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind},
@@ -41,9 +41,17 @@ pub struct Args {
     /// Where keys and counters are kept [default: embedded]
     #[arg(long, value_name = "STORE", value_enum, env = "KEYGATE_STORE")]
     store: Option<Store>,
-    /// Where Redis is, for `--store redis`. May hold a password: better set in the environment
+    /// Where Redis is, for `--store redis`: `redis://`, `rediss://` for TLS, `redis+sentinel://`. May hold a password:
+    /// better set in the environment, or in a file
     #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
+    /// File with the password of the user on Redis, read for every new connection, so that it can be rotated
+    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_PASSWORD_FILE")]
+    redis_password_file: Option<PathBuf>,
+    /// PEM file with the authorities that Redis' certificate is trusted by, for `rediss://` [default: those that this
+    /// machine trusts]
+    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_CA_FILE")]
+    redis_ca_file: Option<PathBuf>,
     /// Realm file, or directory with `*.toml` files; several are repeated, or joined by `:` [default: the five realms
     /// that come with keygate]
     #[arg(long = "realm-file", value_name = "FILE|DIR", env = "KEYGATE_REALM_FILES", value_delimiter = ':')]
@@ -61,6 +69,10 @@ pub struct Args {
     /// it with `keygate keys list --realm keygate --account operators`, and end it with `keygate keys revoke`
     #[arg(long)]
     reissue_operator_key: bool,
+    /// Do not serve: open the store as a start would, secrets included, say what is wrong with it, and end. Exit code 1 when
+    /// something is
+    #[arg(long, conflicts_with = "reissue_operator_key")]
+    check_store: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -95,6 +107,9 @@ enum Form {
 
 impl Args {
     pub(super) fn run(self, out: &mut Output) -> Result<Exit, Failure> {
+        if self.check_store {
+            return store::check(out, &self.settings()?);
+        }
         let options = Options { reissue_operator_key: self.reissue_operator_key };
         // A server whose words nobody can read serves all the same.
         let announce = |ready: &Ready| drop(ready::announce(out, ready));
@@ -124,6 +139,12 @@ impl Args {
         set(&mut settings.data_dir, self.data_dir);
         set(&mut settings.store.kind, self.store.map(StoreKind::from));
         set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);
+        let redis = &mut settings.store.redis;
+        set(&mut redis.password_file, self.redis_password_file.map(Some));
+        set(&mut redis.tls.ca_file, self.redis_ca_file.map(Some));
+        if settings.store.kind == StoreKind::Redis {
+            settings.store.redis.check().map_err(Failure::usage)?;
+        }
         set(&mut settings.realms, Some(self.realm_files).filter(|files| !files.is_empty()).map(RealmFiles::Paths));
         settings.threads = self.threads.or(settings.threads);
         set(&mut settings.log.level, self.log_level.map(LogLevel::from));
@@ -143,7 +164,7 @@ fn set<T>(setting: &mut T, given: Option<T>) {
     }
 }
 
-fn not_started(error: &StartError) -> Failure {
+pub(super) fn not_started(error: &StartError) -> Failure {
     if let StartError::Configuration(found) = error {
         return realm::mistakes(found);
     }

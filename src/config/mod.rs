@@ -20,7 +20,8 @@ mod text;
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
     CacheSettings, KekSettings, KekSource, ListenerName, LoadSettings, LogFormat, LogLevel, LogSettings, RealmFiles,
-    RedisSettings, RedisUrl, Settings, StoreKind, StoreSettings, TransitSettings, VaultSettings,
+    RedisSettings, RedisUrl, SentinelSettings, Settings, StoreKind, StoreSettings, TlsSettings, TransitSettings,
+    VaultSettings,
 };
 
 use crate::domain::{

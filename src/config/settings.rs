@@ -2,12 +2,14 @@
 //! each set what it likes.
 
 mod read;
+mod redis;
 mod vault;
+
+pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
 
 use super::{mistake::Mistakes, sources};
 use crate::domain::{id::KekName, realm::Routing};
 use std::{
-    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -157,25 +159,6 @@ pub enum StoreKind {
     Redis,
 }
 
-/// How Redis is used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisSettings {
-    /// Where it is.
-    pub url: RedisUrl,
-    /// How long one decision waits for it, 1 ms to 1 s.
-    pub deadline: Duration,
-    /// How long connecting may take, 10 ms to 30 s.
-    pub connect_timeout: Duration,
-    /// Start although it may evict keys.
-    pub allow_eviction: bool,
-    /// Start although it keeps nothing on disk.
-    pub allow_no_persistence: bool,
-}
-
-/// The address of a Redis server. It may hold a password, so it cannot be printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
-
 /// What is kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheSettings {
@@ -256,16 +239,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("keygate-data"),
             realms: RealmFiles::Shipped,
             threads: None,
-            store: StoreSettings {
-                kind: StoreKind::Embedded,
-                redis: RedisSettings {
-                    url: RedisUrl("redis://127.0.0.1:6379/0".to_owned()),
-                    deadline: Duration::from_millis(50),
-                    connect_timeout: Duration::from_secs(2),
-                    allow_eviction: false,
-                    allow_no_persistence: false,
-                },
-            },
+            store: StoreSettings { kind: StoreKind::Embedded, redis: RedisSettings::default() },
             secrets_file: PathBuf::from("secrets"),
             operator_key_file: PathBuf::from("operator.key"),
             cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
@@ -332,34 +306,6 @@ impl Settings {
     #[must_use]
     pub fn operator_key_path(&self) -> PathBuf {
         self.data_dir.join(&self.operator_key_file)
-    }
-}
-
-impl RedisUrl {
-    /// What is allowed, in words.
-    pub const ALLOWED: &'static str = "`redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`";
-
-    /// Checks the form of an address; whether anyone answers there shows when it is used.
-    ///
-    /// # Errors
-    /// Says what is allowed, and nothing of `text`.
-    pub fn new(text: &str) -> Result<Self, &'static str> {
-        let plain = text.len() <= 1_024 && text.bytes().all(|b| b.is_ascii_graphic());
-        let rest = ["redis://", "valkey://", "unix:///"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        let whole = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-        if plain && whole { Ok(Self(text.to_owned())) } else { Err(Self::ALLOWED) }
-    }
-
-    /// The address itself: for connecting, and nothing else.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedisUrl(…)")
     }
 }
 

@@ -1,8 +1,10 @@
 //! Connections: TCP, and TLS over it where the address says `https`.
 
+use super::Identity;
 use http::Uri;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     pki_types::{CertificateDer, ServerName, pem, pem::PemObject},
 };
 use std::{
@@ -17,7 +19,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 /// Where to connect to.
-pub(super) struct Endpoint {
+pub struct Endpoint {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -30,6 +32,17 @@ pub enum Trust<'p> {
     Machine,
     /// The authorities in a PEM file.
     File(&'p Path),
+}
+
+/// TLS to one host.
+#[derive(Debug, Clone, Copy)]
+pub struct Tls<'p> {
+    /// Whose certificates are trusted there.
+    pub trust: Trust<'p>,
+    /// Who connects, if that is asked.
+    pub identity: Option<Identity<'p>>,
+    /// The name that must stand in the certificate there; absent: the host's own.
+    pub name: Option<&'p str>,
 }
 
 /// Why an address cannot be connected to, whoever is there.
@@ -69,6 +82,24 @@ pub enum EndpointError {
         /// The file.
         path: PathBuf,
     },
+    /// A file holds no private key that can be used.
+    #[error("`{}` cannot be read as a private key: {cause}", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: pem::Error,
+    },
+    /// A certificate and a private key do not belong together, or cannot be used.
+    #[error("the certificate in `{}` and the private key in `{}` cannot be used together: {cause}", certificate.display(), key.display())]
+    Identity {
+        /// The file with the certificate.
+        certificate: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+        /// What is wrong with them.
+        cause: rustls::Error,
+    },
     /// The library cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
@@ -86,7 +117,7 @@ pub enum ConnectError {
 }
 
 /// A connection, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -95,7 +126,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the address is none to connect to, or nobody could be trusted there.
-    pub(super) fn open(address: &Uri, trust: Trust<'_>) -> Result<Self, EndpointError> {
+    pub fn open(address: &Uri, trust: Trust<'_>) -> Result<Self, EndpointError> {
         let host = address.host().ok_or(EndpointError::NoHost)?.trim_matches(['[', ']']).to_owned();
         let secure = address.scheme_str() == Some("https");
         let tls = if secure {
@@ -107,12 +138,36 @@ impl Endpoint {
         Ok(Self { host, port: address.port_u16().unwrap_or(if secure { 443 } else { 80 }), tls })
     }
 
+    /// Makes ready for a host and a port, in plain or by TLS. Files are read here, so that renewed ones are used by whoever
+    /// makes ready anew for each connection. Asks nobody yet.
+    ///
+    /// # Errors
+    /// When nobody could be trusted there, or a file cannot be used.
+    pub fn to(host: &str, port: u16, tls: Option<Tls<'_>>) -> Result<Self, EndpointError> {
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let tls = match tls {
+            None => None,
+            Some(tls) => {
+                let name = tls.name.unwrap_or(&host).to_owned();
+                let name = ServerName::try_from(name).map_err(|_| EndpointError::NoName)?;
+                let config = match tls.identity {
+                    None => config(tls.trust)?,
+                    Some(identity) => identity.shown(tls.trust)?,
+                };
+                Some((TlsConnector::from(config), name))
+            }
+        };
+        Ok(Self { host, port, tls })
+    }
+
     /// A new connection. Takes as long as it takes: whoever asks bounds it.
     ///
     /// # Errors
     /// When nobody is there, or somebody who is not trusted.
-    pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
+    pub async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(ConnectError::Unreachable)?;
+        // What is written is written whole: waiting for more would only delay it.
+        stream.set_nodelay(true).map_err(ConnectError::Unreachable)?;
         Ok(match &self.tls {
             None => Box::new(stream),
             Some((connector, name)) => {
@@ -126,20 +181,26 @@ fn config(trust: Trust<'_>) -> Result<Arc<ClientConfig>, EndpointError> {
     // A machine's certificates are a hundred files and more: read once, for however many addresses.
     static MACHINE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     match trust {
-        Trust::File(path) => trusting(authorities(path)?),
+        Trust::File(_) => trusting(trust),
         Trust::Machine => match MACHINE.get() {
             Some(config) => Ok(Arc::clone(config)),
             None => {
-                let mut roots = RootCertStore::empty();
-                // Some may be of an older kind: what can be used is enough.
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                if roots.is_empty() {
-                    return Err(EndpointError::NobodyTrusted);
-                }
-                let config = trusting(roots)?;
+                let config = trusting(trust)?;
                 Ok(Arc::clone(MACHINE.get_or_init(|| config)))
             }
         },
+    }
+}
+
+fn roots(trust: Trust<'_>) -> Result<RootCertStore, EndpointError> {
+    match trust {
+        Trust::File(path) => authorities(path),
+        Trust::Machine => {
+            let mut roots = RootCertStore::empty();
+            // Some may be of an older kind: what can be used is enough.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() { Err(EndpointError::NobodyTrusted) } else { Ok(roots) }
+        }
     }
 }
 
@@ -153,9 +214,12 @@ fn authorities(path: &Path) -> Result<RootCertStore, EndpointError> {
     if roots.is_empty() { Err(EndpointError::Empty { path: path.to_owned() }) } else { Ok(roots) }
 }
 
-fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, EndpointError> {
+fn trusting(trust: Trust<'_>) -> Result<Arc<ClientConfig>, EndpointError> {
+    Ok(Arc::new(builder(trust)?.with_no_client_auth()))
+}
+
+pub(super) fn builder(trust: Trust<'_>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, EndpointError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(EndpointError::Tls)?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    Ok(config.map_err(EndpointError::Tls)?.with_root_certificates(roots(trust)?))
 }

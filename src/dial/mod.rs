@@ -1,16 +1,19 @@
-//! Asks the services of others: one HTTP request and its answer on a connection of its own, by TLS where the address says
-//! `https`, bounded in time and in size. Redirects are not followed: who is asked is what the configuration says. Must never know
-//! what is asked, nor of whom.
+//! Connections to the services of others, by TCP or TLS; and one HTTP request and its answer on a connection of its own, bounded
+//! in time and in size. Redirects are not followed: who is asked is what the configuration says. Must never know what is asked, nor
+//! of whom.
 
 mod endpoint;
+mod flaw;
+mod identity;
 
 use bytes::Bytes;
-use endpoint::Endpoint;
-pub use endpoint::{ConnectError, EndpointError, Trust};
+pub use endpoint::{ConnectError, Endpoint, EndpointError, Stream, Tls, Trust};
+pub use flaw::Flaw;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+pub use identity::Identity;
 use std::time::Duration;
 use zeroize::Zeroizing;
 

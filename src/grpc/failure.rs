@@ -10,6 +10,7 @@ const REQUEST_ID: &str = "x-request-id";
 // One log, however many workers write to it.
 static UNAVAILABLE: Seldom = Seldom::new();
 static DEADLINE: Seldom = Seldom::new();
+static UNCONFIRMED: Seldom = Seldom::new();
 static FULL: Seldom = Seldom::new();
 static CORRUPT: Seldom = Seldom::new();
 static CONTENDED: Seldom = Seldom::new();
@@ -58,6 +59,7 @@ impl Fault {
             AppError::Contended => Self::Passing(&CONTENDED),
             AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),
             AppError::Store(StoreError::Deadline(_)) => Self::Passing(&DEADLINE),
+            AppError::Store(StoreError::Unconfirmed(_)) => Self::Passing(&UNCONFIRMED),
             AppError::Store(StoreError::Full(_)) => Self::Passing(&FULL),
             AppError::Store(StoreError::Corrupt(_)) => Self::Grave(&CORRUPT),
             AppError::NoKeys { .. } => Self::Passing(&NO_KEYS),

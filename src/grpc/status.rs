@@ -79,6 +79,10 @@ pub fn status(error: &AppError) -> Status {
         AppError::Store(error) => match error {
             StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),
             StoreError::Deadline(_) => Status::unavailable("the store did not answer in time: try again"),
+            StoreError::Unconfirmed(_) => Status::unavailable(
+                "it was done, and may be undone if the store is lost now: not enough of its replicas have it. See what is \
+                 there before trying again",
+            ),
             StoreError::Full(_) => Status::unavailable("the store is full: nothing can be written"),
             StoreError::Corrupt(_) => Status::data_loss("the store holds a record that cannot be trusted"),
         },

@@ -12,11 +12,13 @@ mod operator;
 mod post;
 mod secrets;
 mod socket;
+mod stores;
 mod vault;
 mod watch;
 mod worker;
 
 pub use error::StartError;
+pub use stores::{StoreProblem, StoreReport, check_store};
 
 use crate::{
     app::{
@@ -27,7 +29,7 @@ use crate::{
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
     grpc::{Turnstile, audit::AuditStreams},
-    store::{Backend, CacheSettings, StoreOptions, Where, embedded, redis::RedisOptions},
+    store::{Backend, CacheSettings, StoreOptions, Where, embedded},
     telemetry,
     tokens::Issuers,
 };
@@ -105,7 +107,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
     // Not before: whoever cannot start hears of that alone.
     post::tell_weaknesses(&codes, &settings.data_dir, &realms);
-    let management = App::new(Arc::clone(&house), store.clone());
+    let management = App::new(Arc::clone(&house), store.at_leisure());
 
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;
     let operator_key = settings.operator_key_path();
@@ -238,16 +240,9 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
 }
 
 fn store_options(settings: &Settings) -> StoreOptions {
-    let redis = &settings.store.redis;
     let place = match settings.store.kind {
         StoreKind::Embedded => Where::Directory { path: settings.data_dir.clone(), counters: settings.limits.counters },
-        StoreKind::Redis => Where::Redis(RedisOptions {
-            url: redis.url.expose().to_owned(),
-            deadline: redis.deadline,
-            connect_timeout: redis.connect_timeout,
-            allow_no_persistence: redis.allow_no_persistence,
-            allow_eviction: redis.allow_eviction,
-        }),
+        StoreKind::Redis => Where::Redis(stores::redis(&settings.store.redis)),
     };
     let cache = &settings.cache;
     let cache = CacheSettings {

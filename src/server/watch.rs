@@ -2,7 +2,12 @@
 
 use super::{StartError, clock::SystemClock};
 use crate::{
-    app::{hooks::Rounds, house::App, ports::Store},
+    app::{
+        hooks::Rounds,
+        house::App,
+        ports::{Problem, Store},
+        problems::Changed,
+    },
     grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
     proto::v1::authorization_server,
 };
@@ -16,6 +21,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// How often the store is asked whether it can decide, and uses are written.
 const PERIOD: Duration = Duration::from_secs(1);
+/// At every how many of these what is wrong with it is looked into.
+const EXAMINE: u32 = 5;
 /// The names under which health is told: can it decide now? The server as a whole, what probes ask for, and each service.
 const NAMES: [&str; 5] = ["", "readiness", authorization_server::SERVICE_NAME, CHECK_SERVICE, RATE_LIMIT_SERVICE];
 /// The name under which the process alone is told of: serving from its start to its end.
@@ -32,7 +39,7 @@ pub(super) async fn store<S: Store>(
     reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_serving = None;
+    let (mut was_serving, mut looks) = (None, 0_u32);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -40,17 +47,38 @@ pub(super) async fn store<S: Store>(
         }
         clock.follow_wall();
         let answer = app.store.ping().await;
-        let is_serving = answer.is_ok();
+        // Whatever changes is looked into at once.
+        if looks == 0 || was_serving != Some(answer.is_ok()) {
+            let examined = app.store.examine().await;
+            tell(&app.house.problems.found(examined));
+        }
+        looks = looks.saturating_add(1).checked_rem(EXAMINE).unwrap_or_default();
+        let is_serving = answer.is_ok() && !app.house.problems.now().iter().any(|problem| problem.stops);
         if was_serving != Some(is_serving) {
             match &answer {
-                Ok(()) if was_serving.is_none() => {}
-                Ok(()) => tracing::info!("the store answers again"),
+                Ok(()) if was_serving.is_none() && is_serving => {}
+                Ok(()) if is_serving => tracing::info!("the store answers again"),
+                Ok(()) => tracing::error!("not serving until the store can be rested on again"),
                 Err(error) => tracing::error!(%error, "not serving until the store answers"),
             }
             report(&reporter, if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
             was_serving = Some(is_serving);
             serving.send_replace(is_serving);
         }
+    }
+}
+
+/// Tells what is wrong with the store when it begins and when it ends.
+fn tell(changed: &Changed) {
+    for Problem { code, what, remedy, stops } in &changed.new {
+        if *stops {
+            tracing::error!(problem = code, remedy, "{what}");
+        } else {
+            tracing::warn!(problem = code, remedy, "{what}");
+        }
+    }
+    for Problem { code, .. } in &changed.gone {
+        tracing::info!(problem = code, "no longer a problem of the store");
     }
 }
 

@@ -14,8 +14,8 @@
 
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
-        Store, StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
+        Problem, Sought, Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -381,5 +381,9 @@ impl<S: Store> Store for Cached<S> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await
+    }
+
+    async fn examine(&self) -> Vec<Problem> {
+        self.store.examine().await
     }
 }

@@ -13,8 +13,8 @@ pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{
     app::ports::{
-        CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought, Store,
-        StoreError,
+        CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Problem,
+        Sought, Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -176,5 +176,9 @@ impl Store for Backend {
 
     async fn ping(&self) -> Result<(), StoreError> {
         delegate!(self, store => store.ping())
+    }
+
+    async fn examine(&self) -> Vec<Problem> {
+        delegate!(self, store => store.examine())
     }
 }

@@ -69,6 +69,15 @@ impl Backend {
         })
     }
 
+    /// The same store for acts of management, which do not hurry as decisions do.
+    #[must_use]
+    pub fn at_leisure(&self) -> Self {
+        match self {
+            Self::Embedded(store) => Self::Embedded(store.clone()),
+            Self::Redis(store) => Self::Redis(store.over(store.store().at_leisure())),
+        }
+    }
+
     /// Where the store is, for people. Holds no password.
     #[must_use]
     pub fn describe(&self) -> String {

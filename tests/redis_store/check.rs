@@ -80,7 +80,9 @@ async fn a_primary_that_became_a_replica_is_left() {
 
 #[tokio::test]
 async fn addresses_are_judged_and_passwords_never_told() {
-    for url in ["", "127.0.0.1:6379", "http://127.0.0.1", "rediss://127.0.0.1", "redis://"] {
+    for url in
+        ["", "127.0.0.1:6379", "http://127.0.0.1", "rediss://127.0.0.1#insecure", "redis://", "redis+sentinel://h"]
+    {
         let opened = open_with(RedisOptions::new(url), &[1]).await;
         assert!(matches!(opened, Err(OpenError::Address)), "`{url}`: {opened:?}");
     }

@@ -1,74 +1,66 @@
-//! Authorities and certificates, made for one test.
+//! Certificates that are made for one test.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use rustls::{
     ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::sync::Arc;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-/// An authority: whoever trusts it believes its certificates.
+/// An authority that signs certificates, and its own.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its own certificate.
-    pub pem: String,
+    pub file: PathBuf,
 }
 
-/// A certificate with its key.
-pub struct Identity {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
+/// The files of a certificate and its key.
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Authority {
-    pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key can be made");
-        let mut params = CertificateParams::default();
+    pub fn new(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("it can be signed").pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().unwrap();
+        let file = folder.join(format!("{name}.pem"));
+        fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), file }
     }
 
-    /// A certificate for names and addresses.
-    pub fn identify(&self, names: &[&str]) -> Identity {
-        self.sign(params(names))
+    /// A certificate for these names.
+    pub fn sign(&self, folder: &Path, file: &str, names: &[&str]) -> Files {
+        self.sign_until(folder, file, names, 2999)
     }
 
-    /// One that was good until 2020.
-    pub fn identify_of_old(&self, names: &[&str]) -> Identity {
-        let mut params = params(names);
-        params.not_before = date_time_ymd(2019, 1, 1);
-        params.not_after = date_time_ymd(2020, 1, 1);
-        self.sign(params)
-    }
-
-    fn sign(&self, params: CertificateParams) -> Identity {
-        let key = KeyPair::generate().expect("a key can be made");
-        let certificate = params.signed_by(&key, &self.issuer).expect("it can be signed");
-        Identity { certificate, key }
+    /// One that is valid until that year.
+    pub fn sign_until(&self, folder: &Path, file: &str, names: &[&str], year: i32) -> Files {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, file);
+        (params.not_before, params.not_after) = (date_time_ymd(1999, 1, 1), date_time_ymd(year, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let files = Files { certificate: folder.join(format!("{file}.crt")), key: folder.join(format!("{file}.key")) };
+        fs::write(&files.certificate, params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
     }
 }
 
-fn params(names: &[&str]) -> CertificateParams {
-    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    CertificateParams::new(names).expect("the names are legal")
-}
-
-impl Identity {
-    pub fn certificate_pem(&self) -> String {
-        self.certificate.pem()
-    }
-
-    pub fn key_pem(&self) -> String {
-        self.key.serialize_pem()
-    }
-
-    /// What a server needs that shows it.
+impl Files {
+    /// What a server needs that shows the certificate.
     pub fn server(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
-        let config = config.expect("the protocols are known").with_no_client_auth();
-        Arc::new(config.with_single_cert(vec![self.certificate.der().clone()], key).expect("the key fits"))
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let certificate = CertificateDer::from_pem_file(&self.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
+        Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
     }
 }

@@ -8,7 +8,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("cli", &["server", "config", "domain", "telemetry", "proto"]),
     ("server", &["grpc", "store", "tokens", "courier", "kms", "app", "config", "telemetry", "domain", "proto"]),
     ("grpc", &["app", "domain", "proto"]),
-    ("store", &["app::ports", "domain", "proto"]),
+    ("store", &["dial", "app::ports", "domain", "proto"]),
     ("tokens", &["dial", "app::ports", "domain"]),
     ("courier", &["dial", "app::ports", "domain"]),
     ("kms", &["dial", "app::ports", "domain"]),

@@ -1,5 +1,6 @@
 //! What the use cases need from outside.
 
+mod problem;
 mod store;
 
 use crate::domain::{
@@ -12,6 +13,7 @@ use crate::domain::{
     token::{Token, TokenFlaw},
     webhook::Letter,
 };
+pub use problem::Problem;
 use std::{future::Future, pin::Pin, sync::Arc};
 pub use store::{
     CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Shelf, Sought,

@@ -1,5 +1,6 @@
 //! What the use cases need of a store.
 
+use super::Problem;
 use crate::domain::{
     account::{Account, AccountSnapshot},
     audit::AuditEvent,
@@ -147,6 +148,11 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Whether the store can decide right now.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What is wrong with the store, as far as it can be seen from here.
+    fn examine(&self) -> impl Future<Output = Vec<Problem>> + Send {
+        std::future::ready(Vec::new())
+    }
 }
 
 /// Where a memo stands: what work in the background remembers between its steps, outside of accounts.
@@ -296,6 +302,10 @@ pub enum StoreError {
     /// No answer within the deadline.
     #[error("the store did not answer within {} ms", .0.as_millis())]
     Deadline(Duration),
+    /// A change was applied, and not enough copies of the store say that they have it: should the store be lost now, it may be
+    /// gone.
+    #[error("whether a change will last is not known: {0}")]
+    Unconfirmed(String),
     /// No room left for writing.
     #[error("the store is full: {0}")]
     Full(String),

@@ -1,6 +1,6 @@
 //! The settings file.
 
-use super::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind, set, vault::vault};
+use super::{LogFormat, LogLevel, RealmFiles, Settings, StoreKind, redis, set, vault::vault};
 use crate::{
     config::{
         caps,
@@ -37,7 +37,6 @@ const KEYS: &[&str] = &[
     "audit",
     "vault",
 ];
-const REDIS_KEYS: &[&str] = &["url", "deadline", "connect_timeout", "allow_eviction", "allow_no_persistence"];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
     "streams_per_connection",
@@ -61,7 +60,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     let mut settings = Settings::default();
     settings.data_dir = base.join(settings.data_dir);
     server(&root, base, &mut settings);
-    store(&root, &mut settings);
+    store(&root, base, &mut settings);
     files(&root, &mut settings);
     audit(&root, base, &mut settings);
     running(&root, &mut settings);
@@ -104,7 +103,7 @@ fn mode(text: &str) -> Result<u32, &'static str> {
     legal.ok_or("must be a file's mode in octal digits, \"0600\" to \"0777\"")
 }
 
-fn path(value: &Value<'_>) -> Option<PathBuf> {
+pub(super) fn path(value: &Value<'_>) -> Option<PathBuf> {
     value.line(4_096).map(PathBuf::from)
 }
 
@@ -126,24 +125,13 @@ fn threads(value: &Value<'_>) -> Option<Option<usize>> {
     usize::try_from(value.number(1..=256)?).ok().map(Some)
 }
 
-fn store(root: &Table<'_>, settings: &mut Settings) {
+fn store(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     let Some(table) = root.table("store", &["kind", "redis"]) else { return };
     let kinds = [("embedded", StoreKind::Embedded), ("redis", StoreKind::Redis)];
     set(&mut settings.store.kind, table.get("kind").and_then(|value| value.word(&kinds)));
-    let redis = &mut settings.store.redis;
-    let Some(table) = table.table("redis", REDIS_KEYS) else { return };
-    let url = table.get("url").and_then(|value| {
-        // The text may hold a password: no message repeats it.
-        let url = RedisUrl::new(value.text()?);
-        url.map_err(|allowed| value.wrong("is not the address of a Redis server", format!("must be {allowed}"))).ok()
-    });
-    set(&mut redis.url, url);
-    let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
-    set(&mut redis.deadline, table.get("deadline").and_then(|value| value.duration(millisecond..=second)));
-    let connecting = Duration::from_millis(10)..=Duration::from_secs(30);
-    set(&mut redis.connect_timeout, table.get("connect_timeout").and_then(|value| value.duration(connecting)));
-    set(&mut redis.allow_eviction, table.get("allow_eviction").and_then(|value| value.truth()));
-    set(&mut redis.allow_no_persistence, table.get("allow_no_persistence").and_then(|value| value.truth()));
+    if let Some(table) = table.table("redis", redis::KEYS) {
+        redis::read(&table, base, &mut settings.store.redis);
+    }
 }
 
 fn files(root: &Table<'_>, settings: &mut Settings) {

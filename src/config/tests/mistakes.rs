@@ -235,9 +235,27 @@ fn files_that_cannot_be_read_are_told_so() {
 }
 
 #[test]
+fn settings_of_redis_name_every_mistake() {
+    let text = "[store.redis]\nurl = 'redis+sentinel://:hunter2@a'\nwait_replicas = 11\nwait_timeout = '1ms'\npassword_file = 7\n\
+                [store.redis.tls]\nca = 'x'\nserver_name = true\n[store.redis.sentinel]\ntls = 'yes'\npassword = 'hunter2'\n";
+    let found = lines(Settings::parse("k", text, Path::new("")));
+    let expected = [
+        "k:2:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]`, `rediss://…` for TLS, `unix:///path/to/socket`, or `redis+sentinel://[user[:password]@]host[:port],…/primary[/database]` (`rediss+sentinel://…` for TLS)",
+        "k:3:17: store.redis.wait_replicas: `11` is out of range; must be a whole number, 0 to 10",
+        "k:4:16: store.redis.wait_timeout: `1ms` is out of range; must be 10ms to 10s",
+        "k:5:17: store.redis.password_file: is a whole number; must be a text",
+        "k:7:1: store.redis.tls.ca: is not a known key; allowed are `ca_file`, `certificate_file`, `key_file` and `server_name`",
+        "k:8:15: store.redis.tls.server_name: is a truth value; must be a text",
+        "k:10:7: store.redis.sentinel.tls: is a text; must be `true` or `false`",
+        "k:11:1: store.redis.sentinel.password: is not a known key; allowed are `user`, `password_file`, `tls`, `ca_file`, `certificate_file`, `key_file` and `server_name`",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn settings_name_every_mistake_and_never_the_password() {
     let text = "listen = 'localhost'\nrealms = []\nthreads = 0\nport = 1\n[store]\nkind = 'memory'\n\
-                [store.redis]\nurl = 'rediss://:hunter2@host'\ndeadline = '5s'\nallow_eviction = 'yes'\n\
+                [store.redis]\nurl = 'http://:hunter2@host'\ndeadline = '5s'\nallow_eviction = 'yes'\n\
                 [cache]\nkeys = 10\n[log]\nlevel = 'verbose'\n[limits]\nact_timeout = 10\ncounters = 999\nmisses_per_source = -1\n";
     let found = lines(Settings::parse("k", text, Path::new("")));
     let expected = [
@@ -246,7 +264,7 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:3:11: threads: `0` is out of range; must be a whole number, 1 to 256",
         "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit` and `vault`",
         "k:6:8: store.kind: `memory` is not known; allowed are `embedded` and `redis`",
-        "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]` or `unix:///path/to/socket`",
+        "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]`, `rediss://…` for TLS, `unix:///path/to/socket`, or `redis+sentinel://[user[:password]@]host[:port],…/primary[/database]` (`rediss+sentinel://…` for TLS)",
         "k:9:12: store.redis.deadline: `5s` is out of range; must be 1ms to 1s",
         "k:10:18: store.redis.allow_eviction: is a text; must be `true` or `false`",
         "k:12:8: cache.keys: `10` is out of range; must be a whole number, 1,000 to 10,000,000",

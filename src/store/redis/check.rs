@@ -1,8 +1,8 @@
 //! What a Redis must be before keygate rests on it, checked on every new connection: new enough, a primary, durable, not
 //! evicting, and sealed with the same server secret. Must never change a setting of the server.
 
-use super::{RedisOptions, keyspace};
-use crate::domain::key::RecordMac;
+use super::{RedisOptions, keyspace, permissions};
+use crate::{app::ports::Problem, domain::key::RecordMac};
 use redis::{RedisError, Value, aio::MultiplexedConnection, cmd};
 
 /// The oldest version that has everything the scripts use.
@@ -16,25 +16,37 @@ pub(super) struct Greeter {
 
 /// What may be waived.
 #[derive(Debug, Clone, Copy)]
-struct Demands {
+pub(super) struct Demands {
     allow_no_persistence: bool,
     allow_eviction: bool,
+    wait_replicas: u32,
+}
+
+impl Demands {
+    pub(super) fn of(options: &RedisOptions) -> Self {
+        Self {
+            allow_no_persistence: options.allow_no_persistence,
+            allow_eviction: options.allow_eviction,
+            wait_replicas: options.wait_replicas,
+        }
+    }
 }
 
 impl Greeter {
     pub(super) fn new(options: &RedisOptions, mac: RecordMac, fingerprint: [u8; 16]) -> Self {
-        let demands =
-            Demands { allow_no_persistence: options.allow_no_persistence, allow_eviction: options.allow_eviction };
-        Self { demands, ring: RingMark { mac, fingerprint } }
+        Self { demands: Demands::of(options), ring: RingMark { mac, fingerprint } }
     }
 
     /// Says everything that is wrong, and how to mend it.
     pub(super) async fn greet(
         &self,
         connection: &mut MultiplexedConnection,
-    ) -> Result<Result<(), Vec<String>>, RedisError> {
-        let info: String = cmd("INFO").query_async(connection).await?;
-        let mut faults = faults(&info, self.demands);
+    ) -> Result<Result<(), Vec<Problem>>, RedisError> {
+        let mut faults = permissions::missing(connection, self.demands.wait_replicas > 0).await?;
+        if faults.is_empty() {
+            let info: String = cmd("INFO").query_async(connection).await?;
+            faults = self::faults(&info, self.demands);
+        }
         if faults.is_empty() {
             faults.extend(self.ring.check(connection).await?);
         }
@@ -51,7 +63,7 @@ struct RingMark {
 impl RingMark {
     const PLACE: [&'static [u8]; 1] = [b"ring"];
 
-    async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Option<String>, RedisError> {
+    async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Option<Problem>, RedisError> {
         let ours = [self.fingerprint, self.mac.seal(&Self::PLACE, &self.fingerprint)].concat();
         // Read first: a full server refuses even a write that would change nothing.
         let mut stored: Option<Vec<u8>> = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
@@ -69,43 +81,60 @@ impl RingMark {
             let _: Value = cmd("SET").arg(keyspace::RING).arg(&ours).query_async(connection).await?;
             return Ok(None);
         }
-        let fault = "its records are sealed with a server secret that this server does not have: give every server that \
-                     uses this Redis the same versions of the server secret, or use another database of it";
-        Ok(Some(fault.to_owned()))
+        Ok(Some(Problem::grave(
+            "secret",
+            "its records are sealed with a server secret that this server does not have",
+            "give every server that uses this Redis the same versions of the server secret, or use another database of it",
+        )))
     }
 }
 
-fn faults(info: &str, demands: Demands) -> Vec<String> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or_default()
-    };
+/// A field of what `INFO` tells.
+pub(super) fn field<'i>(info: &'i str, name: &str) -> &'i str {
+    info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).unwrap_or_default()
+}
+
+/// What is wrong with how a server is set up.
+pub(super) fn faults(info: &str, demands: Demands) -> Vec<Problem> {
     let mut faults = Vec::new();
-    let version = field("redis_version");
+    let mut fault = |code, what: String, remedy: String| faults.push(Problem::grave(code, what, remedy));
+    let version = field(info, "redis_version");
     if parse_version(version).is_none_or(|version| version < OLDEST) {
         let (major, minor) = OLDEST;
-        faults.push(format!("its version is `{version}`: use Redis {major}.{minor} or newer, or Valkey"));
-    }
-    if field("cluster_enabled") == "1" {
-        faults.push(
-            "it runs in cluster mode, which this version of keygate does not support: use a single primary".to_owned(),
+        fault(
+            "version",
+            format!("its version is `{version}`"),
+            format!("use Redis {major}.{minor} or newer, or Valkey"),
         );
     }
-    let role = field("role");
+    if field(info, "cluster_enabled") == "1" {
+        fault(
+            "cluster",
+            "it runs in cluster mode, which this version of keygate does not support".to_owned(),
+            "use a single primary, with sentinels if it shall be replaced by itself".to_owned(),
+        );
+    }
+    let role = field(info, "role");
     if role != "master" {
-        faults.push(format!("its role is `{role}`: give the address of the primary"));
+        fault(
+            "replica",
+            format!("its role is `{role}`"),
+            "give the address of the primary, or of sentinels".to_owned(),
+        );
     }
-    let policy = field("maxmemory_policy");
+    let policy = field(info, "maxmemory_policy");
     if policy != "noeviction" && !demands.allow_eviction {
-        faults.push(format!(
-            "its `maxmemory-policy` is `{policy}`, so it may drop keys and counters without a word: set \
-             `maxmemory-policy noeviction`, or allow eviction in keygate's configuration"
-        ));
+        fault(
+            "eviction",
+            format!("its `maxmemory-policy` is `{policy}`, so it may drop keys and counters without a word"),
+            "set `maxmemory-policy noeviction`, or allow eviction in keygate's configuration".to_owned(),
+        );
     }
-    if field("aof_enabled") != "1" && !demands.allow_no_persistence {
-        faults.push(
-            "it keeps no append-only file, so a crash loses keys and revocations that were acknowledged: set `appendonly \
-             yes`, or allow running without persistence in keygate's configuration"
-                .to_owned(),
+    if field(info, "aof_enabled") != "1" && !demands.allow_no_persistence {
+        fault(
+            "persistence",
+            "it keeps no append-only file, so a crash loses keys and revocations that were acknowledged".to_owned(),
+            "set `appendonly yes`, or allow running without persistence in keygate's configuration".to_owned(),
         );
     }
     faults
@@ -122,16 +151,16 @@ mod tests {
 
     const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
                         # Persistence\r\naof_enabled:1\r\n# Replication\r\nrole:master\r\n# Cluster\r\ncluster_enabled:0\r\n";
-    const STRICT: Demands = Demands { allow_no_persistence: false, allow_eviction: false };
+    const STRICT: Demands = Demands { allow_no_persistence: false, allow_eviction: false, wait_replicas: 0 };
 
     fn only(change: (&str, &str), demands: Demands) -> Vec<String> {
         assert!(GOOD.contains(change.0));
-        faults(&GOOD.replace(change.0, change.1), demands)
+        faults(&GOOD.replace(change.0, change.1), demands).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_good_server_has_no_faults() {
-        assert_eq!(faults(GOOD, STRICT), Vec::<String>::new());
+        assert_eq!(faults(GOOD, STRICT), Vec::new());
         assert_eq!(only(("7.0.15", "6.2.0"), STRICT), Vec::<String>::new());
         assert_eq!(only(("7.0.15", "10.0.1"), STRICT), Vec::<String>::new());
     }
@@ -154,7 +183,7 @@ mod tests {
 
     #[test]
     fn eviction_and_missing_persistence_can_be_allowed() {
-        let lax = Demands { allow_no_persistence: true, allow_eviction: true };
+        let lax = Demands { allow_no_persistence: true, allow_eviction: true, ..STRICT };
         assert_eq!(only(("noeviction", "allkeys-lru"), lax), Vec::<String>::new());
         assert_eq!(only(("aof_enabled:1", "aof_enabled:0"), lax), Vec::<String>::new());
         assert_eq!(only(("7.0.15", "5.0.0"), lax).len(), 1);

@@ -4,14 +4,23 @@
 //! refuses. A broken connection is noticed without a call, and replaced in the background. Nothing is sent twice: after a
 //! break, whether a command was run is not known. Must never know what is stored.
 
-use super::{OpenError, RedisOptions, check::Greeter, scripts};
+use super::{
+    OpenError, RedisOptions,
+    check::Greeter,
+    diagnose,
+    dialer::{Dialer, Driver},
+    permissions,
+    permissions::Tried,
+    scripts,
+    target::Address,
+};
 use crate::{
-    app::ports::{Clock, StoreError},
+    app::ports::{Clock, Problem, StoreError},
     domain::time::Ticks,
 };
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind,
-    RedisError, Script, ServerErrorKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, Script, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
 };
 use std::{
     future::Future,
@@ -36,12 +45,14 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Connection {
     slot: Arc<Slot>,
+    /// The one that every call goes over, whatever becomes of it; absent: whichever is in use.
+    pinned: Option<Live>,
 }
 
 struct Slot {
-    client: Client,
-    /// Host and port, without user and password.
-    address: String,
+    dialer: Arc<Dialer>,
+    /// Where Redis is, without user and password.
+    place: String,
     connect_timeout: Duration,
     greeter: Greeter,
     clock: Arc<dyn Clock>,
@@ -55,26 +66,30 @@ struct Slot {
 enum State {
     Connecting,
     Ready(Live),
-    Failed(StoreError),
+    Failed(StoreError, Vec<Problem>),
 }
 
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
     generation: u64,
+    /// Host and port.
+    address: Arc<Address>,
+    /// Ends with the last call that uses the connection.
+    _driver: Arc<Driver>,
 }
 
 impl Connection {
     /// Connects and checks the server, within the connect timeout.
     pub(super) async fn open(
         options: &RedisOptions,
+        dialer: Arc<Dialer>,
         greeter: Greeter,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        let (client, address) = client(&options.url)?;
         let slot = Arc::new(Slot {
-            client,
-            address,
+            place: dialer.place(),
+            dialer,
             connect_timeout: options.connect_timeout,
             greeter,
             clock,
@@ -85,7 +100,24 @@ impl Connection {
         });
         let live = slot.connect().await?;
         slot.state.send_replace(State::Ready(live));
-        Ok(Self { slot })
+        if let Some(sentinels) = slot.dialer.sentinels() {
+            tokio::spawn(follow(Arc::downgrade(&slot), sentinels.watch()));
+        }
+        Ok(Self { slot, pinned: None })
+    }
+
+    /// The same over the connection that is in use now, and over no other: what was begun on one server is not ended on
+    /// another.
+    pub(super) async fn pinned(&self) -> Result<Self, StoreError> {
+        Ok(Self { slot: Arc::clone(&self.slot), pinned: Some(self.live().await?) })
+    }
+
+    /// Why there is no connection, while there is none.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        match &*self.slot.state.borrow() {
+            State::Failed(_, problems) => problems.clone(),
+            State::Connecting | State::Ready(_) => Vec::new(),
+        }
     }
 
     /// Runs calls that together must be done before the deadline.
@@ -105,21 +137,28 @@ impl Connection {
 
     /// Runs one command.
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let mut live = self.slot.live().await?;
+        let mut live = self.live().await?;
         let reply = live.connection.send_packed_command(command).await.and_then(Value::extract_error);
         self.slot.judge(&live, reply)
     }
 
     /// Runs commands in one round trip and in their order; others' may come in between.
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        let mut live = self.slot.live().await?;
+        let mut live = self.live().await?;
         let replies = pipeline.query_async(&mut live.connection).await;
         self.slot.judge(&live, replies)
     }
 
+    /// Tries what keygate's user may do.
+    pub(super) async fn tried(&self, waits: bool) -> Result<Tried, StoreError> {
+        let mut live = self.live().await?;
+        let tried = permissions::tried(&mut live.connection, waits, false).await;
+        self.slot.judge(&live, tried)
+    }
+
     /// Runs a command that calls a script, and gives the server the script if it lost it.
     pub(super) async fn script(&self, command: &Cmd, script: &Script) -> Result<Value, StoreError> {
-        let mut live = self.slot.live().await?;
+        let mut live = self.live().await?;
         let mut reply = live.connection.send_packed_command(command).await.and_then(Value::extract_error);
         if reply.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
             // A script that the server does not know has not begun: this is not a second run.
@@ -131,14 +170,21 @@ impl Connection {
         self.slot.judge(&live, reply)
     }
 
-    /// Host and port, without user and password.
-    pub(super) fn address(&self) -> &str {
-        &self.slot.address
+    /// Where Redis is, without user and password.
+    pub(super) fn place(&self) -> &str {
+        &self.slot.place
+    }
+
+    async fn live(&self) -> Result<Live, StoreError> {
+        match &self.pinned {
+            Some(live) => Ok(live.clone()),
+            None => self.slot.live().await,
+        }
     }
 
     /// The error for a reply that no Redis gives.
     pub(super) fn misunderstood(&self, what: &str) -> StoreError {
-        StoreError::Unavailable(format!("{what} from Redis at `{}` was not understood", self.slot.address))
+        StoreError::Unavailable(format!("{what} from Redis at `{}` was not understood", self.slot.place))
     }
 }
 
@@ -151,8 +197,8 @@ impl Slot {
         let settled = watcher.wait_for(|state| !matches!(state, State::Connecting)).await;
         match settled.as_deref() {
             Ok(State::Ready(live)) => Ok(live.clone()),
-            Ok(State::Failed(reason)) => Err(reason.clone()),
-            _ => Err(StoreError::Unavailable(format!("Redis at `{}` is not connected", self.address))),
+            Ok(State::Failed(reason, _)) => Err(reason.clone()),
+            _ => Err(StoreError::Unavailable(format!("Redis at `{}` is not connected", self.place))),
         }
     }
 
@@ -166,15 +212,12 @@ impl Slot {
             }
             Err(error) => error,
         };
-        // After a failover the name may lead to the new primary by now.
-        let demoted = matches!(
-            error.kind(),
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading)
-        );
-        if demoted || error.is_unrecoverable_error() {
+        // After a failover the name may lead to the new primary by now, and after a rotation the file to the new password.
+        let elsewhere = diagnose::is_demoted(&error) || diagnose::is_stranger(&error);
+        if elsewhere || error.is_unrecoverable_error() {
             self.lost(live.generation);
         }
-        Err(explain(&self.address, &error))
+        Err(diagnose::call(&live.address.to_string(), &error))
     }
 
     fn unanswered(self: &Arc<Self>) {
@@ -220,25 +263,24 @@ impl Slot {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE)
             .set_push_sender(noticed);
-        let failed = |error: RedisError| OpenError::Unreachable(explain(&self.address, &error));
         let attempt = async {
-            let mut connection =
-                self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)?;
-            self.greeter
-                .greet(&mut connection)
-                .await
-                .map_err(failed)?
-                .map_err(|faults| OpenError::Unfit { address: self.address.clone(), faults })?;
+            let made = self.dialer.connect(config).await?;
+            let (mut connection, address) = (made.connection, made.address);
+            let failed = |error: RedisError| diagnose::opening("Redis", &address, &error);
+            let greeted = self.greeter.greet(&mut connection).await;
+            greeted
+                .map_err(|error| self.dialer.explain(&address, &error))?
+                .map_err(|faults| OpenError::Unfit { address: address.to_string(), faults })?;
             for script in scripts::all() {
                 script.load_async(&mut connection).await.map_err(failed)?;
             }
-            Ok(Live { connection, generation })
+            Ok(Live { connection, generation, address: Arc::new(address), _driver: Arc::new(made.driver) })
         };
         let silent = || {
             let waited = self.connect_timeout.as_millis();
             OpenError::Unreachable(StoreError::Unavailable(format!(
                 "Redis at `{}` did not answer within {waited} ms",
-                self.address
+                self.place
             )))
         };
         time::timeout(self.connect_timeout, attempt).await.map_err(|_| silent())?
@@ -254,8 +296,14 @@ async fn reconnect(slot: Weak<Slot>) {
                 slot.state.send_replace(State::Ready(live));
                 return;
             }
-            Err(OpenError::Unreachable(reason)) => slot.state.send_replace(State::Failed(reason)),
-            Err(reason) => slot.state.send_replace(State::Failed(StoreError::Unavailable(reason.to_string()))),
+            Err(error) => {
+                let problems = error.problems();
+                let reason = match error {
+                    OpenError::Unreachable(reason) => reason,
+                    error => StoreError::Unavailable(error.to_string()),
+                };
+                slot.state.send_replace(State::Failed(reason, problems))
+            }
         };
         drop(slot);
         time::sleep(pause).await;
@@ -263,26 +311,15 @@ async fn reconnect(slot: Weak<Slot>) {
     }
 }
 
-fn client(url: &str) -> Result<(Client, String), OpenError> {
-    let wrong = |_| OpenError::Address;
-    let info = url.into_connection_info().map_err(wrong)?;
-    if !info.addr().is_supported() {
-        return Err(OpenError::Address);
+/// Leaves a server that the sentinels do not call the primary any more, also where it goes on answering.
+async fn follow(slot: Weak<Slot>, mut agreed: watch::Receiver<Option<Address>>) {
+    while agreed.changed().await.is_ok() {
+        let Some(slot) = slot.upgrade() else { return };
+        let Some(primary) = agreed.borrow_and_update().clone() else { continue };
+        let left = match &*slot.state.borrow() {
+            State::Ready(live) if *live.address != primary => Some(live.generation),
+            _ => None,
+        };
+        left.into_iter().for_each(|generation| slot.lost(generation));
     }
-    let address = info.addr().to_string();
-    // The third version of the protocol tells of a connection that ends without being asked.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-    let client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
-    Ok((client, address))
-}
-
-fn explain(address: &str, error: &RedisError) -> StoreError {
-    let text = error.to_string();
-    if text.contains("command not allowed when used memory") {
-        return StoreError::Full(format!("Redis at `{address}` has reached its `maxmemory`: raise it, or remove data"));
-    }
-    if text.contains(scripts::BROKEN_COUNTER) || text.contains("WRONGTYPE") {
-        return StoreError::Corrupt(format!("Redis at `{address}` holds something that keygate did not write: {text}"));
-    }
-    StoreError::Unavailable(format!("Redis at `{address}`: {text}"))
 }

@@ -23,6 +23,8 @@
 //! | `kg1:p:realm/…` | string | the account that a key id belongs to |
 //! | `kg1:r:realm` | sorted set | accounts of a realm, in byte order |
 //! | `kg1:ring` | string | mark of the server secret |
+//! | `kg1:probe` | none | where it is tried what the user may do |
+//! | `kg1:barrier` | string | what is written last, to see that replicas have all that was written before |
 
 use crate::{
     app::ports::MemoId,
@@ -35,6 +37,12 @@ use data_encoding::BASE64URL_NOPAD;
 
 /// The mark of the server secret that the store's records are sealed with.
 pub(super) const RING: &str = "kg1:ring";
+/// What all names begin with.
+pub(super) const PREFIX: &str = "kg1:";
+/// Where it is tried what the user may do; nothing stands there.
+pub(super) const PROBE: &str = "kg1:probe";
+/// What is written to see that replicas have all that was written before.
+pub(super) const BARRIER: &str = "kg1:barrier";
 
 /// The names of what belongs to one account.
 pub(super) struct AccountKeys {
@@ -214,7 +222,9 @@ mod tests {
         names.push(lookup(&Digest::from_bytes([0; 32])).into_bytes());
         names.push(pointer(&a.realm, KeyId::from_bytes([0; 16])).into_bytes());
         names.push(accounts(&a.realm).into_bytes());
-        names.push(RING.as_bytes().to_vec());
+        for name in [RING, PROBE, BARRIER] {
+            names.push(name.as_bytes().to_vec());
+        }
         let count = names.len();
         names.sort();
         names.dedup();

@@ -9,19 +9,29 @@
 
 mod check;
 mod connection;
+mod diagnose;
+mod dialer;
 mod entries;
+mod examine;
 mod keyspace;
 mod list;
 mod memos;
+mod options;
+mod permissions;
 mod read;
+mod replicas;
 mod scripts;
+mod sentinels;
+mod target;
 mod write;
+
+pub use options::{OpenError, RedisOptions, SentinelOptions, TlsFiles};
 
 use super::record::RecordCodec;
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
-        Store, StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
+        Problem, Sought, Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -36,65 +46,10 @@ use crate::{
 };
 use check::Greeter;
 use connection::Connection;
+use dialer::Dialer;
 use redis::{Value, cmd};
+use replicas::Replicas;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
-
-/// Which Redis, and on which terms.
-#[derive(Clone)]
-pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/database]` or `unix:///path`. May hold a password: never printed.
-    pub url: String,
-    /// For one decision, all its steps together.
-    pub deadline: Duration,
-    /// For connecting and checking the server.
-    pub connect_timeout: Duration,
-    /// Rest on a server without an append-only file: a crash of it may lose keys and bring revoked ones back.
-    pub allow_no_persistence: bool,
-    /// Rest on a server that evicts: it may forget keys and counters at any time.
-    pub allow_eviction: bool,
-}
-
-impl RedisOptions {
-    /// The time of one decision, when nothing else is said.
-    pub const DEADLINE: Duration = Duration::from_millis(50);
-    /// The least time that acts of management and listings get.
-    pub const MANAGEMENT_DEADLINE: Duration = Duration::from_secs(1);
-    /// The time to connect that is given when nothing else is said.
-    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-    /// Strict terms and usual times.
-    #[must_use]
-    pub fn new(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            deadline: Self::DEADLINE,
-            connect_timeout: Self::CONNECT_TIMEOUT,
-            allow_no_persistence: false,
-            allow_eviction: false,
-        }
-    }
-}
-
-/// Why a store in Redis cannot be opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The address is not one.
-    #[error(
-        "the address of Redis must be `redis://[user:password@]host[:port][/database]` or `unix:///path`; TLS is not supported"
-    )]
-    Address,
-    /// Nobody answers there, or not in time.
-    #[error("{0}; see that Redis runs there and lets this machine in, or name another address")]
-    Unreachable(StoreError),
-    /// Somebody answers whom keygate must not rest on.
-    #[error("Redis at `{address}` cannot be used: {}", .faults.join("; "))]
-    Unfit {
-        /// Host and port.
-        address: String,
-        /// Everything that is wrong, each with its remedy.
-        faults: Vec<String>,
-    },
-}
 
 /// The store. Clones share one connection, which belongs to the runtime that it was opened on.
 #[derive(Clone)]
@@ -102,15 +57,26 @@ pub struct Redis {
     connection: Connection,
     codec: RecordCodec,
     clock: Arc<dyn Clock>,
+    /// For one decision.
     deadline: Duration,
+    /// The replicas that must have a change before it is acknowledged, if any must.
+    replicas: Option<Replicas>,
     terms: Arc<Terms>,
 }
 
 /// What a further connection is made with.
 struct Terms {
+    dialer: Arc<Dialer>,
     options: RedisOptions,
     mac: RecordMac,
     ring_fingerprint: [u8; 16],
+}
+
+impl Terms {
+    async fn connection(&self, clock: Arc<dyn Clock>) -> Result<Connection, OpenError> {
+        let greeter = Greeter::new(&self.options, self.mac.clone(), self.ring_fingerprint);
+        Connection::open(&self.options, Arc::clone(&self.dialer), greeter, clock).await
+    }
 }
 
 impl fmt::Debug for Redis {
@@ -131,7 +97,15 @@ impl Redis {
         ring_fingerprint: [u8; 16],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        Self::with(Arc::new(Terms { options, mac, ring_fingerprint }), clock).await
+        let dialer = Arc::new(Dialer::new(&options)?);
+        let terms = Arc::new(Terms { dialer, options, mac, ring_fingerprint });
+        let store = Self::with(Arc::clone(&terms), Arc::clone(&clock), None).await?;
+        if terms.options.wait_replicas == 0 {
+            return Ok(store);
+        }
+        // Apart, since whoever waits for replicas holds back all that comes behind on the same connection.
+        let replicas = Replicas::new(terms.connection(clock).await?, &terms.options);
+        Ok(Self { replicas: Some(replicas), ..store })
     }
 
     /// The same store over a connection of its own, which belongs to the runtime that this is called on.
@@ -139,23 +113,28 @@ impl Redis {
     /// # Errors
     /// As [`Redis::connect`].
     pub async fn reconnect(&self) -> Result<Self, OpenError> {
-        Self::with(Arc::clone(&self.terms), Arc::clone(&self.clock)).await
+        Self::with(Arc::clone(&self.terms), Arc::clone(&self.clock), self.replicas.clone()).await
     }
 
-    async fn with(terms: Arc<Terms>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let Terms { options, mac, ring_fingerprint } = &*terms;
-        let greeter = Greeter::new(options, mac.clone(), *ring_fingerprint);
-        let connection = Connection::open(options, greeter, Arc::clone(&clock)).await?;
-        let (codec, deadline) = (RecordCodec::new(mac.clone()), options.deadline);
-        let store = Self { connection, codec, clock, deadline, terms };
+    async fn with(terms: Arc<Terms>, clock: Arc<dyn Clock>, replicas: Option<Replicas>) -> Result<Self, OpenError> {
+        let connection = terms.connection(Arc::clone(&clock)).await?;
+        let (codec, deadline) = (RecordCodec::new(terms.mac.clone()), terms.options.deadline);
+        let store = Self { connection, codec, clock, deadline, replicas, terms };
         store.ping().await.map_err(OpenError::Unreachable)?;
         Ok(store)
     }
 
-    /// Host and port, without user and password.
+    /// The same store for acts of management, which do not hurry as decisions do: every step of one gets the time that the
+    /// act itself gets.
+    #[must_use]
+    pub fn at_leisure(&self) -> Self {
+        Self { deadline: self.leisure(), ..self.clone() }
+    }
+
+    /// Where it is, without user and password.
     #[must_use]
     pub fn address(&self) -> &str {
-        self.connection.address()
+        self.connection.place()
     }
 
     /// The time that acts of management and listings get.
@@ -238,11 +217,17 @@ impl Store for Redis {
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
-        self.connection.within(self.leisure(), self.write(change)).await
+        match &self.replicas {
+            None => self.connection.within(self.leisure(), self.write(change)).await,
+            Some(replicas) => replicas.commit(self, change).await,
+        }
     }
 
     async fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
-        self.connection.within(self.deadline, self.account_record(owner)).await
+        if let Some(replicas) = &self.replicas {
+            replicas.settle().await?;
+        }
+        self.connection.within(self.leisure(), self.account_record(owner)).await
     }
 
     async fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
@@ -271,7 +256,12 @@ impl Store for Redis {
         owner: &AccountRef,
         slot: &[u8; 32],
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        self.connection.within(self.leisure(), self.idempotency(owner, slot)).await
+        let found = self.connection.within(self.leisure(), self.idempotency(owner, slot)).await?;
+        if let (Some(_), Some(replicas)) = (&found, &self.replicas) {
+            // Whoever asks again is told that it was done: then it must be as safe as when it is done.
+            replicas.confirm().await?;
+        }
+        Ok(found)
     }
 
     async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
@@ -313,10 +303,15 @@ impl Store for Redis {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let command = cmd("TIME");
-        let reply = self.connection.within(self.deadline, self.connection.query(&command)).await?;
+        let deadline = self.terms.options.deadline;
+        let reply = self.connection.within(deadline, self.connection.query(&command)).await?;
         let now = server_time(&reply).ok_or_else(|| self.connection.misunderstood("the time"))?;
         self.clock.observe(now);
         Ok(())
+    }
+
+    async fn examine(&self) -> Vec<Problem> {
+        self.look_over().await
     }
 }
 

@@ -35,10 +35,13 @@ struct Contested<'c> {
 }
 
 impl Redis {
+    /// All steps go to one server: what was announced to one that was the primary, and has to be found behind what is applied
+    /// by the next, would be missing there.
     pub(super) async fn write(&self, change: &Change) -> Result<(), CommitError> {
-        self.announce(change).await?;
-        self.call(change).run(&self.connection).await?;
-        self.forget(change).await;
+        let here = Self { connection: self.connection.pinned().await?, ..self.clone() };
+        here.announce(change).await?;
+        here.call(change).run(&here.connection).await?;
+        here.forget(change).await;
         Ok(())
     }
 
