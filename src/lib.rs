@@ -10,6 +10,7 @@
 //!                     → courier → dial, app::ports, domain
 //!                     → delivery → app::ports, domain
 //!                     → kms   → dial, app::ports, domain
+//!                     → metrics → app::meter, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -42,6 +43,7 @@ pub mod dial;
 pub mod domain;
 pub mod grpc;
 pub mod kms;
+pub mod metrics;
 pub mod proto;
 pub mod server;
 pub mod store;

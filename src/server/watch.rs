@@ -1,6 +1,6 @@
 //! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
-use super::{StartError, clock::SystemClock};
+use super::{StartError, clock::SystemClock, operations::Health};
 use crate::{
     app::{hooks::Rounds, house::App, ports::Store},
     grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
@@ -26,6 +26,7 @@ pub(super) async fn store<S: Store>(
     app: App<S>,
     clock: Arc<SystemClock>,
     reporter: HealthReporter,
+    health: Arc<Health>,
     serving: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -41,6 +42,7 @@ pub(super) async fn store<S: Store>(
         clock.follow_wall();
         let answer = app.store.ping().await;
         let is_serving = answer.is_ok();
+        health.store(answer.as_ref().map_err(ToString::to_string).map(drop));
         if was_serving != Some(is_serving) {
             match &answer {
                 Ok(()) if was_serving.is_none() => {}
@@ -113,7 +115,8 @@ pub(super) async fn due<S: Store>(app: App<S>, serving: watch::Receiver<bool>, m
 }
 
 /// Before the end: whoever asks for health is sent elsewhere.
-pub(super) async fn say_goodbye(reporter: &HealthReporter) {
+pub(super) async fn say_goodbye(reporter: &HealthReporter, health: &Health) {
+    health.leave();
     report(reporter, ServingStatus::NotServing).await;
 }
 

@@ -6,8 +6,12 @@
 
 use super::{OpenError, RedisOptions, check::Greeter, scripts};
 use crate::{
-    app::ports::{Clock, StoreError},
+    app::ports::{
+        Clock, StoreError,
+        meter::{Count, Stripes},
+    },
     domain::time::Ticks,
+    store::figures::RedisFigures,
 };
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind,
@@ -38,7 +42,33 @@ pub(super) struct Connection {
     slot: Arc<Slot>,
 }
 
+/// What is counted of all connections to one Redis.
+#[derive(Debug)]
+pub(super) struct Counts {
+    round_trips: Stripes<Count>,
+    connected: Count,
+    failed: Count,
+    lost: Count,
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        let round_trips = Stripes::new(true, Count::default);
+        Self { round_trips, connected: Count::default(), failed: Count::default(), lost: Count::default() }
+    }
+
+    pub(super) fn read(&self) -> RedisFigures {
+        RedisFigures {
+            round_trips: self.round_trips.sum(Count::get),
+            connected: self.connected.get(),
+            failed: self.failed.get(),
+            lost: self.lost.get(),
+        }
+    }
+}
+
 struct Slot {
+    counts: Arc<Counts>,
     client: Client,
     /// Host and port, without user and password.
     address: String,
@@ -70,9 +100,11 @@ impl Connection {
         options: &RedisOptions,
         greeter: Greeter,
         clock: Arc<dyn Clock>,
+        counts: Arc<Counts>,
     ) -> Result<Self, OpenError> {
         let (client, address) = client(&options.url)?;
         let slot = Arc::new(Slot {
+            counts,
             client,
             address,
             connect_timeout: options.connect_timeout,
@@ -143,7 +175,11 @@ impl Connection {
 }
 
 impl Slot {
+    /// The connection for one round trip.
     async fn live(&self) -> Result<Live, StoreError> {
+        if let Some(count) = self.counts.round_trips.here() {
+            count.one();
+        }
         if let State::Ready(live) = &*self.state.borrow() {
             return Ok(live.clone());
         }
@@ -202,6 +238,7 @@ impl Slot {
             in_use
         });
         if broken.is_some() {
+            self.counts.lost.one();
             self.runtime.spawn(reconnect(Arc::downgrade(self)));
         }
     }
@@ -241,7 +278,13 @@ impl Slot {
                 self.address
             )))
         };
-        time::timeout(self.connect_timeout, attempt).await.map_err(|_| silent())?
+        let connected = time::timeout(self.connect_timeout, attempt).await.map_err(|_| silent()).flatten();
+        if connected.is_ok() {
+            self.counts.connected.one()
+        } else {
+            self.counts.failed.one()
+        }
+        connected
     }
 }
 

@@ -17,7 +17,7 @@ mod read;
 mod scripts;
 mod write;
 
-use super::record::RecordCodec;
+use super::{figures::RedisFigures, record::RecordCodec};
 use crate::{
     app::ports::{
         Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
@@ -35,7 +35,7 @@ use crate::{
     },
 };
 use check::Greeter;
-use connection::Connection;
+use connection::{Connection, Counts};
 use redis::{Value, cmd};
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -111,6 +111,7 @@ struct Terms {
     options: RedisOptions,
     mac: RecordMac,
     ring_fingerprint: [u8; 16],
+    counts: Arc<Counts>,
 }
 
 impl fmt::Debug for Redis {
@@ -131,7 +132,8 @@ impl Redis {
         ring_fingerprint: [u8; 16],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        Self::with(Arc::new(Terms { options, mac, ring_fingerprint }), clock).await
+        let counts = Arc::new(Counts::new());
+        Self::with(Arc::new(Terms { options, mac, ring_fingerprint, counts }), clock).await
     }
 
     /// The same store over a connection of its own, which belongs to the runtime that this is called on.
@@ -143,9 +145,9 @@ impl Redis {
     }
 
     async fn with(terms: Arc<Terms>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let Terms { options, mac, ring_fingerprint } = &*terms;
+        let Terms { options, mac, ring_fingerprint, counts } = &*terms;
         let greeter = Greeter::new(options, mac.clone(), *ring_fingerprint);
-        let connection = Connection::open(options, greeter, Arc::clone(&clock)).await?;
+        let connection = Connection::open(options, greeter, Arc::clone(&clock), Arc::clone(counts)).await?;
         let (codec, deadline) = (RecordCodec::new(mac.clone()), options.deadline);
         let store = Self { connection, codec, clock, deadline, terms };
         store.ping().await.map_err(OpenError::Unreachable)?;
@@ -156,6 +158,12 @@ impl Redis {
     #[must_use]
     pub fn address(&self) -> &str {
         self.connection.address()
+    }
+
+    /// How its connections stand, those of all workers together.
+    #[must_use]
+    pub fn figures(&self) -> RedisFigures {
+        self.terms.counts.read()
     }
 
     /// The time that acts of management and listings get.
