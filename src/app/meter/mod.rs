@@ -83,7 +83,25 @@ impl Failure {
             AppError::Vault(_) => Self::VaultUnavailable,
             AppError::Contended => Self::Contended,
             AppError::Entropy(_) | AppError::Bug(_) => Self::Internal,
-            _ => Self::Invalid,
+            AppError::Invalid(_)
+            | AppError::Target(_)
+            | AppError::Unauthenticated
+            | AppError::NotAllowed { .. }
+            | AppError::OwnKey { .. }
+            | AppError::NoOwner { .. }
+            | AppError::OwnersOnly { .. }
+            | AppError::OperatorsOnly
+            | AppError::Wider
+            | AppError::NoEmbedTokens { .. }
+            | AppError::NotMinted(_)
+            | AppError::UnknownKey(_)
+            | AppError::UnknownAccount
+            | AppError::UnknownCredential
+            | AppError::NoRelease
+            | AppError::Directory(_)
+            | AppError::Member(_)
+            | AppError::Onboarding(_)
+            | AppError::Lifecycle(_) => Self::Invalid,
         }
     }
 }

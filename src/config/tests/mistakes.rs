@@ -266,14 +266,12 @@ fn settings_name_every_mistake_and_never_the_password() {
 fn settings_of_what_is_told_are_checked() {
     let none = Settings::parse("k", "[operations]\nlisten = ''\n", Path::new("")).unwrap();
     assert_eq!(none.listen_operations, None);
-    let some = Settings::parse("k", "[operations]\nlisten = '[::1]:9464'\n[log]\ndenials_per_second = 0\n", Path::new(""));
+    let some =
+        Settings::parse("k", "[operations]\nlisten = '[::1]:9464'\n[log]\ndenials_per_second = 0\n", Path::new(""));
     let some = some.unwrap();
     assert_eq!((some.listen_operations, some.log.denials_per_second), (Some("[::1]:9464".parse().unwrap()), 0));
     for (text, expected) in [
-        (
-            "[operations]\nlisten = 9464",
-            "k:2:10: operations.listen: is a whole number; must be a text",
-        ),
+        ("[operations]\nlisten = 9464", "k:2:10: operations.listen: is a whole number; must be a text"),
         (
             "[operations]\nlisten = 'localhost:9464'",
             "k:2:10: operations.listen: `localhost:9464` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
