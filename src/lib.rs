@@ -9,6 +9,7 @@
 //!                     → tokens → dial, app::ports, domain
 //!                     → courier → dial, app::ports, domain
 //!                     → kms   → dial, app::ports, domain
+//!                     → metrics → app::meter, domain
 //!                     → config → domain
 //!                     → telemetry
 //! ```
@@ -40,6 +41,7 @@ pub mod dial;
 pub mod domain;
 pub mod grpc;
 pub mod kms;
+pub mod metrics;
 pub mod proto;
 pub mod server;
 pub mod store;

@@ -6,7 +6,7 @@ mod support;
 
 use keygate::{
     app::{
-        authenticate::{AuthenticateRequest, Presented, Release, Verdict},
+        authenticate::{AuthenticateRequest, Presented, Verdict},
         house::{App, House},
         keys::{CreateKey, Expiry, KeyFilter, UpdateKey},
         manager::{KeyManager, Manager, Reader},
@@ -164,20 +164,8 @@ impl<S: Store> World<S> {
     /// Presents a key to one of the servers: why it was denied, or nothing.
     async fn present(&self, server: usize, key: &Secret) -> Option<DenyReason> {
         let app = &self.apps[server];
-        let request = AuthenticateRequest {
-            presented: Presented::Key(SecretRef::new(key.expose())),
-            request: CanonicalRequest::headers_alone(Vec::new()),
-            operation: None,
-            source_address: None,
-            account: None,
-            organization: None,
-            environment: None,
-            required_scopes: Vec::new(),
-            cost: 1,
-            check_rate_limit: false,
-            explain: false,
-            release: Release::NotAsked,
-        };
+        let presented = Presented::Key(SecretRef::new(key.expose()));
+        let request = AuthenticateRequest::who(presented, CanonicalRequest::headers_alone(Vec::new()));
         match app.authenticate(app.house.realm("shop").unwrap(), &request).await.unwrap().verdict {
             Verdict::Denied(denial) => Some(denial.reason),
             _ => None,

@@ -6,7 +6,10 @@ use super::{
     house::{App, Guarded},
     ports::Store,
 };
-use crate::domain::request::{CanonicalRequest, ProxiedRequest};
+use crate::domain::{
+    request::{CanonicalRequest, ProxiedRequest},
+    time::{Ticks, Timestamp},
+};
 use std::net::IpAddr;
 
 /// A request that a proxy wants to let through.
@@ -22,6 +25,8 @@ pub struct AuthorizeRequest<'a, H> {
     pub cost: u32,
     /// Whether the proxy may hand on a provider's credential.
     pub may_release: bool,
+    /// When the question came.
+    pub begun: (Timestamp, Ticks),
 }
 
 impl<S: Store> App<S> {
@@ -36,8 +41,9 @@ impl<S: Store> App<S> {
     ) -> Result<Decision<'g>, AppError> {
         let canonical = match CanonicalRequest::proxied(request.request, &guard.realm) {
             Ok(canonical) => canonical,
-            Err(problem) => return Ok(Decision::malformed(&problem, self.house.clock.now())),
+            Err(problem) => return Ok(Decision::malformed(&problem, request.begun.0)),
         };
+        let begun = request.begun;
         let request = AuthenticateRequest {
             presented: Presented::InHeaders,
             request: canonical,
@@ -51,11 +57,10 @@ impl<S: Store> App<S> {
             check_rate_limit: true,
             explain: false,
             release: if request.may_release { Release::Granted } else { Release::Refused },
+            begun: Some(begun),
         };
         match self.authenticate(guard, &request).await {
-            Err(AppError::Target(violation)) => {
-                Ok(Decision::malformed(&AppError::Target(violation), self.house.clock.now()))
-            }
+            Err(AppError::Target(violation)) => Ok(Decision::malformed(&AppError::Target(violation), begun.0)),
             decided => decided,
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     error::AppError,
     manager::Manager,
+    meter::{Meter, RealmMeter},
     misses::Misses,
     ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
     problems::Problems,
@@ -13,7 +14,7 @@ use crate::domain::{
     audit::Signer,
     embed::EmbedToken,
     id::{AccountRef, KeyId, RealmName},
-    key::{Minted, RealmDigester, RequestMarker, SecretRing, hint},
+    key::{KeySnapshot, LastUse, Minted, RealmDigester, RequestMarker, SecretRing, hint},
     realm::{Realm, Realms},
     secret::{Secret, SecretRef},
     time::Timestamp,
@@ -37,6 +38,8 @@ pub struct Guarded {
     pub marker: RequestMarker,
     /// Who is told what happens in it.
     pub hooks: Vec<Webhook>,
+    /// What is counted of it.
+    pub meter: Arc<RealmMeter>,
 }
 
 impl Guarded {
@@ -71,6 +74,10 @@ pub struct House {
     pub problems: Problems,
     /// Told when there may be news for them.
     pub news: Notify,
+    /// What is counted.
+    pub meter: Arc<Meter>,
+    /// Denials of each realm that the log tells in a second, at most.
+    pub denials_a_second: u32,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -117,14 +124,17 @@ impl House {
     /// Makes ready what all use cases share.
     #[must_use]
     pub fn new(realms: &Realms, ring: &SecretRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let meter = Arc::new(Meter::default());
         let guarded = |realm: &Arc<Realm>| Guarded {
             realm: Arc::clone(realm),
             digester: ring.digester(realm),
             marker: ring.request_marker(&realm.name),
             hooks: realm.webhooks.clone(),
+            meter: meter.realm(realm),
         };
+        let realms = realms.iter().map(guarded).collect();
         Self {
-            realms: realms.iter().map(guarded).collect(),
+            realms,
             clock,
             entropy,
             tokens: Arc::new(NoTokens),
@@ -136,9 +146,24 @@ impl House {
             courier: OnceLock::new(),
             problems: Problems::default(),
             news: Notify::new(),
+            meter,
+            denials_a_second: 0,
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The same, with whatever counts. Without it nothing is counted.
+    #[must_use]
+    pub fn with_meter(mut self, meter: Arc<Meter>) -> Self {
+        self.realms.iter_mut().for_each(|guarded| guarded.meter = meter.realm(&guarded.realm));
+        Self { meter, ..self }
+    }
+
+    /// The same, which tells so many denials of each realm in a second.
+    #[must_use]
+    pub fn with_told_denials(self, denials_a_second: u32) -> Self {
+        Self { denials_a_second, ..self }
     }
 
     /// The same, with a budget of misses for each address.
@@ -217,6 +242,19 @@ impl House {
         let mut random = [0; 10];
         self.entropy.fill(&mut random)?;
         Ok(KeyId::new(now, random))
+    }
+
+    /// Notes that a key was let through.
+    pub(super) fn note_use(&self, key: &Arc<KeySnapshot>, secret: u32, used: LastUse) {
+        if !self.uses.note(key, secret, used) {
+            self.meter.uses_dropped.one();
+        }
+    }
+
+    /// How many notes of uses wait to be written.
+    #[must_use]
+    pub fn uses_waiting(&self) -> usize {
+        self.uses.len()
     }
 
     /// An id for a request that came without one: 64 random bits in hexadecimal, or the time where there are none.

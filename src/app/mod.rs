@@ -14,6 +14,7 @@ pub mod house;
 pub mod key_permit;
 pub mod keys;
 pub mod manager;
+pub mod meter;
 pub mod misses;
 pub mod onboarding;
 pub mod ports;

@@ -25,17 +25,26 @@ impl UseQueue {
     const BATCH: usize = 1_000;
 
     /// Notes a use. Only the first use of a key since it was last written touches the queue.
-    pub(super) fn note(&self, key: &Arc<KeySnapshot>, secret: u32, last: LastUse) {
+    /// False when it found no room.
+    pub(super) fn note(&self, key: &Arc<KeySnapshot>, secret: u32, last: LastUse) -> bool {
         if !key.pending_use.note(secret, last) {
-            return;
+            return true;
         }
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() < Self::CAPACITY {
+        let room = queue.len() < Self::CAPACITY;
+        if room {
             queue.push(Arc::clone(key));
         } else {
             let noted = key.pending_use.take();
             key.pending_use.not_written(noted.map_or(0, |noted| noted.count));
         }
+        room
+    }
+
+    /// How many wait to be written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn take(&self) -> Vec<Arc<KeySnapshot>> {
@@ -80,6 +89,9 @@ impl<S: Store> App<S> {
                 let counts = taken.iter().map(|noted| noted.map_or(0, |noted| noted.count));
                 batch.iter().zip(counts).for_each(|(key, count)| key.pending_use.not_written(count));
             }
+            let meter = &self.house.meter;
+            let told = if outcome.is_ok() { &meter.uses_written } else { &meter.uses_lost };
+            told.many(uses.len() as u64);
         }
         Ok(outcome?)
     }

@@ -18,6 +18,9 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
     if let Some(socket) = &ready.socket {
         out.line(&format!("and on       unix:{}", socket.display()))?;
     }
+    if let Some(operations) = ready.operations {
+        out.line(&format!("operations   http://{operations}/metrics"))?;
+    }
     out.line(&format!("store        {}", ready.store))?;
     out.line(&format!("realms       {}", ready.realms.join(", ")))?;
     out.line(&format!("operator key {key}{remark}"))?;

@@ -35,6 +35,9 @@ pub struct Args {
     /// Unix socket to listen on too
     #[arg(long, value_name = "PATH", env = "KEYGATE_LISTEN_UNIX")]
     listen_unix: Option<PathBuf>,
+    /// Where to tell metrics and health over plain HTTP [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_OPERATIONS_LISTEN", value_parser = parse_listen)]
+    operations_listen: Option<SocketAddr>,
     /// Directory for what must last; one server each [default: keygate-data]
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -130,6 +133,7 @@ impl Args {
             })
         };
         set(&mut settings.listen, self.listen);
+        settings.listen_operations = self.operations_listen.or(settings.listen_operations);
         if let Some(path) = self.listen_unix {
             Settings::check_socket(&path).map_err(|allowed| {
                 Failure::usage(format!("`--listen-unix` or KEYGATE_LISTEN_UNIX is too long: it {allowed}"))

@@ -20,6 +20,8 @@ use std::{
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where metrics and health are told over plain HTTP; absent: nowhere.
+    pub listen_operations: Option<SocketAddr>,
     /// The Unix socket where it listens too.
     pub listen_unix: Option<PathBuf>,
     /// The mode of that socket's file.
@@ -177,6 +179,8 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// In which form.
     pub format: LogFormat,
+    /// Denials of each realm that are told in a second, 0 to 1,000.
+    pub denials_per_second: u32,
 }
 
 /// How much is logged.
@@ -232,6 +236,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
+            listen_operations: None,
             listen_unix: None,
             audit_export_file: None,
             listen_unix_mode: 0o660,
@@ -243,7 +248,7 @@ impl Default for Settings {
             secrets_file: PathBuf::from("secrets"),
             operator_key_file: PathBuf::from("operator.key"),
             cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
-            log: LogSettings { level: LogLevel::Info, format: LogFormat::Text },
+            log: LogSettings { level: LogLevel::Info, format: LogFormat::Text, denials_per_second: 1 },
             limits: LoadSettings {
                 connections: 10_000,
                 streams_per_connection: 256,

@@ -6,7 +6,7 @@ use super::{
     status,
 };
 use crate::{
-    app::{error::AppError, house::App, manager::Manager, ports::Store},
+    app::{error::AppError, house::App, manager::Manager, meter::ActResult, ports::Store},
     domain::id::{AccountId, KeyId},
     proto::v1,
 };
@@ -17,6 +17,37 @@ use tonic::{
     metadata::{KeyAndValueRef, MetadataMap},
 };
 use tracing::{Instrument, Span, field::Empty};
+
+/// The name of every act, for whoever counts them.
+pub const ACTS: [&str; 27] = [
+    "add_member",
+    "create",
+    "create_account",
+    "delete_credential",
+    "get",
+    "get_account",
+    "get_member",
+    "import",
+    "join_organization",
+    "leave_organization",
+    "list",
+    "list_credentials",
+    "list_dead_letters",
+    "list_members",
+    "mint_embed_token",
+    "none",
+    "put_credential",
+    "redeliver",
+    "remove_member",
+    "revoke",
+    "revoke_account",
+    "rewrap_credentials",
+    "rotate",
+    "set_account_status",
+    "set_member_roles",
+    "test_webhook",
+    "update",
+];
 
 /// Where acts are done.
 pub struct Desk<S> {
@@ -185,6 +216,8 @@ where
         work(app.clone(), manager).await
     };
     let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
+    debug_assert!(ACTS.contains(&name), "`{name}` is not among the acts that are counted");
+    app.house.meter.act(name, result(&done));
     let answer = span.in_scope(|| match done {
         Ok(done) => told(done, "done", "not done"),
         Err(_) => {
@@ -194,6 +227,17 @@ where
         }
     });
     failure::echoed(&request_id, answer)
+}
+
+fn result<T, E>(done: &Result<Result<T, AppError>, E>) -> ActResult {
+    match done {
+        Ok(Ok(_)) => ActResult::Done,
+        Ok(Err(error)) => match Fault::of(error) {
+            Fault::Callers => ActResult::Refused,
+            Fault::Passing(_) | Fault::Grave(_) => ActResult::Failed,
+        },
+        Err(_) => ActResult::TimedOut,
+    }
 }
 
 /// Notes the key that an act made.

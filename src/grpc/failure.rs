@@ -2,10 +2,12 @@
 //! id that joins them. A store that is away fails every request, so of each kind of failure one line a second is written.
 
 use super::{envoy::HttpRequest, status};
-use crate::app::{error::AppError, house::House, ports::StoreError, seldom::Seldom, vault::VaultError};
+use crate::app::{error::AppError, house::House, meter::Marks, ports::StoreError, seldom::Seldom, vault::VaultError};
 use tonic::{Response, Status, metadata::MetadataMap};
 
 const REQUEST_ID: &str = "x-request-id";
+/// W3C Trace Context, section 3.2: `00-` trace id `-` parent id `-` flags.
+const TRACE_PARENT: &str = "traceparent";
 
 // One log, however many workers write to it.
 static UNAVAILABLE: Seldom = Seldom::new();
@@ -89,12 +91,28 @@ pub(super) enum IdIn<'c> {
 impl<'c> Call<'c> {
     /// The caller's request id where it is legal, else a new one.
     pub(super) fn request_id(&self) -> String {
-        let given = match self.id {
-            IdIn::Metadata(metadata) => metadata.get(REQUEST_ID).and_then(|id| id.to_str().ok()),
-            IdIn::Proxied(http) => http.header(REQUEST_ID).and_then(|id| std::str::from_utf8(id).ok()),
-        };
+        self.given_id().map_or_else(|| self.house.new_request_id(), ToOwned::to_owned)
+    }
+
+    fn given_id(&self) -> Option<&str> {
         let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-        given.filter(legal).map_or_else(|| self.house.new_request_id(), ToOwned::to_owned)
+        self.header(REQUEST_ID).filter(legal)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        match self.id {
+            IdIn::Metadata(metadata) => metadata.get(name).and_then(|value| value.to_str().ok()),
+            IdIn::Proxied(http) => http.header(name).and_then(|value| std::str::from_utf8(value).ok()),
+        }
+    }
+
+    /// What leads from a number to this call: what came with it, nothing that was made for it. Ids longer than most are left
+    /// out: all of an exemplar's may have 128 characters.
+    pub(super) fn marks(&self) -> Marks {
+        let hexadecimal = |id: &&str| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let trace_id = self.header(TRACE_PARENT).and_then(|parent| parent.split('-').nth(1)).filter(hexadecimal);
+        let request_id = self.given_id().filter(|id| id.len() <= 64);
+        Marks { request_id: request_id.map(ToOwned::to_owned), trace_id: trace_id.map(ToOwned::to_owned) }
     }
 
     /// The realm that a request names, if there is one. What is no realm's name may be anything, a key that was put in the wrong

@@ -1,14 +1,14 @@
 //! The gate before every service: lets in as many calls as the server takes on, and gives each a time in which its request
 //! must have arrived. Knows nothing of what is asked.
 
-use crate::app::{ports::Clock, seldom::Seldom};
+use crate::app::{meter::Meter, ports::Clock, seldom::Seldom};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::{
     error::Error,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -34,6 +34,18 @@ pub struct Turnstile {
     most: usize,
 }
 
+/// Tells how many calls are in work, and lets none in.
+pub struct InWork(Weak<()>);
+
+impl InWork {
+    /// So many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        // One is the turnstile's own.
+        self.0.strong_count().saturating_sub(1)
+    }
+}
+
 /// A call in work.
 pub(super) struct Ticket {
     _counted: Arc<()>,
@@ -44,6 +56,12 @@ impl Turnstile {
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self { tickets: Arc::new(()), most }
+    }
+
+    /// Whoever counts the calls in work.
+    #[must_use]
+    pub fn in_work(&self) -> InWork {
+        InWork(Arc::downgrade(&self.tickets))
     }
 
     pub(super) fn enter(&self) -> Option<Ticket> {
@@ -59,13 +77,20 @@ pub struct Gate {
     acts: Arc<Turnstile>,
     arrival: Duration,
     clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
 }
 
 impl Gate {
     /// `decisions` counts every call but acts on keys and readings of the audit log, which `acts` counts. A request has to arrive within `arrival`.
     #[must_use]
-    pub fn new(decisions: Turnstile, acts: Arc<Turnstile>, arrival: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { decisions, acts, arrival, clock }
+    pub fn new(
+        decisions: Turnstile,
+        acts: Arc<Turnstile>,
+        arrival: Duration,
+        clock: Arc<dyn Clock>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self { decisions, acts, arrival, clock, meter }
     }
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
@@ -85,6 +110,12 @@ impl Gate {
     }
 
     fn refused(&self, acts: bool, most: usize) -> Status {
+        let [of_decisions, of_acts] = &self.meter.shed;
+        if acts {
+            of_acts.one()
+        } else {
+            of_decisions.one()
+        }
         if let Some(left_out) = SHED.turn(self.clock.ticks()) {
             tracing::warn!(most, acts, left_out, "too many calls in work: a call was refused");
         }

@@ -10,6 +10,7 @@ pub mod envoy;
 mod failure;
 mod fields;
 mod gate;
+mod measure;
 pub mod onboarding;
 mod plain;
 mod reader;
@@ -22,8 +23,8 @@ pub mod vault;
 pub mod webhooks;
 mod writer;
 
-pub use acts::Desk;
-pub use gate::{Gate, Turnstile};
+pub use acts::{ACTS, Desk};
+pub use gate::{Gate, InWork, Turnstile};
 pub use rekeying::Rekeying;
 pub use releasing::MayRelease;
 pub use status::status;

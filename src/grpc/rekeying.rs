@@ -29,10 +29,18 @@ impl<S: Store> Rekeying<S> {
     }
 
     pub(super) fn later(&self, work: Rekey) {
-        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
+        let meter = &self.management.house.meter;
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return meter.rekeying_put_off.one() };
         let app = self.management.clone();
         self.runtime.spawn(async move {
-            if let Err(error) = app.rekey(&work).await {
+            let done = app.rekey(&work).await;
+            let meter = &app.house.meter;
+            if done.is_ok() {
+                meter.rekeyed.one()
+            } else {
+                meter.rekeying_put_off.one()
+            }
+            if let Err(error) = done {
                 tracing::warn!(key_id = %work.key(), %error, "re-keying failed; the next use tries again");
             }
             drop(turn);

@@ -6,7 +6,7 @@
 
 use super::connection::{Accepted, Stream};
 use crate::{
-    app::{ports::Clock, seldom::Seldom},
+    app::{meter::Meter, ports::Clock, seldom::Seldom},
     config::ListenerName,
 };
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -66,17 +66,28 @@ pub(super) struct Places {
     most: usize,
     refused: Seldom,
     clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
 }
 
 impl Places {
-    pub(super) fn new(most: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { free: Arc::new(Semaphore::new(most)), most, refused: Seldom::new(), clock }
+    pub(super) fn new(most: usize, clock: Arc<dyn Clock>, meter: Arc<Meter>) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most, refused: Seldom::new(), clock, meter }
+    }
+
+    /// How many are taken, and how many there are.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        (self.most.saturating_sub(self.free.available_permits()) as u64, self.most as u64)
     }
 
     /// A place, if one is free. A connection without one is closed: in a queue it would only wait for a server that
     /// is busy.
     fn take(&self) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.free).try_acquire_owned().ok();
+        if place.is_some() {
+            self.meter.connections.one()
+        } else {
+            self.meter.connections_refused.one()
+        }
         if place.is_none()
             && let Some(left_out) = self.refused.turn(self.clock.ticks())
         {

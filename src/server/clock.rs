@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Time since the process started, on a clock that only moves forward evenly, and the time of day bound to it.
@@ -25,6 +25,19 @@ impl SystemClock {
         let clock = Self { started: Instant::now(), origin_us: AtomicU64::new(0) };
         clock.follow_wall();
         clock
+    }
+
+    /// When the clock began, by the time of day as it is known now.
+    pub(super) fn began(&self) -> Timestamp {
+        Timestamp::from_micros(self.origin_us.load(Ordering::Relaxed))
+    }
+
+    /// How far the time of day is ahead of the wall clock.
+    #[expect(clippy::disallowed_methods, reason = "the clock itself")]
+    pub(super) fn ahead(&self) -> Duration {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = Timestamp::from_micros(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX));
+        self.now().since(wall)
     }
 
     /// Moves the time of day forward to the wall clock: it also counts what the even clock misses while a machine sleeps.

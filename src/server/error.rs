@@ -78,6 +78,14 @@ pub enum StartError {
         /// What the operating system says.
         cause: io::Error,
     },
+    /// Nobody can listen for operations there.
+    #[error("cannot listen on {address} for operations: {cause}")]
+    Operations {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        cause: io::Error,
+    },
     /// Nobody can listen on that socket.
     #[error("cannot listen on the socket `{}`: {cause}", path.display())]
     Socket {

@@ -8,6 +8,7 @@ mod dumps;
 mod entropy;
 mod error;
 mod files;
+mod operations;
 mod operator;
 mod post;
 mod secrets;
@@ -24,11 +25,12 @@ use crate::{
     app::{
         authenticate::FLAW_REMEMBERED,
         house::{App, House},
+        meter::{Meter, StoreMeter, take_stripe},
         ports::{Clock, Entropy},
     },
     config::{self, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
-    grpc::{Turnstile, audit::AuditStreams},
+    grpc::{ACTS, Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded},
     telemetry,
     tokens::Issuers,
@@ -55,6 +57,8 @@ pub struct Ready {
     pub address: SocketAddr,
     /// The Unix socket that it listens on beside that.
     pub socket: Option<PathBuf>,
+    /// Where metrics and health are told.
+    pub operations: Option<SocketAddr>,
     /// Where the operator key lies.
     pub operator_key: PathBuf,
     /// Whether this start made the operator key.
@@ -79,6 +83,15 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
+    let operations = match settings.listen_operations {
+        None => None,
+        Some(address) => {
+            let failed = |cause| StartError::Operations { address, cause };
+            let listener = acceptor::bind(address).map_err(failed)?;
+            Some((listener.local_addr().map_err(failed)?, listener))
+        }
+    };
+    let (operations_address, operations) = operations.unzip();
     let bound = match &settings.listen_unix {
         None => None,
         Some(path) => {
@@ -90,14 +103,20 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let (unix, _socket_file) = bound.unzip();
 
     let clock = Arc::new(SystemClock::new());
+    // Where nobody can ask, nothing is counted.
+    let meter = Arc::new(if operations.is_some() { Meter::on() } else { Meter::default() });
+    meter.expect_acts(&ACTS);
+    meter.configuration.loaded(clock.now());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let told_time: Arc<dyn Clock> = clock.clone();
     let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
     let courier = Arc::new(post::open(settings, &realms)?);
     let codes = Arc::new(post::open_codes(&settings.data_dir, &realms)?);
+    let watch = vault::Watch { meter: Arc::clone(&meter), clock: clock.clone() };
     let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
-    let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault)?);
+    let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault, &watch)?);
+    let house = house.with_meter(Arc::clone(&meter)).with_told_denials(settings.log.denials_per_second);
     let house = house.with_messenger(codes.clone());
     let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
     let background = background_runtime()?;
@@ -105,6 +124,8 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
+    let store_meter = Arc::new(StoreMeter::new());
+    let store = if meter.is_on() { store.measured(&store_meter) } else { store };
     // Not before: whoever cannot start hears of that alone.
     post::tell_weaknesses(&codes, &settings.data_dir, &realms);
     let management = App::new(Arc::clone(&house), store.at_leisure());
@@ -122,6 +143,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     let (is_ready, ready) = std::sync::mpsc::channel();
     let mut senders = Vec::new();
     let mut workers = Vec::new();
+    let mut in_work = Vec::new();
     let threads = settings.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     for _ in 0..threads {
         let (sender, incoming) = mpsc::unbounded_channel();
@@ -130,10 +152,12 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
         let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
+        in_work.push(calls.in_work());
         let (routing, audit) = (Arc::clone(&routing), audit.clone());
         let release = acceptor::ReleaseOn::new(&settings.vault.release_on);
         let is_ready = is_ready.clone();
         let work = move || {
+            take_stripe();
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
@@ -168,10 +192,18 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         return drain(workers);
     }
 
-    let places = Arc::new(acceptor::Places::new(load.connections, clock.clone()));
+    let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
+    let well = Arc::new(operations::Health::default());
     let (leave, leaving) = signal::channel(false);
     let (is_serving, serving) = signal::channel(false);
-    let watching = watch::store(management.clone(), clock, reporter.clone(), is_serving, leaving.clone());
+    let watching = watch::store(
+        management.clone(),
+        Arc::clone(&clock),
+        reporter.clone(),
+        Arc::clone(&well),
+        is_serving,
+        leaving.clone(),
+    );
     let watching = background.spawn(watching);
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
@@ -181,8 +213,28 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     for door in doors {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));
     }
+    if let Some(listener) = operations {
+        let load = operations::Load {
+            calls: in_work,
+            calls_most: load.calls,
+            acts: acts.in_work(),
+            acts_most: load.acts,
+            audit: audit.open(),
+            places: Arc::clone(&places),
+            counters: load.counters,
+        };
+        let (app, of_store) = (management.clone(), store.clone());
+        let store = Box::new(move || of_store.figures());
+        let figures = operations::Figures { app, store, store_meter, issuers, load, clock };
+        background.spawn(operations::serve(
+            listener,
+            operations::Desk { figures, health: Arc::clone(&well) },
+            stopping,
+        ));
+    }
     announce(&Ready {
         address,
+        operations: operations_address,
         socket: settings.listen_unix.clone(),
         operator_key,
         operator_key_made: made,
@@ -196,7 +248,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     background.block_on(async {
         // Nobody says that the server is well once it was said that it goes.
         let _ = watching.await;
-        watch::say_goodbye(&reporter).await;
+        watch::say_goodbye(&reporter, &well).await;
         if ended.is_ok() {
             watch::linger(settings.drain_delay).await;
         }

@@ -2,9 +2,16 @@
 
 use super::{StartError, files};
 use crate::{
-    app::vault::{Kek, KeyRing, Vault},
+    app::{
+        meter::Meter,
+        ports::{Clock, KeyService, KeyServiceAnswer, KeyServiceError},
+        vault::{Kek, KeyRing, Vault},
+    },
     config::{KekSettings, KekSource, TransitSettings, VaultSettings},
-    domain::{id::KekName, seal::KeyEncryptionKey},
+    domain::{
+        id::KekName,
+        seal::{DataKey, KeyEncryptionKey},
+    },
     kms::{Transit, TransitOptions},
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -14,12 +21,50 @@ use zeroize::Zeroizing;
 /// What a key must be, wherever it is read from.
 const FORM: &str = "must hold 64 hexadecimal digits, such as `openssl rand -hex 32` makes";
 
+/// What key services are measured with.
+#[derive(Clone)]
+pub(super) struct Watch {
+    pub(super) meter: Arc<Meter>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// A key service whose answers are counted and timed.
+struct Measured<K> {
+    service: K,
+    watch: Watch,
+}
+
+impl<K> Measured<K> {
+    async fn timed<T>(&self, opens: bool, answer: KeyServiceAnswer<'_, T>) -> Result<T, KeyServiceError> {
+        let Watch { meter, clock } = &self.watch;
+        let begun = clock.ticks();
+        let answer = answer.await;
+        let [wrap, open] = &meter.key_service;
+        let (took, failed) = if opens { open } else { wrap };
+        took.note(clock.ticks().since(begun));
+        if answer.is_err() {
+            failed.one();
+        }
+        answer
+    }
+}
+
+impl<K: KeyService> KeyService for Measured<K> {
+    fn wrap<'a>(&'a self, bound: &'a [u8], key: &'a DataKey) -> KeyServiceAnswer<'a, Vec<u8>> {
+        Box::pin(self.timed(false, self.service.wrap(bound, key)))
+    }
+
+    fn open<'a>(&'a self, bound: &'a [u8], wrapped: &'a [u8]) -> KeyServiceAnswer<'a, DataKey> {
+        Box::pin(self.timed(true, self.service.open(bound, wrapped)))
+    }
+}
+
 /// The vault that the settings describe.
-pub(super) fn load(settings: &VaultSettings) -> Result<Vault, StartError> {
+pub(super) fn load(settings: &VaultSettings, watch: &Watch) -> Result<Vault, StartError> {
     let mut problems = Vec::new();
     let (mut primary, mut others) = (None, Vec::new());
     for kek in &settings.keks {
-        match read(kek) {
+        match read(kek, watch) {
             Ok(key) if kek.primary => primary = Some((kek.name.clone(), key)),
             Ok(key) => others.push((kek.name.clone(), key)),
             Err(problem) => problems.push(format!("key-encryption key `{}`: {problem}", kek.name)),
@@ -37,7 +82,7 @@ pub(super) fn load(settings: &VaultSettings) -> Result<Vault, StartError> {
     })
 }
 
-fn read(kek: &KekSettings) -> Result<Kek, String> {
+fn read(kek: &KekSettings, watch: &Watch) -> Result<Kek, String> {
     match &kek.source {
         KekSource::File(path) => {
             let text = files::read(path).map_err(|error| error.to_string())?;
@@ -52,7 +97,7 @@ fn read(kek: &KekSettings) -> Result<Kek, String> {
         KekSource::Transit(settings) => {
             let TransitSettings { url, mount, key, token_file, ca_file, timeout } = settings.clone();
             let transit = Transit::new(TransitOptions { url, mount, key, token_file, ca_file, timeout })?;
-            Ok(Kek::Service(Arc::new(transit)))
+            Ok(Kek::Service(Arc::new(Measured { service: transit, watch: watch.clone() })))
         }
     }
 }
@@ -97,6 +142,8 @@ mod tests {
 
     #[test]
     fn every_key_that_cannot_be_read_is_told_and_none_is_shown() {
+        let clock = Arc::new(crate::server::clock::SystemClock::new());
+        let watch = Watch { meter: Arc::new(Meter::default()), clock };
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -107,16 +154,16 @@ mod tests {
         let short = put("short", "abcd");
         let twin = put("twin", &"AB".repeat(32));
         let absent = folder.path().join("absent");
-        assert!(load(&settings(&[("k1", true, good.clone())])).unwrap().is_on());
-        assert!(!load(&settings(&[])).unwrap().is_on());
-        let error = load(&settings(&[("k1", true, short), ("k2", false, absent), ("k3", false, good.clone())]));
+        assert!(load(&settings(&[("k1", true, good.clone())]), &watch).unwrap().is_on());
+        assert!(!load(&settings(&[]), &watch).unwrap().is_on());
+        let error = load(&settings(&[("k1", true, short), ("k2", false, absent), ("k3", false, good.clone())]), &watch);
         let error = error.err().unwrap().to_string();
         assert!(error.contains("`k1`: `") && error.contains("64 hexadecimal digits"), "{error}");
         assert!(
             error.contains("absent` does not exist") && !error.contains("abab") && !error.contains("abcd"),
             "{error}"
         );
-        let error = load(&settings(&[("k1", true, good), ("k2", false, twin)])).err().unwrap().to_string();
+        let error = load(&settings(&[("k1", true, good), ("k2", false, twin)]), &watch).err().unwrap().to_string();
         assert!(error.contains("`k1` and `k2` are the same key"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
-use super::{StartError, clock::SystemClock};
+use super::{StartError, clock::SystemClock, operations::Health};
 use crate::{
     app::{
         hooks::Rounds,
@@ -33,6 +33,7 @@ pub(super) async fn store<S: Store>(
     app: App<S>,
     clock: Arc<SystemClock>,
     reporter: HealthReporter,
+    health: Arc<Health>,
     serving: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -53,7 +54,9 @@ pub(super) async fn store<S: Store>(
             tell(&app.house.problems.found(examined));
         }
         looks = looks.saturating_add(1).checked_rem(EXAMINE).unwrap_or_default();
-        let is_serving = answer.is_ok() && !app.house.problems.now().iter().any(|problem| problem.stops);
+        let problems = app.house.problems.now();
+        let is_serving = answer.is_ok() && !problems.iter().any(|problem| problem.stops);
+        health.store(answer.as_ref().map_err(ToString::to_string).map(drop), problems);
         if was_serving != Some(is_serving) {
             match &answer {
                 Ok(()) if was_serving.is_none() && is_serving => {}
@@ -141,7 +144,8 @@ pub(super) async fn due<S: Store>(app: App<S>, serving: watch::Receiver<bool>, m
 }
 
 /// Before the end: whoever asks for health is sent elsewhere.
-pub(super) async fn say_goodbye(reporter: &HealthReporter) {
+pub(super) async fn say_goodbye(reporter: &HealthReporter, health: &Health) {
+    health.leave();
     report(reporter, ServingStatus::NotServing).await;
 }
 

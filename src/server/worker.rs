@@ -6,7 +6,7 @@ use super::{
     connection::{Accepted, Connection, Stream},
 };
 use crate::{
-    app::{house::App, ports::Store},
+    app::{house::App, meter::Meter, ports::Store},
     config::LoadSettings,
     domain::realm::Routing,
     grpc::{
@@ -81,6 +81,7 @@ pub(super) async fn serve<S: Store, H: Health>(
         protocol: protocol(&services.load),
         patience: services.load.arrival_timeout,
         release: services.release,
+        meter: Arc::clone(&services.decisions.house.meter),
         entrance: Arc::new(entrance(services)?),
         all: GracefulShutdown::new(),
     };
@@ -121,6 +122,7 @@ struct Connections<S> {
     patience: Duration,
     /// Where credentials are released.
     release: ReleaseOn,
+    meter: Arc<Meter>,
     entrance: Arc<Entrance<S>>,
     all: GracefulShutdown,
 }
@@ -154,8 +156,10 @@ impl<S: Store> Connections<S> {
             async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
         let connection = self.all.watch(self.protocol.serve_connection(stream, service));
+        let meter = Arc::clone(&self.meter);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
+                meter.connections_broken.one();
                 tracing::debug!(%error, "a connection ended before its time");
             }
         });
@@ -166,7 +170,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let Services { decisions, management, management_runtime, health, load, routing, calls, acts, audit, .. } =
         services;
     let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
-    let clock = Arc::clone(&decisions.house.clock);
+    let (clock, meter) = (Arc::clone(&decisions.house.clock), Arc::clone(&decisions.house.meter));
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -200,6 +204,6 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));
-    let gate = Gate::new(calls, acts, load.arrival_timeout, clock);
+    let gate = Gate::new(calls, acts, load.arrival_timeout, clock, meter);
     Ok(Entrance::new(gate, deciding, largest, others))
 }

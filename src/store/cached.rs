@@ -16,6 +16,7 @@ use crate::{
     app::ports::{
         Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
         Problem, Sought, Store, StoreError,
+        meter::{Command, Count, StoreFault, StoreMeter},
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -33,6 +34,7 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 use std::{
+    future::Future,
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc,
@@ -60,11 +62,31 @@ impl Default for CacheSettings {
     }
 }
 
+/// How much is remembered of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Of what.
+    pub of: &'static str,
+    /// How many.
+    pub entries: usize,
+    /// How much there is room for, in entries of usual size.
+    pub room: u64,
+    /// About how many bytes they take.
+    pub bytes: u64,
+}
+
+impl Held {
+    fn small(of: &'static str, entries: usize, room: u64, each: u64) -> Self {
+        Self { of, entries, room, bytes: (entries as u64).saturating_mul(each) }
+    }
+}
+
 /// A store with a memory for keys. Cheap to clone; clones share the memory.
 #[derive(Clone)]
 pub struct Cached<S> {
     store: S,
     memory: Arc<Memory>,
+    meter: Option<Arc<StoreMeter>>,
 }
 
 struct Memory {
@@ -73,6 +95,8 @@ struct Memory {
     /// Keys that embed tokens were minted from.
     by_id: Cache<KeyId, Arc<KeySnapshot>>,
     misses: ByDigest<Miss, UnitWeighter>,
+    /// Accounts that were remembered, and that were not.
+    accounts_asked: [Count; 2],
     miss_lifetime: Duration,
     /// Raised when digests were added.
     generation: AtomicU64,
@@ -144,17 +168,18 @@ impl<S: Store> Cached<S> {
             accounts: Cache::new(settings.accounts),
             by_id: Cache::new(settings.accounts),
             misses: by_digest(settings.misses, UnitWeighter),
+            accounts_asked: Default::default(),
             miss_lifetime: settings.miss_lifetime,
             generation: AtomicU64::new(0),
             clock,
         };
-        Self { store, memory: Arc::new(memory) }
+        Self { store, memory: Arc::new(memory), meter: None }
     }
 
     /// The same memory over another way to the same store.
     #[must_use]
     pub fn over(&self, store: S) -> Self {
-        Self { store, memory: Arc::clone(&self.memory) }
+        Self { store, memory: Arc::clone(&self.memory), meter: self.meter.clone() }
     }
 
     /// The store underneath.
@@ -163,10 +188,47 @@ impl<S: Store> Cached<S> {
         &self.store
     }
 
+    /// The same; what the store underneath is asked is measured.
+    #[must_use]
+    pub fn measured(self, meter: Arc<StoreMeter>) -> Self {
+        Self { meter: Some(meter), ..self }
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.memory.keys.len()
+    }
+
+    /// How much is remembered of what.
+    #[must_use]
+    pub fn held(&self) -> [Held; 4] {
+        let Memory { keys, accounts, by_id, misses, .. } = &*self.memory;
+        [
+            Held { of: "keys", entries: keys.len(), room: keys.capacity(), bytes: keys.weight() << 10 },
+            Held::small("unknown_keys", misses.len(), misses.capacity(), 100),
+            Held::small("accounts", accounts.len(), accounts.capacity(), 300),
+            Held::small("embed_keys", by_id.len(), by_id.capacity(), 1_024),
+        ]
+    }
+
+    /// How often an account was remembered, and how often it was not.
+    #[must_use]
+    pub fn accounts_asked(&self) -> [u64; 2] {
+        self.memory.accounts_asked.each_ref().map(Count::get)
+    }
+
+    /// Waits for the store and notes how long that took.
+    async fn timed<T, E>(&self, command: Command, asked: impl Future<Output = Result<T, E>>) -> Result<T, E>
+    where
+        StoreFault: for<'e> From<&'e E>,
+    {
+        let Some(meter) = &self.meter else { return asked.await };
+        let begun = self.memory.clock.ticks();
+        let done = asked.await;
+        let took = self.memory.clock.ticks().since(begun);
+        meter.note(command, took, done.as_ref().err().map(StoreFault::from));
+        done
     }
 }
 
@@ -247,7 +309,7 @@ impl<S: Store> Store for Cached<S> {
             return Ok(found);
         }
         let generation = self.memory.generation();
-        let found = self.store.find_key(sought).await?;
+        let found = self.timed(Command::FindKey, self.store.find_key(sought)).await?;
         self.memory.remember(sought, &found, generation);
         Ok(found)
     }
@@ -276,7 +338,7 @@ impl<S: Store> Store for Cached<S> {
         {
             return Ok(Some(key));
         }
-        let found = self.store.find_key_by_id(owner, id, freshness, due).await?;
+        let found = self.timed(Command::FindKeyById, self.store.find_key_by_id(owner, id, freshness, due)).await?;
         match &found {
             Some(key) => self.memory.by_id.insert(id, Arc::clone(key)),
             None => drop(self.memory.by_id.remove(&id)),
@@ -293,36 +355,40 @@ impl<S: Store> Store for Cached<S> {
         if freshness == Freshness::Remembered
             && let Some(account) = self.memory.accounts.get(owner)
         {
+            let [remembered, _] = &self.memory.accounts_asked;
+            remembered.one();
             return Ok(account);
         }
-        let found = self.store.find_account(owner, freshness, due).await?;
+        let [_, asked] = &self.memory.accounts_asked;
+        asked.one();
+        let found = self.timed(Command::FindAccount, self.store.find_account(owner, freshness, due)).await?;
         self.memory.accounts.insert(owner.clone(), Arc::clone(&found));
         Ok(found)
     }
 
     async fn charge(&self, fences: &[Fence<'_>], plan: &Plan<'_>) -> Result<Charged, StoreError> {
-        self.store.charge(fences, plan).await
+        self.timed(Command::Charge, self.store.charge(fences, plan)).await
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
         let _forget = Forget { memory: &self.memory, change };
-        self.store.commit(change).await
+        self.timed(Command::Commit, self.store.commit(change)).await
     }
 
     async fn read_account(&self, owner: &AccountRef) -> Result<Option<Account>, StoreError> {
-        self.store.read_account(owner).await
+        self.timed(Command::Read, self.store.read_account(owner)).await
     }
 
     async fn read_keys(&self, owner: &AccountRef, ids: &[KeyId]) -> Result<Vec<Option<KeyRecord>>, StoreError> {
-        self.store.read_keys(owner, ids).await
+        self.timed(Command::Read, self.store.read_keys(owner, ids)).await
     }
 
     async fn locate_key(&self, realm: &RealmName, key: KeyId) -> Result<Option<AccountId>, StoreError> {
-        self.store.locate_key(realm, key).await
+        self.timed(Command::Read, self.store.locate_key(realm, key)).await
     }
 
     async fn list_keys(&self, query: &KeyQuery) -> Result<KeyListing, StoreError> {
-        self.store.list_keys(query).await
+        self.timed(Command::List, self.store.list_keys(query)).await
     }
 
     async fn list_accounts(
@@ -331,7 +397,7 @@ impl<S: Store> Store for Cached<S> {
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.store.list_accounts(realm, after, limit).await
+        self.timed(Command::List, self.store.list_accounts(realm, after, limit)).await
     }
 
     async fn read_idempotency(
@@ -339,35 +405,35 @@ impl<S: Store> Store for Cached<S> {
         owner: &AccountRef,
         slot: &[u8; 32],
     ) -> Result<Option<IdempotencyRecord>, StoreError> {
-        self.store.read_idempotency(owner, slot).await
+        self.timed(Command::Read, self.store.read_idempotency(owner, slot)).await
     }
 
     async fn read_audit(&self, owner: &AccountRef, from: u64, limit: usize) -> Result<Vec<AuditEvent>, StoreError> {
-        self.store.read_audit(owner, from, limit).await
+        self.timed(Command::ReadAudit, self.store.read_audit(owner, from, limit)).await
     }
 
     async fn read_entry(&self, owner: &AccountRef, id: &EntryId) -> Result<Option<Entry>, StoreError> {
-        self.store.read_entry(owner, id).await
+        self.timed(Command::Read, self.store.read_entry(owner, id)).await
     }
 
     async fn list_entries(&self, query: &EntryQuery<'_>) -> Result<Vec<(EntryName, Entry)>, StoreError> {
-        self.store.list_entries(query).await
+        self.timed(Command::List, self.store.list_entries(query)).await
     }
 
     async fn note_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
-        self.store.note_uses(uses).await
+        self.timed(Command::NoteUses, self.store.note_uses(uses)).await
     }
 
     async fn read_uses(&self, owner: &AccountRef, wanted: &[UsesOf]) -> Result<Vec<KeyUses>, StoreError> {
-        self.store.read_uses(owner, wanted).await
+        self.timed(Command::ReadUses, self.store.read_uses(owner, wanted)).await
     }
 
     async fn read_memo(&self, id: &MemoId<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.read_memo(id).await
+        self.timed(Command::Memo, self.store.read_memo(id)).await
     }
 
     async fn list_memos(&self, first: &MemoId<'_>, limit: usize) -> Result<Memos, StoreError> {
-        self.store.list_memos(first, limit).await
+        self.timed(Command::Memo, self.store.list_memos(first, limit)).await
     }
 
     async fn write_memo(
@@ -376,11 +442,11 @@ impl<S: Store> Store for Cached<S> {
         expected: Expected<'_>,
         value: Option<&[u8]>,
     ) -> Result<bool, StoreError> {
-        self.store.write_memo(id, expected, value).await
+        self.timed(Command::Memo, self.store.write_memo(id, expected, value)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.store.ping().await
+        self.timed(Command::Ping, self.store.ping()).await
     }
 
     async fn examine(&self) -> Vec<Problem> {

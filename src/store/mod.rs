@@ -4,11 +4,13 @@
 
 mod cached;
 pub mod embedded;
+mod figures;
 mod open;
 pub mod record;
 pub mod redis;
 
-pub use cached::{CacheSettings, Cached};
+pub use cached::{CacheSettings, Cached, Held};
+pub use figures::{RedisFigures, StoreFigures};
 pub use open::{OpenError, StoreOptions, Where};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{IssuerError, fetch::Source, keys::KeySet, keys::SET_BYTES};
 use crate::{
-    app::ports::{Clock, Entropy, TokenVerdict},
+    app::ports::{Clock, Entropy, TokenVerdict, meter::Count},
     domain::{
         id::RealmName,
         time::Ticks,
@@ -44,6 +44,25 @@ pub(super) struct Issuer {
     /// When the last attempt ended.
     tried_at: AtomicU64,
     attempts: watch::Sender<u64>,
+    /// Attempts to fetch that went well, and that failed.
+    fetches: [Count; 2],
+}
+
+/// How an issuer's keys stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerState {
+    /// The realm.
+    pub realm: RealmName,
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// How many keys are known.
+    pub keys: usize,
+    /// How long ago they were fetched last; nothing: they are not known, or come from a file.
+    pub age: Option<Duration>,
+    /// Whether its tokens can be judged.
+    pub usable: bool,
+    /// Attempts to fetch that went well, and that failed.
+    pub fetches: [u64; 2],
 }
 
 struct Known {
@@ -74,11 +93,26 @@ impl Issuer {
             wanting: AtomicBool::new(false),
             tried_at: AtomicU64::new(0),
             attempts: watch::Sender::new(0),
+            fetches: Default::default(),
         })
     }
 
     pub(super) fn rules(&self) -> &TokenRules {
         &self.rules
+    }
+
+    /// How its keys stand.
+    pub(super) fn state(&self, realm: &RealmName) -> IssuerState {
+        let known = self.known.read();
+        let age = known.as_ref().filter(|_| self.is_fetched()).map(|known| self.clock.ticks().since(known.fetched_at));
+        IssuerState {
+            realm: realm.clone(),
+            issuer: Arc::clone(&self.rules.issuer),
+            keys: known.as_ref().map_or(0, |known| known.keys.len()),
+            age,
+            usable: known.as_ref().is_some_and(|known| self.trusts(known)),
+            fetches: self.fetches.each_ref().map(Count::get),
+        }
     }
 
     /// Whether its keys are fetched.
@@ -137,10 +171,14 @@ impl Issuer {
             match fetched {
                 Ok(keys) => {
                     self.take(&realm, keys);
+                    let [well, _] = &self.fetches;
+                    well.one();
                     failures = 0;
                 }
                 Err(problem) => {
                     failures = failures.saturating_add(1);
+                    let [_, ill] = &self.fetches;
+                    ill.one();
                     let (url, problem) = (source.url(), problem.as_str());
                     tracing::warn!(%realm, issuer, url, problem, failures, "the keys of a token issuer could not be fetched");
                 }

@@ -26,6 +26,7 @@ use crate::{
 };
 use embed::EmbedKeys;
 use issuer::Issuer;
+pub use issuer::IssuerState;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use std::{path::PathBuf, sync::Arc};
@@ -131,6 +132,26 @@ impl Issuers {
                 }
             }
         }
+    }
+
+    /// How the keys of every issuer stand.
+    #[must_use]
+    pub fn states(&self) -> Vec<IssuerState> {
+        let of = |of_realm: &OfRealm| -> Vec<IssuerState> {
+            of_realm.issuers.iter().map(|issuer| issuer.state(&of_realm.name)).collect()
+        };
+        self.realms.iter().flat_map(of).collect()
+    }
+
+    /// Tokens that are remembered, and the room for them.
+    #[must_use]
+    pub fn remembered(&self) -> (usize, u64) {
+        let held = |of: &OfRealm| {
+            let entries = of.good.len().saturating_add(of.good_embeds.len());
+            (entries, of.good.capacity().saturating_add(of.good_embeds.capacity()))
+        };
+        let all = self.realms.iter().map(held);
+        all.fold((0, 0), |sum, held| (sum.0.saturating_add(held.0), sum.1.saturating_add(held.1)))
     }
 
     fn of(&self, realm: &RealmName) -> Option<&OfRealm> {

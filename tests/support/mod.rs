@@ -16,6 +16,7 @@ pub mod issuer;
 pub mod key_host;
 pub mod keygate;
 pub mod mailbox;
+pub mod operations;
 pub mod pages;
 pub mod proxy;
 pub mod python;

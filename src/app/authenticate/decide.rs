@@ -12,6 +12,7 @@ use crate::{
         error::AppError,
         explain::Steps,
         house::{App, Guarded, mint},
+        meter::Stored,
         ports::{Fence, Freshness, Store, StoreError},
         rekey::Rekey,
     },
@@ -61,7 +62,7 @@ struct Settled<'g> {
 
 impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     pub(super) fn new(app: &'a App<S>, guard: &'g Guarded, request: &'a AuthenticateRequest<'a>) -> Self {
-        let (now, begun) = app.house.clock.reading();
+        let (now, begun) = request.begun.unwrap_or_else(|| app.house.clock.reading());
         let due = app.store.patience().map(|patience| begun.after(patience));
         Self { app, guard, request, now, begun, due, asked: false, named: None, steps: Steps::new(request.explain) }
     }
@@ -236,12 +237,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             (Err(reason), _) => Verdict::Denied(Denial::plain(reason, Some(Arc::clone(key)))),
             (Ok(_), Some(outcome)) => Verdict::Denied(Denial::by_limit(outcome, request.cost, Some(Arc::clone(key)))),
             (Ok(permit), None) => {
-                self.app.house.uses.note(
-                    key,
-                    permit.secret(),
-                    LastUse { at: self.now, address: request.source_address },
-                );
+                let used = LastUse { at: self.now, address: request.source_address };
+                self.app.house.note_use(key, permit.secret(), used);
                 let (target, key) = (permit.target().clone(), Arc::clone(key));
+                guard.meter.key_used(self.stored(&candidate));
                 Verdict::Allowed { key, target, operation: asked }
             }
         };
@@ -283,10 +282,17 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
     }
 
+    fn stored(&self, candidate: &Candidate) -> Stored {
+        match candidate.scheme {
+            DigestScheme::Imported(..) => Stored::Imported,
+            DigestScheme::Native if candidate.secret_version == self.guard.digester.newest_version() => Stored::Newest,
+            DigestScheme::Native => Stored::Older,
+        }
+    }
+
     /// A secret that is not stored under keygate's own newest digest shall be, once it was used.
     fn rekey(&self, claim: &Claim<'_, '_>, candidate: &Candidate) -> Result<Option<Rekey>, AppError> {
-        let newest = self.guard.digester.newest_version();
-        if candidate.scheme == DigestScheme::Native && candidate.secret_version == newest {
+        if self.stored(candidate) == Stored::Newest {
             return Ok(None);
         }
         let minted = mint(self.guard, claim.form.environment, claim.form.prefix, claim.text.expose())?;

@@ -19,7 +19,7 @@ use crate::domain::{
     realm::{Operation, Provider},
     request::CanonicalRequest,
     secret::{ReleasedValue, SecretRef},
-    time::Timestamp,
+    time::{Ticks, Timestamp},
     token::Token,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -69,6 +69,8 @@ pub struct AuthenticateRequest<'a> {
     pub explain: bool,
     /// Whether to release the credential of the provider that the request goes to.
     pub release: Release,
+    /// When the question came, where the clock was read already.
+    pub begun: Option<(Timestamp, Ticks)>,
 }
 
 impl<'a> AuthenticateRequest<'a> {
@@ -88,6 +90,7 @@ impl<'a> AuthenticateRequest<'a> {
             check_rate_limit: false,
             explain: false,
             release: Release::NotAsked,
+            begun: None,
         }
     }
 }

@@ -133,6 +133,10 @@ impl<S: Store> App<S> {
             "problem": problem, "attempts": attempts });
         let memo = MemoId { realm, shelf: Shelf::Dead, name: &name };
         self.store.write_memo(&memo, Expected::Anything, Some(value.to_string().as_bytes())).await?;
+        let guard = self.house.realm(realm.as_str()).ok();
+        if let Some(counts) = guard.and_then(|guard| guard.meter.hook(hook)) {
+            counts.dead.one();
+        }
         tracing::error!(
             realm = realm.as_str(),
             hook,

@@ -96,10 +96,12 @@ impl<S: Store> App<S> {
         };
         for guard in self.house.realms().filter(|guard| !guard.hooks.is_empty()) {
             let mut from = Vec::new();
+            let mut waiting = 0_u64;
             loop {
                 let first = MemoId { realm: &guard.realm.name, shelf: Shelf::Notices, name: &from };
                 let page = self.store.list_memos(&first, PAGE).await?;
                 let Some((last, _)) = page.last() else { break };
+                waiting = waiting.saturating_add(page.len() as u64);
                 from = [last.as_slice(), &[0]].concat();
                 let is_last = page.len() < PAGE;
                 self.deliver_page(guard, owner, rounds, page).await?;
@@ -107,6 +109,8 @@ impl<S: Store> App<S> {
                     break;
                 }
             }
+            let [news, _] = &guard.meter.backlog;
+            news.set(waiting);
         }
         Ok(())
     }

@@ -132,7 +132,11 @@ impl<S: Store> App<S> {
     async fn tell_due(&self, guard: &Guarded) -> Result<(), AppError> {
         let realm = &guard.realm.name;
         let first = MemoId { realm, shelf: Shelf::Due, name: &[] };
-        for (name, value) in self.store.list_memos(&first, STEP).await? {
+        let entries = self.store.list_memos(&first, STEP).await?;
+        let now = self.house.clock.now();
+        let [_, due] = &guard.meter.backlog;
+        due.set(entries.iter().filter(|(name, _)| instant(name) <= now).count() as u64);
+        for (name, value) in entries {
             if instant(&name) > self.house.clock.now() {
                 return Ok(());
             }

@@ -11,7 +11,11 @@ pub use dead::{DeadLetter, DeadPage, Redelivered};
 pub use deliver::Rounds;
 
 use super::{error::AppError, house::App, ports::Store, seldom::Seldom};
-use crate::domain::{id::RealmName, time::Timestamp, webhook::Letter};
+use crate::domain::{
+    id::RealmName,
+    time::Timestamp,
+    webhook::{Letter, Webhook},
+};
 
 /// How long a server keeps to itself what it is delivering, beside the delivery's own time.
 const LEASE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -25,6 +29,7 @@ impl<S: Store> App<S> {
             for_good: false,
         })?;
         let sent = courier.send(realm, letter, self.house.clock.now()).await;
+        self.count_delivery(realm, letter, sent.is_ok());
         if let Err(undelivered) = &sent
             && let Some(left_out) = FAILED.turn(self.house.clock.ticks())
         {
@@ -32,6 +37,18 @@ impl<S: Store> App<S> {
             tracing::warn!(realm = realm.as_str(), hook, id, problem, left_out, "a message was not delivered");
         }
         sent
+    }
+
+    fn count_delivery(&self, realm: &RealmName, letter: &Letter, arrived: bool) {
+        let meter = &self.house.meter;
+        if letter.hook == Webhook::EXPORT {
+            return if arrived { meter.exported.one() } else { meter.export_failures.one() };
+        }
+        let Ok(guard) = self.house.realm(realm.as_str()) else { return };
+        if let Some(counts) = guard.meter.hook(&letter.hook) {
+            let count = if arrived { &counts.delivered } else { &counts.failed };
+            count.one();
+        }
     }
 
     /// Eight bytes that tell one writing of a memo from another.

@@ -81,7 +81,14 @@ impl<S: Store> App<S> {
             now,
             expires_at: now.after(rules.lifetime),
         };
-        self.house.messenger.deliver(parcel).await.map_err(|error| {
+        let brought = self.house.messenger.deliver(parcel).await;
+        let [well, ill] = &guard.meter.codes;
+        if brought.is_ok() {
+            well.one()
+        } else {
+            ill.one()
+        }
+        brought.map_err(|error| {
             let realm = guard.realm.name.as_str();
             tracing::warn!(realm, %error, "a one-time code could not be delivered");
             OnboardingError::Undelivered.into()

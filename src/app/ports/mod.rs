@@ -1,5 +1,6 @@
 //! What the use cases need from outside.
 
+pub mod meter;
 mod problem;
 mod store;
 

@@ -73,6 +73,11 @@ impl Memory {
         self.kept.lock().by_place.remove(place);
     }
 
+    /// How many places are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.kept.lock().by_place.len()
+    }
+
     pub(super) fn sweep(&self, now: Ticks) -> usize {
         let mut kept = self.kept.lock();
         kept.drop_until(|at, _| now.since(at) < self.lifetime);

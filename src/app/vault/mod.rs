@@ -93,6 +93,12 @@ impl Vault {
         self.memory.sweep(now)
     }
 
+    /// How many opened credentials, and places without one, are in memory.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Whether there is anything to seal and open with.
     #[must_use]
     pub fn is_on(&self) -> bool {

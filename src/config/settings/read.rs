@@ -36,6 +36,7 @@ const KEYS: &[&str] = &[
     "envoy",
     "audit",
     "vault",
+    "operations",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -71,11 +72,10 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
 }
 
 fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
-    let listen = root.get("listen").and_then(|value| {
-        let allowed = "must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"";
-        value.parsed(|text| text.parse::<SocketAddr>().map_err(|_| allowed))
-    });
-    set(&mut settings.listen, listen);
+    set(&mut settings.listen, root.get("listen").and_then(|value| address(&value)));
+    let operations = root.table("operations", &["listen"]).and_then(|table| table.get("listen"));
+    let nowhere = |value: Value<'_>| if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) };
+    set(&mut settings.listen_operations, operations.and_then(nowhere));
     set(&mut settings.listen_unix, root.get("listen_unix").and_then(|value| socket(&value, base)));
     set(&mut settings.listen_unix_mode, root.get("listen_unix_mode").and_then(|value| value.parsed(mode)));
     let delays = Duration::ZERO..=Duration::from_secs(300);
@@ -83,6 +83,11 @@ fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     set(&mut settings.data_dir, root.get("data_dir").and_then(|value| path(&value)).map(|path| base.join(path)));
     set(&mut settings.realms, root.get("realms").and_then(|value| realms(&value, base)));
     set(&mut settings.threads, root.get("threads").and_then(|value| threads(&value)));
+}
+
+fn address(value: &Value<'_>) -> Option<SocketAddr> {
+    let allowed = "must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"";
+    value.parsed(|text| text.parse::<SocketAddr>().map_err(|_| allowed))
 }
 
 /// The path of a socket; nothing when it is empty.
@@ -155,11 +160,13 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         set(&mut cache.accounts, table.get("accounts").and_then(|value| count(value, CACHED)));
         set(&mut cache.unknown_keys, table.get("unknown_keys").and_then(|value| count(value, CACHED)));
     }
-    if let Some(table) = root.table("log", &["level", "format"]) {
+    if let Some(table) = root.table("log", &["level", "format", "denials_per_second"]) {
         let levels = LogLevel::ALL.map(|level| (level.name(), level));
         set(&mut settings.log.level, table.get("level").and_then(|value| value.word(&levels)));
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         set(&mut settings.log.format, table.get("format").and_then(|value| value.word(&formats)));
+        let denials = table.get("denials_per_second").and_then(|value| u32::try_from(value.number(0..=1_000)?).ok());
+        set(&mut settings.log.denials_per_second, denials);
     }
     if let Some(table) = root.table("limits", LIMIT_KEYS) {
         let limits = &mut settings.limits;

@@ -256,13 +256,14 @@ fn settings_of_redis_name_every_mistake() {
 fn settings_name_every_mistake_and_never_the_password() {
     let text = "listen = 'localhost'\nrealms = []\nthreads = 0\nport = 1\n[store]\nkind = 'memory'\n\
                 [store.redis]\nurl = 'http://:hunter2@host'\ndeadline = '5s'\nallow_eviction = 'yes'\n\
-                [cache]\nkeys = 10\n[log]\nlevel = 'verbose'\n[limits]\nact_timeout = 10\ncounters = 999\nmisses_per_source = -1\n";
+                [cache]\nkeys = 10\n[log]\nlevel = 'verbose'\n[limits]\nact_timeout = 10\ncounters = 999\nmisses_per_source = -1\n\
+                [operations]\nlisten = ':9464'\n";
     let found = lines(Settings::parse("k", text, Path::new("")));
     let expected = [
         "k:1:10: listen: `localhost` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
         "k:2:10: realms: is empty; must name files or directories, or be \"shipped\"",
         "k:3:11: threads: `0` is out of range; must be a whole number, 1 to 256",
-        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit` and `vault`",
+        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit`, `vault` and `operations`",
         "k:6:8: store.kind: `memory` is not known; allowed are `embedded` and `redis`",
         "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]`, `rediss://…` for TLS, `unix:///path/to/socket`, or `redis+sentinel://[user[:password]@]host[:port],…/primary[/database]` (`rediss+sentinel://…` for TLS)",
         "k:9:12: store.redis.deadline: `5s` is out of range; must be 1ms to 1s",
@@ -272,10 +273,41 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:16:15: limits.act_timeout: is a whole number; must be a whole number and a unit, `ms`, `s`, `m` (minutes), `h` or `d`, such as \"90s\"",
         "k:17:12: limits.counters: `999` is out of range; must be a whole number, 1,000 to 100,000,000",
         "k:18:21: limits.misses_per_source: `-1` is out of range; must be a whole number, 0 to 1,000,000",
+        "k:20:10: operations.listen: `:9464` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
     ];
     assert_eq!(found, expected);
     let kept = Settings::parse("k", "[store.redis]\nurl = 'redis://:hunter2@host'\n", Path::new("")).unwrap();
     assert!(!format!("{kept:?}").contains("hunter2") && kept.store.redis.url.expose().contains("hunter2"));
+}
+
+#[test]
+fn settings_of_what_is_told_are_checked() {
+    let none = Settings::parse("k", "[operations]\nlisten = ''\n", Path::new("")).unwrap();
+    assert_eq!(none.listen_operations, None);
+    let some =
+        Settings::parse("k", "[operations]\nlisten = '[::1]:9464'\n[log]\ndenials_per_second = 0\n", Path::new(""));
+    let some = some.unwrap();
+    assert_eq!((some.listen_operations, some.log.denials_per_second), (Some("[::1]:9464".parse().unwrap()), 0));
+    for (text, expected) in [
+        ("[operations]\nlisten = 9464", "k:2:10: operations.listen: is a whole number; must be a text"),
+        (
+            "[operations]\nlisten = 'localhost:9464'",
+            "k:2:10: operations.listen: `localhost:9464` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
+        ),
+        ("[operations]\nport = 9464", "k:2:1: operations.port: is not a known key; allowed is `listen`"),
+        ("operations = 'on'", "k:1:14: operations: is a text; must be a table"),
+        (
+            "[log]\ndenials_per_second = 1001",
+            "k:2:22: log.denials_per_second: `1001` is out of range; must be a whole number, 0 to 1,000",
+        ),
+        (
+            "[log]\ndenials_per_second = -1",
+            "k:2:22: log.denials_per_second: `-1` is out of range; must be a whole number, 0 to 1,000",
+        ),
+        ("[log]\ndenials_per_second = '1'", "k:2:22: log.denials_per_second: is a text; must be a whole number"),
+    ] {
+        assert_eq!(lines(Settings::parse("k", text, Path::new(""))), [expected], "{text}");
+    }
 }
 
 #[test]

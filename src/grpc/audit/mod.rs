@@ -4,7 +4,7 @@ mod events;
 mod streams;
 
 use super::{
-    Turnstile, acts,
+    InWork, Turnstile, acts,
     failure::{self, Call, IdIn},
 };
 use crate::{
@@ -44,6 +44,12 @@ impl AuditStreams {
     #[must_use]
     pub fn new(stopping: watch::Receiver<bool>) -> Self {
         Self { places: Arc::new(Turnstile::new(Self::MOST)), stopping }
+    }
+
+    /// Whoever counts the streams that are open.
+    #[must_use]
+    pub fn open(&self) -> InWork {
+        self.places.in_work()
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
         authenticate::{AuthenticateRequest, Decision, Presented, Release, Released, Verdict},
         error::AppError,
         house::Guarded,
+        meter::{Astray, Verb},
         ports::Store,
     },
     domain::{
@@ -17,9 +18,9 @@ use crate::{
         token::TOKEN_BYTES,
     },
     grpc::{
-        decision_log,
         failure::{Call, IdIn},
         fields::Fields,
+        measure::{Begun, Question},
         plain::Answer,
         releasing::may_release,
         render,
@@ -51,29 +52,41 @@ pub(super) async fn handle_to_bytes<S: Store>(
     Ok(write_answer(&guard.realm, &decision))
 }
 
-/// Decides, and logs the decision or why there is none.
+/// Decides, and counts and logs the decision or why there is none.
 async fn answered<'s, S: Store>(
     service: &'s AuthorizationService<S>,
     request: &Request<v1::AuthenticateRequest>,
 ) -> Result<(&'s Guarded, Decision<'s>), Status> {
     let (house, message) = (&service.decisions.house, request.get_ref());
     let call = Call { house, name: "Authenticate", id: IdIn::Metadata(request.metadata()) };
-    match decide(service, message, may_release(request.extensions())).await {
-        Ok((guard, decision)) => {
-            decision_log::write(&call, guard, &decision);
+    let begun = house.clock.reading();
+    let unknown = |error: AppError| {
+        house.meter.astray(Verb::Authenticate, Astray::UnknownRealm);
+        call.failed(&message.realm, &error)
+    };
+    let guard = house.realm(&message.realm).map_err(unknown)?;
+    let question = Question { verb: Verb::Authenticate, guard, call: &call, begun };
+    match decide(service, guard, message, may_release(request.extensions()), begun).await {
+        Ok(decision) => {
+            question.decided(&decision);
             Ok((guard, decision))
         }
-        Err(error) => Err(call.failed(&message.realm, &error)),
+        Err(error) => {
+            question.failed(&error);
+            Err(call.failed(&message.realm, &error))
+        }
     }
 }
 
 async fn decide<'s, S: Store>(
-    service: &'s AuthorizationService<S>,
+    service: &AuthorizationService<S>,
+    guard: &'s Guarded,
     message: &v1::AuthenticateRequest,
     may_release: bool,
-) -> Result<(&'s Guarded, Decision<'s>), AppError> {
-    let guard = service.decisions.house.realm(&message.realm)?;
+    begun: Begun,
+) -> Result<Decision<'s>, AppError> {
     let mut request = read(&guard.realm, message)?;
+    request.begun = Some(begun);
     if message.release_credential {
         request.release = if may_release { Release::Granted } else { Release::Refused };
     }
@@ -81,7 +94,7 @@ async fn decide<'s, S: Store>(
     if let Some(work) = decision.rekey.take() {
         service.rekeying.later(work);
     }
-    Ok((guard, decision))
+    Ok(decision)
 }
 
 fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<AuthenticateRequest<'m>, AppError> {
@@ -153,6 +166,7 @@ fn read<'m>(realm: &Realm, message: &'m v1::AuthenticateRequest) -> Result<Authe
         check_rate_limit: message.check_rate_limit,
         explain: message.explain,
         release: Release::NotAsked,
+        begun: None,
     };
     fields.finish(Some(request))
 }

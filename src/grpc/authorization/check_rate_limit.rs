@@ -5,6 +5,7 @@ use crate::{
         check_rate_limit::{CheckRateLimit, LimitDecision, Selection},
         error::AppError,
         house::{App, Guarded},
+        meter::{Astray, Verb},
         ports::Store,
     },
     domain::{
@@ -13,9 +14,9 @@ use crate::{
         realm::{Operation, Realm},
     },
     grpc::{
-        decision_log,
         failure::{Call, IdIn},
         fields::{Fields, one_of},
+        measure::Question,
         render,
     },
     proto::v1::{self, check_rate_limit_request::Selection as Wire},
@@ -44,16 +45,27 @@ pub(super) async fn handle<S: Store>(
 ) -> Result<v1::CheckRateLimitResponse, Status> {
     let message = request.get_ref();
     let call = Call { house: &app.house, name: "CheckRateLimit", id: IdIn::Metadata(request.metadata()) };
-    let (guard, decision) = decide(app, message).await.map_err(|error| call.failed(&message.realm, &error))?;
-    decision_log::write_limits(&call, guard, &decision);
+    let begun = app.house.clock.reading();
+    let unknown = |error: AppError| {
+        app.house.meter.astray(Verb::CheckRateLimit, Astray::UnknownRealm);
+        call.failed(&message.realm, &error)
+    };
+    let guard = app.house.realm(&message.realm).map_err(unknown)?;
+    let question = Question { verb: Verb::CheckRateLimit, guard, call: &call, begun };
+    let decided = decide(app, guard, message).await;
+    let decision = decided.map_err(|error| {
+        question.failed(&error);
+        call.failed(&message.realm, &error)
+    })?;
+    question.decided_limits(&decision);
     Ok(write(&guard.realm, &decision))
 }
 
 async fn decide<'a, S: Store>(
-    app: &'a App<S>,
+    app: &App<S>,
+    guard: &'a Guarded,
     message: &v1::CheckRateLimitRequest,
-) -> Result<(&'a Guarded, LimitDecision<'a>), AppError> {
-    let guard = app.house.realm(&message.realm)?;
+) -> Result<LimitDecision<'a>, AppError> {
     let realm: &Realm = &guard.realm;
     let mut fields = Fields::default();
     let environment = fields.one_environment("environment", &message.environment, realm);
@@ -71,7 +83,7 @@ async fn decide<'a, S: Store>(
         bearer: None,
     };
     let request = CheckRateLimit { environment, selection, subject, cost, peek: message.peek };
-    Ok((guard, app.check_rate_limit(guard, &request).await?))
+    app.check_rate_limit(guard, &request).await
 }
 
 fn select<'r>(fields: &mut Fields, realm: &'r Realm, selection: Option<&Wire>) -> Option<Selection<'r>> {

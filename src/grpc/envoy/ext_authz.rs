@@ -14,6 +14,7 @@ use crate::{
         authorize::AuthorizeRequest,
         error::AppError,
         house::{App, Guarded},
+        meter::{Astray, Verb},
         ports::Store,
         seldom::Seldom,
     },
@@ -25,8 +26,9 @@ use crate::{
         request::{Host, ProxiedRequest},
     },
     grpc::{
-        Rekeying, decision_log,
+        Rekeying,
         failure::{Call, IdIn},
+        measure,
         plain::Answer,
         releasing::may_release,
         render,
@@ -75,6 +77,18 @@ enum Unjudged {
     Misconfigured(String),
     /// The credential that the request goes on with cannot be opened: it may not go on without.
     Sealed,
+}
+
+impl Unjudged {
+    /// What is counted; what a realm's own numbers hold already is not.
+    fn astray(&self) -> Option<Astray> {
+        match self {
+            Self::Malformed(_) => Some(Astray::Malformed),
+            Self::NoRealm(_) => Some(Astray::NoRealm),
+            Self::Misconfigured(_) => Some(Astray::Misconfigured),
+            Self::Sealed => None,
+        }
+    }
 }
 
 /// What a route asks for beside its realm.
@@ -144,6 +158,7 @@ impl<S: Store> CheckService<S> {
     /// that, so it is a denial too.
     #[must_use]
     pub fn unreadable(&self, problem: &str) -> CheckResponse {
+        self.app.house.meter.astray(Verb::Check, Astray::Unreadable);
         if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
             tracing::warn!(problem, left_out, "a request was denied whose question could not be read");
         }
@@ -156,6 +171,7 @@ impl<S: Store> CheckService<S> {
         question: &Question<'_>,
         may_release: bool,
     ) -> Result<Result<(&Guarded, Decision<'_>), Unjudged>, AppError> {
+        let begun = self.app.house.clock.reading();
         let Question { http: Some(http), route, peer } = question else {
             return Ok(Err(Unjudged::Malformed("it is not an HTTP request".to_owned())));
         };
@@ -174,12 +190,14 @@ impl<S: Store> CheckService<S> {
         let headers = http.headers.iter().copied();
         let request = ProxiedRequest { method: http.method, host: http.host, target: http.target(), headers };
         let RouteRules { operation, cost } = rules;
-        let request = AuthorizeRequest { request, source_address, operation, cost, may_release };
-        let mut decision = self.app.authorize(guard, request).await?;
+        let request = AuthorizeRequest { request, source_address, operation, cost, may_release, begun };
+        let asked = measure::Question { verb: Verb::Check, guard, call, begun };
+        let decided = self.app.authorize(guard, request).await;
+        let mut decision = decided.inspect_err(|error| asked.failed(error))?;
         if let Some(work) = decision.rekey.take() {
             self.rekeying.later(work);
         }
-        decision_log::write(call, guard, &decision);
+        asked.decided(&decision);
         Ok(Ok((guard, decision)))
     }
 
@@ -218,6 +236,9 @@ impl<S: Store> CheckService<S> {
 
     fn unjudged(&self, call: &Call<'_>, unjudged: &Unjudged) -> CheckResponse {
         let now = self.app.house.clock.ticks();
+        if let Some(why) = unjudged.astray() {
+            self.app.house.meter.astray(Verb::Check, why);
+        }
         let (rendered, reason) = match unjudged {
             Unjudged::Malformed(problem) => {
                 if tracing::enabled!(tracing::Level::DEBUG) {

@@ -6,6 +6,7 @@ use crate::{
         check_descriptors::{Described, DescriptorDecision, Override},
         error::AppError,
         house::{App, Guarded},
+        meter::{Astray, Verb},
         ports::Store,
         seldom::Seldom,
     },
@@ -17,6 +18,7 @@ use crate::{
     grpc::{
         failure::{Call, IdIn},
         fields::Fields,
+        measure::Question,
         plain::Answer,
         render,
         writer::MessageWriter,
@@ -90,6 +92,7 @@ impl<S: Store> RateLimitService<S> {
     /// that, as descriptors may hold what its headers do, so it is over the limit.
     #[must_use]
     pub fn unreadable(&self, problem: &str) -> RateLimitResponse {
+        self.app.house.meter.astray(Verb::ShouldRateLimit, Astray::Unreadable);
         if let Some(left_out) = self.unreadable.turn(self.app.house.clock.ticks()) {
             tracing::warn!(problem, left_out, "a request is over the limit whose question could not be read");
         }
@@ -112,8 +115,15 @@ impl<S: Store> RateLimitService<S> {
         let Some(guard) = self.realm(&message.domain) else {
             return Ok(plain(unlimited(message.descriptors.len())));
         };
+        let begun = self.app.house.clock.reading();
+        let question = Question { verb: Verb::ShouldRateLimit, guard, call: &call, begun };
+        let failed = |error: AppError| {
+            question.failed(&error);
+            failed(error)
+        };
         let described = read(&guard.realm, message).map_err(failed)?;
         let decision = self.app.check_descriptors(guard, &described).await.map_err(failed)?;
+        question.decided_descriptors(decision.outcomes(), message.hits_addend.max(1));
         Ok(write(&guard.realm, &decision, message.descriptors.len()))
     }
 
@@ -121,6 +131,9 @@ impl<S: Store> RateLimitService<S> {
         let house = &self.app.house;
         let name = self.routing.by_domain(domain).map_or(domain, |realm| realm.as_str());
         let found = house.realm(name).ok();
+        if found.is_none() {
+            house.meter.astray(Verb::ShouldRateLimit, Astray::UnknownRealm);
+        }
         if found.is_none()
             && let Some(left_out) = self.unlimited.turn(house.clock.ticks())
         {

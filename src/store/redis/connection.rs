@@ -15,8 +15,12 @@ use super::{
     target::Address,
 };
 use crate::{
-    app::ports::{Clock, Problem, StoreError},
+    app::ports::{
+        Clock, Problem, StoreError,
+        meter::{Count, Stripes},
+    },
     domain::time::Ticks,
+    store::figures::RedisFigures,
 };
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, Script, ServerErrorKind, Value,
@@ -49,7 +53,33 @@ pub(super) struct Connection {
     pinned: Option<Live>,
 }
 
+/// What is counted of all connections to one Redis.
+#[derive(Debug)]
+pub(super) struct Counts {
+    round_trips: Stripes<Count>,
+    connected: Count,
+    failed: Count,
+    lost: Count,
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        let round_trips = Stripes::new(true, Count::default);
+        Self { round_trips, connected: Count::default(), failed: Count::default(), lost: Count::default() }
+    }
+
+    pub(super) fn read(&self) -> RedisFigures {
+        RedisFigures {
+            round_trips: self.round_trips.sum(Count::get),
+            connected: self.connected.get(),
+            failed: self.failed.get(),
+            lost: self.lost.get(),
+        }
+    }
+}
+
 struct Slot {
+    counts: Arc<Counts>,
     dialer: Arc<Dialer>,
     /// Where Redis is, without user and password.
     place: String,
@@ -86,8 +116,10 @@ impl Connection {
         dialer: Arc<Dialer>,
         greeter: Greeter,
         clock: Arc<dyn Clock>,
+        counts: Arc<Counts>,
     ) -> Result<Self, OpenError> {
         let slot = Arc::new(Slot {
+            counts,
             place: dialer.place(),
             dialer,
             connect_timeout: options.connect_timeout,
@@ -189,7 +221,11 @@ impl Connection {
 }
 
 impl Slot {
+    /// The connection for one round trip.
     async fn live(&self) -> Result<Live, StoreError> {
+        if let Some(count) = self.counts.round_trips.here() {
+            count.one();
+        }
         if let State::Ready(live) = &*self.state.borrow() {
             return Ok(live.clone());
         }
@@ -245,6 +281,7 @@ impl Slot {
             in_use
         });
         if broken.is_some() {
+            self.counts.lost.one();
             self.runtime.spawn(reconnect(Arc::downgrade(self)));
         }
     }
@@ -283,7 +320,13 @@ impl Slot {
                 self.place
             )))
         };
-        time::timeout(self.connect_timeout, attempt).await.map_err(|_| silent())?
+        let connected = time::timeout(self.connect_timeout, attempt).await.map_err(|_| silent()).flatten();
+        if connected.is_ok() {
+            self.counts.connected.one()
+        } else {
+            self.counts.failed.one()
+        }
+        connected
     }
 }
 

@@ -27,7 +27,7 @@ mod write;
 
 pub use options::{OpenError, RedisOptions, SentinelOptions, TlsFiles};
 
-use super::record::RecordCodec;
+use super::{figures::RedisFigures, record::RecordCodec};
 use crate::{
     app::ports::{
         Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
@@ -45,7 +45,7 @@ use crate::{
     },
 };
 use check::Greeter;
-use connection::Connection;
+use connection::{Connection, Counts};
 use dialer::Dialer;
 use redis::{Value, cmd};
 use replicas::Replicas;
@@ -70,12 +70,13 @@ struct Terms {
     options: RedisOptions,
     mac: RecordMac,
     ring_fingerprint: [u8; 16],
+    counts: Arc<Counts>,
 }
 
 impl Terms {
     async fn connection(&self, clock: Arc<dyn Clock>) -> Result<Connection, OpenError> {
         let greeter = Greeter::new(&self.options, self.mac.clone(), self.ring_fingerprint);
-        Connection::open(&self.options, Arc::clone(&self.dialer), greeter, clock).await
+        Connection::open(&self.options, Arc::clone(&self.dialer), greeter, clock, Arc::clone(&self.counts)).await
     }
 }
 
@@ -98,7 +99,8 @@ impl Redis {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         let dialer = Arc::new(Dialer::new(&options)?);
-        let terms = Arc::new(Terms { dialer, options, mac, ring_fingerprint });
+        let counts = Arc::new(Counts::new());
+        let terms = Arc::new(Terms { dialer, options, mac, ring_fingerprint, counts });
         let store = Self::with(Arc::clone(&terms), Arc::clone(&clock), None).await?;
         if terms.options.wait_replicas == 0 {
             return Ok(store);
@@ -135,6 +137,12 @@ impl Redis {
     #[must_use]
     pub fn address(&self) -> &str {
         self.connection.place()
+    }
+
+    /// How its connections stand, those of all workers together.
+    #[must_use]
+    pub fn figures(&self) -> RedisFigures {
+        self.terms.counts.read()
     }
 
     /// The time that acts of management and listings get.

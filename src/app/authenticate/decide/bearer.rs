@@ -117,8 +117,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     async fn judge_token(&mut self, text: SecretRef<'_>) -> Result<Judged, AppError> {
         let (house, realm) = (&self.app.house, &self.guard.realm.name);
         if let Some(token) = house.tokens.recall(realm, text, self.now) {
+            self.guard.meter.token_looked_up(true);
             return Ok(Judged::Good(token));
         }
+        self.guard.meter.token_looked_up(false);
         if !self.may_miss() {
             return Ok(Judged::Withheld);
         }

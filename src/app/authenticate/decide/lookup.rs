@@ -4,6 +4,7 @@ use super::{Attempt, claim::Claim};
 use crate::{
     app::{
         error::AppError,
+        meter::Remembered,
         ports::{Found, Freshness, Sought, Store},
         seldom::Seldom,
     },
@@ -44,6 +45,7 @@ impl<'a, S: Store> Attempt<'a, '_, S> {
                 Freshness::Fresh => None,
             };
             if let Some(key) = remembered {
+                self.guard.meter.key_looked_up(Remembered::Hit);
                 return Ok(Lookup::Found(Candidate { key, digest, scheme, secret_version }));
             }
             ways.push((scheme, secret_version));
@@ -57,10 +59,12 @@ impl<'a, S: Store> Attempt<'a, '_, S> {
                 return Ok(Lookup::Withheld);
             }
             if let Some(at) = self.app.store.recall_nothing(&sought) {
+                self.guard.meter.key_looked_up(Remembered::Nothing);
                 return Ok(Lookup::Nothing(at));
             }
         }
         self.asked = true;
+        self.guard.meter.key_looked_up(Remembered::Asked);
         // Apart, so that a decision on what is remembered does not carry room for it.
         match Box::pin(self.ask(&sought, claim)).await? {
             Found::Nothing(at) => Ok(Lookup::Nothing(at)),

@@ -34,7 +34,14 @@ impl<'g, S: Store> Attempt<'_, 'g, S> {
         if self.request.release == Release::Refused {
             return Err(AppError::NoRelease);
         }
-        let (value, waited) = self.app.provider_header(&key.owner, &key.key.environment, provider, key.stamp).await?;
+        let found = self.app.provider_header(&key.owner, &key.key.environment, provider, key.stamp).await;
+        let [released, absent, failed] = &self.guard.meter.releases;
+        match &found {
+            Ok((Some(_), _)) => released.one(),
+            Ok((None, _)) => absent.one(),
+            Err(_) => failed.one(),
+        }
+        let (value, waited) = found?;
         if waited {
             // A key service may have taken its time: the store gets its own, from now on.
             let clock = &self.app.house.clock;

@@ -1,0 +1,108 @@
+//! The operations port: metrics for Prometheus, and health for whoever asks over plain HTTP. HTTP/1.1, answers to GET and HEAD
+//! alone, on the runtime of management: whoever asks here never delays a decision.
+
+mod figures;
+mod health;
+mod process;
+
+pub(super) use figures::{Figures, Load};
+pub(super) use health::Health;
+
+use crate::{app::ports::Store, metrics::Format};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
+
+/// Connections at a time; whoever comes later waits.
+const CONNECTIONS: usize = 32;
+/// How long a request's head may take to arrive, and a connection may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long accepting rests after a failure that passes by itself.
+const REST: Duration = Duration::from_millis(50);
+
+/// What is told at the operations port.
+pub(super) struct Desk<S> {
+    pub(super) figures: Figures<S>,
+    pub(super) health: Arc<Health>,
+}
+
+/// Answers until told to stop.
+pub(super) async fn serve<S: Store>(listener: std::net::TcpListener, desk: Desk<S>, mut stop: watch::Receiver<bool>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "nobody listens on the operations port"),
+    };
+    let (desk, places) = (Arc::new(desk), Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the operations port could not be accepted");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        let desk = Arc::clone(&desk);
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let answer = desk.answer(&request);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let mut protocol = http1::Builder::new();
+            protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1_024);
+            if let Err(error) = protocol.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection to the operations port ended before its time");
+            }
+            drop(place);
+        });
+    }
+}
+
+impl<S: Store> Desk<S> {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());
+            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        match request.uri().path() {
+            "/metrics" => {
+                let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+                let format = Format::asked_for(accept.unwrap_or_default());
+                kind(StatusCode::OK, format.content_type(), self.figures.show(&self.health, format))
+            }
+            "/livez" => json(StatusCode::OK, self.health.live()),
+            "/readyz" => {
+                let (ready, told) = self.health.ready(self.figures.issuers());
+                json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, told)
+            }
+            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /livez and /readyz\n".to_owned()),
+        }
+    }
+}
+
+fn json(status: StatusCode, told: serde_json::Value) -> Response<Full<Bytes>> {
+    kind(status, "application/json", format!("{told}\n"))
+}
+
+fn text(status: StatusCode, told: String) -> Response<Full<Bytes>> {
+    kind(status, "text/plain; charset=utf-8", told)
+}
+
+fn kind(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
