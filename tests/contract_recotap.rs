@@ -5,9 +5,10 @@
 mod support;
 
 use keygate::proto::v1::{
-    AuthenticateRequest, CreateKey, Denied, DenyReason, GetKey, ImportKeys, ImportOutcome, ImportRow, KeyState,
-    ListKeys, RevokeKey, RotateKey, UpdateKey, import_row::Secret, manage_keys_request::Operation,
-    manage_keys_response::Result as Done,
+    AccountStatus, AuthenticateRequest, CreateKey, Denied, DenyReason, GetKey, ImportKeys, ImportOutcome, ImportRow,
+    KeyState, ListEventsRequest, ListKeys, RevokeKey, RotateKey, SetAccountStatusRequest, UpdateKey,
+    audit_log_client::AuditLogClient, directory_client::DirectoryClient, import_row::Secret,
+    manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use std::{
     sync::{
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 use support::{
-    calls::{Answered, by_headers, by_key, header_list, key_for, seconds, well_formed},
+    calls::{Answered, by_headers, by_key, header_list, key_for, seconds, signed, well_formed},
     issuer::Issuer,
 };
 use tonic::Code;
@@ -85,6 +86,25 @@ on_both_stores! {
             let status = stack.try_manage_as(Some(stack.operator()), "recotap", operation).await.unwrap_err();
             assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
         }
+        // What whoever runs the server does see: that there is a key, in the log and in what an offboarding would end, and nothing
+        // that is a part of it. That the key can be ended stands at the end of this row.
+        let log = AuditLogClient::new(stack.channel());
+        let listing = ListEventsRequest { realm: "recotap".to_owned(), account_id: "user-1".to_owned(), ..Default::default() };
+        let events = log.clone().list(signed(Some(stack.operator()), listing)).await.unwrap().into_inner().events;
+        assert!(events.iter().any(|event| event.key_id == id && event.actor.ends_with("#user-1")), "{events:?}");
+        let preview = SetAccountStatusRequest {
+            realm: "recotap".to_owned(),
+            account_id: "user-1".to_owned(),
+            status: AccountStatus::Offboarded.into(),
+            preview: true,
+            ..Default::default()
+        };
+        let would = DirectoryClient::new(stack.channel()).set_account_status(signed(Some(stack.operator()), preview)).await.unwrap().into_inner();
+        assert_eq!(would.ended_key_ids, [id.as_str()]);
+        let body = &key["rtap_".len()..];
+        for seen in [format!("{events:?}"), format!("{would:?}")] {
+            assert!(!seen.contains(&body[..8]) && !seen.contains(&body[body.len() - 8..]), "{seen}");
+        }
         // The key itself is for the API alone, and the token for management alone.
         let status = stack.try_manage_as(Some(&key), "recotap", Operation::List(ListKeys::default())).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
@@ -101,6 +121,13 @@ on_both_stores! {
         let Ok(Done::Key(seen)) = stack.try_manage_as(Some(&user), "recotap", on(&id)[0].clone()).await else { panic!("no key") };
         assert_eq!((seen.id.as_str(), seen.version, seen.account_id.as_str()), (id.as_str(), 1, "user-1"));
         stack.try_manage_as(Some(&user), "recotap", on(&id)[3].clone()).await.unwrap();
+        stack.authenticate(by_key("recotap", &key)).await.denied_for(DenyReason::RevokedKey);
+        // A key that leaked must die, whoever is on duty: the answer is the record of a key that is no more.
+        let (leaked, key) = stack.new_key("recotap", "user-1", "live").await;
+        let ended = stack.try_manage_as(Some(stack.operator()), "recotap", on(&leaked)[3].clone()).await;
+        let Ok(Done::Revoked(ended)) = ended else { panic!("not ended: {ended:?}") };
+        assert_eq!((ended.keys[0].id.as_str(), ended.keys[0].state()), (leaked.as_str(), KeyState::Revoked));
+        assert!(!format!("{ended:?}").contains(&key["rtap_".len()..][..8]));
         stack.authenticate(by_key("recotap", &key)).await.denied_for(DenyReason::RevokedKey);
     }
 

@@ -140,6 +140,52 @@ fn every_reason_is_documented_with_its_answer_and_status() {
     }
 }
 
+#[test]
+fn errors_tell_nothing_that_was_true_once() {
+    let errors = read("docs/errors.md");
+    for stale in ["Nothing sets this", "Not given yet"] {
+        assert!(!errors.contains(stale), "{stale}");
+    }
+    // Every service whose proto says that it asks who is calling stands in the row of those who did not say.
+    let row = errors.lines().find(|line| line.starts_with("| `UNAUTHENTICATED` |")).unwrap();
+    for (service, proto) in [
+        ("AuditLog", "audit"),
+        ("Directory", "directory"),
+        ("EmbedTokens", "embed_tokens"),
+        ("Vault", "vault"),
+        ("Webhooks", "webhooks"),
+    ] {
+        let proto = read(&format!("proto/keygate/v1/{proto}.proto"));
+        assert!(proto.contains(&format!("service {service} {{")) && proto.contains("management key"), "{service}");
+        assert!(row.contains(&format!("`{service}`")), "{service}");
+    }
+}
+
+#[test]
+fn the_stand_in_of_the_guides_answers_head_without_a_body() {
+    use std::io::{Read, Write};
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/realms/api.py");
+    let mut api = std::process::Command::new("python3").args([script, &port.to_string()]).spawn().unwrap();
+    let mut connection = loop {
+        if let Ok(connection) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+            break connection;
+        }
+        assert!(api.try_wait().unwrap().is_none(), "it ended");
+        std::thread::yield_now();
+    };
+    connection
+        .write_all(b"HEAD /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut told = String::new();
+    connection.read_to_string(&mut told).unwrap();
+    api.kill().unwrap();
+    api.wait().unwrap();
+    assert!(!told.contains("HEAD /a by") && told.contains("GET /b by"), "{told}");
+    let (head, _) = told.split_once("\r\n\r\n").unwrap();
+    assert!(head.to_lowercase().contains("content-length: "), "a HEAD tells the length: {told}");
+}
+
 /// `1000` as `1,000`.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();

@@ -372,6 +372,7 @@ async fn u10_an_expiry_is_told_before_it_comes(world: World) {
         (expiring.kind().as_str(), expiring.json()["data"]["key_id"].as_str()),
         ("key.expiring", Some(&*brief.id))
     );
+    assert_eq!(expiring.json()["data"]["environment"], "live");
 
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(receiver.all().len(), 1, "each is told once: {:#?}", receiver.all());

@@ -208,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn hints_guess_no_other_cause_than_the_message_names() {
+        let told = |code: Code, message: &str| Failure::from_status(&Status::new(code, message)).lines()[1..].concat();
+        for message in [
+            "no token was minted: with the key, the request would be denied as `forbidden_account`",
+            "the key cannot be issued: the member has none of the roles that may issue keys in this realm",
+        ] {
+            assert_eq!(told(Code::PermissionDenied, message), "", "{message}");
+        }
+        assert!(told(Code::PermissionDenied, "this management key lacks the role `reader`").contains("--key-file"));
+        for message in
+            ["the code could not be delivered", "the public keys of the token's issuer are not known: try again"]
+        {
+            assert_eq!(told(Code::Unavailable, message), "hint: the server's log says why", "{message}");
+        }
+        assert!(told(Code::Unavailable, "the store is unavailable: try again").contains("out of reach"));
+        assert!(!told(Code::Aborted, "the account is at version 1, not 2: read it again").contains("key"));
+    }
+
+    #[test]
     fn violations_that_the_message_repeats_are_said_once() {
         let details = ErrorDetails::with_bad_request_violation("cost", "must be 0 to 9");
         let status = Status::with_error_details(Code::InvalidArgument, "not valid: `cost`: must be 0 to 9", details);

@@ -20,7 +20,7 @@ pub enum Command {
 ///
 /// Charges all the limits named, or all that apply to an operation: all of them or none. Each limit says in `per` whom
 /// it counts and so which of `--account`, `--key-id`, … it needs. The exit code is 0 when the cost is admitted and 3
-/// when it is not.
+/// when it is not. RESET AFTER may exceed WINDOW by one of its buckets, since each counts until all of it has left the window.
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("selection").required(true).args(["limits", "operation"]),

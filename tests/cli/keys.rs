@@ -1,6 +1,9 @@
 //! `keygate keys …`: every act on a key, and what the key is worth afterwards.
 
-use crate::{run::fields, support::keygate::Keygate};
+use crate::{
+    run::{fields, keygate},
+    support::keygate::Keygate,
+};
 use serde_json::json;
 use std::fs;
 
@@ -231,4 +234,37 @@ async fn the_management_key_is_taken_from_the_file_before_the_variable() {
     server.ask(&[&list[..], &["--key-file", two.to_str().unwrap()]].concat()).ends(2).complains("one line");
     let gone = nowhere.path().join("gone.key");
     server.ask(&[&list[..], &["--key-file", gone.to_str().unwrap()]].concat()).ends(1).complains("gone.key");
+}
+
+/// Acts on keys do not tell uses, and what they answer is not taken for a key that nobody used.
+#[tokio::test]
+async fn only_what_was_told_is_said_of_uses() {
+    let server = Keygate::start(&[]).await;
+    let (id, secret) = server.key_of("acme");
+    let of_key = |act| server.call(&["keys", act, "--realm", "recurr", &id]).run().ends(0).stdout;
+    assert!(of_key("get").contains("not used yet"));
+    server.present(&secret).ends(0);
+    let rotated = server.call(&["keys", "rotate", "--realm", "recurr", &id, "--grace", "1h"]).run().ends(0).stdout;
+    server.remember(rotated.lines().last().unwrap());
+    for told in [rotated, of_key("suspend"), of_key("resume"), of_key("revoke")] {
+        assert!(told.contains(" made ") && !told.contains("not used yet"), "{told}");
+    }
+    let (_, _) = server.key_of("other");
+    let ended = server.ask(&["keys", "revoke-account", "--realm", "recurr", "--account", "other"]).ends(0).stdout;
+    assert!(ended.contains("EXPIRES") && !ended.contains("LAST USED"), "{ended}");
+    assert!(server.ask(&["keys", "list", "--realm", "recurr"]).ends(0).stdout.contains("LAST USED"));
+}
+
+#[test]
+fn help_says_where_a_reason_is_seen_and_which_fields_a_row_has() {
+    for act in ["revoke", "revoke-account"] {
+        let help = keygate(&["keys", act, "--help"]).run().ends(0).stdout;
+        assert!(help.contains("`keys get`") && !help.contains("audit log"), "{help}");
+    }
+    let help = keygate(&["keys", "import", "--help"]).run().ends(0).stdout;
+    let row = include_str!("../../src/cli/keys/import_row.rs");
+    let (_, fields) = row.split_once("const FIELDS: &str =").unwrap();
+    let (fields, _) = fields.split_once(';').unwrap();
+    let names: Vec<&str> = fields.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() == 12 && names.iter().all(|name| help.contains(&format!("`{name}`"))), "{names:?}\n{help}");
 }

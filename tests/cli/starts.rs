@@ -112,3 +112,67 @@ async fn a_new_operator_key_stands_beside_the_old_one() {
     server.ask(&["keys", "revoke", "--realm", "keygate", lost["id"].as_str().unwrap()]).ends(0);
     server.ran(server.call(&list).env("KEYGATE_KEY", &old)).ends(4);
 }
+
+const SHOP: &str = r#"
+realm = "shop"
+credentials = [{ header = "x-api-key" }]
+[[environments]]
+name = "live"
+prefix = "sh_live_"
+[[limits]]
+name = "signups"
+limit = 5
+window = "1h"
+per = ["address"]
+[onboarding]
+delivery = "webhook"
+webhook_url = "http://127.0.0.1:9/codes"
+webhook_secret_file = "secrets/codes"
+signup_limits = ["signups"]
+verify_limits = ["signups"]
+[[webhooks]]
+name = "billing"
+url = "http://127.0.0.1:9/"
+secret_file = "../hook.secret"
+"#;
+
+/// Wherever the server was started, and wherever it keeps its data.
+#[tokio::test]
+async fn files_of_a_realm_lie_beside_its_file() {
+    let folder = TempDir::new().unwrap();
+    let realms = folder.path().join("realms");
+    fs::create_dir_all(realms.join("secrets")).unwrap();
+    let file = realms.join("shop.toml");
+    fs::write(&file, SHOP).unwrap();
+    let arguments = ["--realm-file", file.to_str().unwrap()];
+    let ended = Keygate::try_start(DataDir::new(), &arguments).await.err().expect("the secret is missing");
+    let tried = realms.join("../hook.secret").display().to_string();
+    assert!(ended.output.contains(&format!("its secret is missing: `{tried}` must hold it")), "{ended:#?}");
+
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ";
+    fs::write(folder.path().join("hook.secret"), secret).unwrap();
+    let server = Keygate::start(&arguments).await;
+    server.wait_for_output("nobody can sign up").await;
+    let tried = realms.join("secrets/codes").display().to_string();
+    assert!(server.output().contains(&tried), "{}", server.output());
+    drop(server);
+    fs::write(realms.join("secrets/codes"), secret).unwrap();
+    assert!(!Keygate::start(&arguments).await.output().contains("nobody can sign up"));
+    // A relative path of the realm's file leads to the same place.
+    let data = folder.path().join("data");
+    fs::write(realms.join("secrets/codes"), "no secret").unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "--realm-file", "shop.toml"];
+    keygate(&serve).within(&realms).run().ends(1).complains(&format!("`{tried}` must hold"));
+}
+
+/// Those that come with the program have no file.
+#[tokio::test]
+async fn files_of_the_shipped_realms_lie_in_the_data_directory() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let secret = data.join("recoup-codes.secret");
+    fs::write(&secret, "no secret").unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
+    keygate(&serve).run().ends(1).complains(&format!("`{}` must hold", secret.display()));
+}

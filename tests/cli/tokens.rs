@@ -41,6 +41,17 @@ async fn keys_are_managed_with_a_token_or_with_a_key_of_the_realm() {
     server.ask(&[&["keys", "list", "--realm", "recoup", "--key-file"], &[key.as_str()][..]].concat()).ends(4);
     let named = [&create[..], &[&token, "--account", "bob"]].concat();
     server.ask(&named).complains("create.account_id");
+    let others = server.ask(&["keys", "list", "--realm", "recoup", "--account", "bob", "--key-file", &token]).ends(5);
+    others.complains("or it is another's");
+    // What was done with a token is found under whom it is about.
+    let actor = format!("token:{}#ann", crate::support::issuer::ISSUER);
+    let list = ["audit", "list", "--realm", "recoup", "--actor"];
+    let found = server.json(&[&list[..], &[actor.as_str()]].concat());
+    let acts: Vec<_> = found["events"].as_array().unwrap().iter().map(|event| &event["act"]).collect();
+    assert_eq!(acts, ["account_created", "key_created"], "{found}");
+    for wrong in ["ann", "token:ann", "key_1"] {
+        server.ask(&[&list[..], &[wrong]].concat()).ends(2).complains("`token:ISSUER#SUBJECT`");
+    }
     // The operator's key, which the environment holds, neither makes nor sees them.
     server.ask(&["keys", "list", "--realm", "recoup"]).complains("belong to their owners");
 }

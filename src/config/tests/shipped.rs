@@ -55,6 +55,34 @@ fn the_example_settings_are_the_defaults() {
 }
 
 #[test]
+fn the_example_settings_leave_none_out() {
+    let text = include_str!("../../../deploy/keygate.toml");
+    // Every table is asked which settings it knows, by one that it does not.
+    let is_head = |line: &str| line.starts_with('[');
+    let heads = text.lines().filter(|line| is_head(line));
+    let mut asked = vec![("", format!("zzz = 0\n{text}"))];
+    asked.extend(heads.map(|head| (head, text.replacen(head, &format!("{head}\nzzz = 0"), 1))));
+    for (head, changed) in asked {
+        let Err(mistakes) = Settings::parse("f", &changed, Path::new("")) else { continue };
+        let all = mistakes.iter().map(ToString::to_string);
+        let found: Vec<String> = all.filter(|mistake| mistake.contains("is not a known key")).collect();
+        let Some((_, known)) = found.first().and_then(|one| one.split_once("is not a known key")) else { continue };
+        let mut lines =
+            text.lines().skip_while(|line| *line != head && !head.is_empty()).skip(usize::from(!head.is_empty()));
+        let own: Vec<&str> = lines.by_ref().take_while(|line| !is_head(line)).collect();
+        let table = head.trim_matches(['[', ']']);
+        for name in known.split('`').skip(1).step_by(2) {
+            let sub = if table.is_empty() { format!("[{name}]") } else { format!("[{table}.{name}]") };
+            let stands = own.iter().any(|line| line.starts_with(&format!("{name} = ")));
+            assert!(
+                stands || text.lines().any(|line| line == sub) || text.contains(&format!("[{sub}]")),
+                "{table}: {name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn recover_carries_the_numbers_of_its_contract() {
     let realm = realm("recover");
     assert_eq!(environments(&realm), [("live", "pk_live_")]);

@@ -37,6 +37,18 @@ fn signup() -> Signup {
 }
 
 #[test]
+fn case_tells_nothing_where_the_alphabet_has_one() {
+    for (alphabet, typed, written) in [
+        ("23456789ABCDEFGH", "2ab", "2AB"),
+        ("23456789abcdefgh", "2AB", "2ab"),
+        ("23456789abcdEFGH", "2aBE", "2aBE"),
+        ("0123456789", "1x", "1x"),
+    ] {
+        assert_eq!(*CodeFormat::new(alphabet, 8).unwrap().as_written(typed), written, "{alphabet}");
+    }
+}
+
+#[test]
 fn an_address_has_one_form_and_odd_ones_are_refused() {
     for (text, form) in [
         ("agent@example.com", "agent@example.com"),

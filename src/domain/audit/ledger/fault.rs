@@ -120,7 +120,38 @@ impl fmt::Display for Fault {
             Self::Accounts { stated, found } => write!(f, "the seal states {stated} accounts, {found} are there"),
             Self::Gone => f.write_str("an older file holds this account, this one does not"),
             Self::Stray => f.write_str("it stands behind the seal"),
-            Self::Older => f.write_str("a file before it is newer: the oldest file must be given first"),
+            Self::Older => f.write_str("a file before it was made later; the oldest must be given first"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_read_begins_with_the_name_that_the_page_lists() {
+        let page = include_str!("../../../../docs/audit.md");
+        for fault in [
+            Fault::Malformed("it is empty".to_owned()),
+            Fault::Changed,
+            Fault::Spliced,
+            Fault::Missing { first: 1, last: 1 },
+            Fault::Missing { first: 1, last: 2 },
+            Fault::Reordered,
+            Fault::Cut,
+            Fault::Beyond { stated: 2, found: 1 },
+            Fault::Unsigned { stated: 1, found: 2 },
+            Fault::Rewritten,
+            Fault::Signature,
+            Fault::UnknownKey,
+            Fault::Accounts { stated: 2, found: 1 },
+            Fault::Gone,
+            Fault::Stray,
+        ] {
+            let (told, name) = (fault.to_string(), fault.name());
+            assert!(told.starts_with(&format!("{name}: ")), "{told}");
+            assert!(page.contains(&format!("| `{name}` |")), "{name}");
         }
     }
 }
