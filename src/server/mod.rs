@@ -294,7 +294,7 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
 fn store_options(settings: &Settings) -> StoreOptions {
     let place = match settings.store.kind {
         StoreKind::Embedded => Where::Directory { path: settings.data_dir.clone(), counters: settings.limits.counters },
-        StoreKind::Redis => Where::Redis(stores::redis(&settings.store.redis)),
+        StoreKind::Redis => Where::Redis(Box::new(stores::redis(&settings.store.redis))),
     };
     let cache = &settings.cache;
     let cache = CacheSettings {

@@ -24,7 +24,7 @@ pub enum Where {
         counters: usize,
     },
     /// In this Redis.
-    Redis(redis::RedisOptions),
+    Redis(Box<redis::RedisOptions>),
 }
 
 /// Why a store cannot be opened. Each is a sentence for whoever started the server.
@@ -51,7 +51,8 @@ impl Backend {
             }
             Where::Redis(redis) => {
                 let (mac, fingerprint) = (ring.record_mac(), ring.fingerprint());
-                let store = Redis::connect(redis.clone(), mac, fingerprint, Arc::clone(&clock)).await?;
+                let store =
+                    Redis::connect(redis::RedisOptions::clone(redis), mac, fingerprint, Arc::clone(&clock)).await?;
                 Self::Redis(Cached::new(store, options.cache, clock))
             }
         })

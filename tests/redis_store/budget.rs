@@ -126,3 +126,20 @@ async fn a_cold_decision_on_another_account_takes_two_round_trips() {
     let allowed = keygate.authenticate(charged(ask("bob"), "GET", "/", 1)).await.allowed();
     assert_eq!((allowed.key_id, allowed.target_account_id), (id, "bob".to_owned()));
 }
+
+/// A decision must not wait; an act, and finding out who does it, may take as long as an act may.
+#[tokio::test]
+async fn an_act_of_management_does_not_share_the_time_of_a_decision() {
+    let redis = RedisServer::start();
+    let slowness = Slowness::before(&redis);
+    let folder = tempfile::tempdir().unwrap();
+    let keygate = keygate(&slowness, folder.path(), "50ms").await;
+    let (id, key) = keygate.new_key("recurr", "acme", "live").await;
+    slowness.hold_back(120);
+    let late = keygate.try_authenticate(charged(by_key("recurr", &key), "GET", "/", 1)).await.unwrap_err();
+    assert_eq!(late.code(), Code::Unavailable, "{late:?}");
+    keygate.new_key("recurr", "acme", "live").await;
+    keygate.revoke("recurr", &id).await;
+    // What is wrong is told: an answer takes more than half of the time.
+    keygate.wait_for_output("not serving until the store answers").await;
+}

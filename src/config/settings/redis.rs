@@ -182,7 +182,8 @@ impl RedisSettings {
         if self.password_file.is_some() && self.url.holds_password() {
             return Err("`store.redis.password_file` is set, and a password stands in the address of Redis too: take it out of there".to_owned());
         }
-        if !tls.is_empty() && !self.url.is_secure() && !(self.url.names_sentinels() && spoken_to_sentinels) {
+        let serves_sentinels = self.url.names_sentinels() && spoken_to_sentinels;
+        if !(tls.is_empty() || self.url.is_secure() || serves_sentinels) {
             return Err(format!("`store.redis.tls` is set, and the address of Redis is not one for TLS: {SECURE}"));
         }
         if *sentinel != SentinelSettings::default() && !self.url.names_sentinels() {

@@ -243,9 +243,9 @@ fn settings_of_redis_name_every_mistake() {
         "k:2:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]`, `rediss://…` for TLS, `unix:///path/to/socket`, or `redis+sentinel://[user[:password]@]host[:port],…/primary[/database]` (`rediss+sentinel://…` for TLS)",
         "k:3:17: store.redis.wait_replicas: `11` is out of range; must be a whole number, 0 to 10",
         "k:4:16: store.redis.wait_timeout: `1ms` is out of range; must be 10ms to 10s",
-        "k:5:17: store.redis.password_file: is a whole number; must be a text",
+        "k:5:17: store.redis.password_file: is a whole number; must be a text in quotes",
         "k:7:1: store.redis.tls.ca: is not a known key; allowed are `ca_file`, `certificate_file`, `key_file` and `server_name`",
-        "k:8:15: store.redis.tls.server_name: is a truth value; must be a text",
+        "k:8:15: store.redis.tls.server_name: is true or false; must be a text in quotes",
         "k:10:7: store.redis.sentinel.tls: is a text; must be `true` or `false`",
         "k:11:1: store.redis.sentinel.password: is not a known key; allowed are `user`, `password_file`, `tls`, `ca_file`, `certificate_file`, `key_file` and `server_name`",
     ];

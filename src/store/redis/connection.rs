@@ -50,7 +50,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(super) struct Connection {
     slot: Arc<Slot>,
     /// The one that every call goes over, whatever becomes of it; absent: whichever is in use.
-    pinned: Option<Live>,
+    pinned: Option<Arc<Live>>,
 }
 
 /// What is counted of all connections to one Redis.
@@ -103,10 +103,14 @@ enum State {
 struct Live {
     connection: MultiplexedConnection,
     generation: u64,
-    /// Host and port.
-    address: Arc<Address>,
+    origin: Arc<Origin>,
+}
+
+/// What a connection belongs to.
+struct Origin {
+    address: Address,
     /// Ends with the last call that uses the connection.
-    _driver: Arc<Driver>,
+    _driver: Driver,
 }
 
 impl Connection {
@@ -141,7 +145,7 @@ impl Connection {
     /// The same over the connection that is in use now, and over no other: what was begun on one server is not ended on
     /// another.
     pub(super) async fn pinned(&self) -> Result<Self, StoreError> {
-        Ok(Self { slot: Arc::clone(&self.slot), pinned: Some(self.live().await?) })
+        Ok(Self { slot: Arc::clone(&self.slot), pinned: Some(Arc::new(self.live().await?)) })
     }
 
     /// Why there is no connection, while there is none.
@@ -209,7 +213,7 @@ impl Connection {
 
     async fn live(&self) -> Result<Live, StoreError> {
         match &self.pinned {
-            Some(live) => Ok(live.clone()),
+            Some(live) => Ok(Live::clone(live)),
             None => self.slot.live().await,
         }
     }
@@ -253,7 +257,7 @@ impl Slot {
         if elsewhere || error.is_unrecoverable_error() {
             self.lost(live.generation);
         }
-        Err(diagnose::call(&live.address.to_string(), &error))
+        Err(diagnose::call(&live.origin.address.to_string(), &error))
     }
 
     fn unanswered(self: &Arc<Self>) {
@@ -311,7 +315,7 @@ impl Slot {
             for script in scripts::all() {
                 script.load_async(&mut connection).await.map_err(failed)?;
             }
-            Ok(Live { connection, generation, address: Arc::new(address), _driver: Arc::new(made.driver) })
+            Ok(Live { connection, generation, origin: Arc::new(Origin { address, _driver: made.driver }) })
         };
         let silent = || {
             let waited = self.connect_timeout.as_millis();
@@ -360,7 +364,7 @@ async fn follow(slot: Weak<Slot>, mut agreed: watch::Receiver<Option<Address>>) 
         let Some(slot) = slot.upgrade() else { return };
         let Some(primary) = agreed.borrow_and_update().clone() else { continue };
         let left = match &*slot.state.borrow() {
-            State::Ready(live) if *live.address != primary => Some(live.generation),
+            State::Ready(live) if live.origin.address != primary => Some(live.generation),
             _ => None,
         };
         left.into_iter().for_each(|generation| slot.lost(generation));

@@ -107,7 +107,7 @@ fn room(info: &str) -> Option<Problem> {
     let number = |name| field(info, name).parse::<u64>().unwrap_or_default();
     let (used, most) = (number("used_memory"), number("maxmemory"));
     let percent = used.saturating_mul(100).checked_div(most)?;
-    (percent >= NEARLY_FULL && percent < 100).then(|| {
+    (NEARLY_FULL..100).contains(&percent).then(|| {
         Problem::slight(
             "nearly-full",
             format!("{percent} % of its `maxmemory` of {most} bytes are used; when it is full, no limit is charged and no key is made"),

@@ -60,7 +60,7 @@ pub struct Redis {
     /// For one decision.
     deadline: Duration,
     /// The replicas that must have a change before it is acknowledged, if any must.
-    replicas: Option<Replicas>,
+    replicas: Option<Arc<Replicas>>,
     terms: Arc<Terms>,
 }
 
@@ -107,7 +107,7 @@ impl Redis {
         }
         // Apart, since whoever waits for replicas holds back all that comes behind on the same connection.
         let replicas = Replicas::new(terms.connection(clock).await?, &terms.options);
-        Ok(Self { replicas: Some(replicas), ..store })
+        Ok(Self { replicas: Some(Arc::new(replicas)), ..store })
     }
 
     /// The same store over a connection of its own, which belongs to the runtime that this is called on.
@@ -118,7 +118,11 @@ impl Redis {
         Self::with(Arc::clone(&self.terms), Arc::clone(&self.clock), self.replicas.clone()).await
     }
 
-    async fn with(terms: Arc<Terms>, clock: Arc<dyn Clock>, replicas: Option<Replicas>) -> Result<Self, OpenError> {
+    async fn with(
+        terms: Arc<Terms>,
+        clock: Arc<dyn Clock>,
+        replicas: Option<Arc<Replicas>>,
+    ) -> Result<Self, OpenError> {
         let connection = terms.connection(Arc::clone(&clock)).await?;
         let (codec, deadline) = (RecordCodec::new(terms.mac.clone()), terms.options.deadline);
         let store = Self { connection, codec, clock, deadline, replicas, terms };

@@ -9,15 +9,11 @@ use crate::{
 };
 use redis::{Value, cmd};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 /// The replicas that must have a change.
-#[derive(Clone)]
 pub(super) struct Replicas {
     /// Changes go over this one: whoever waits holds back all that comes behind.
     connection: Connection,
@@ -26,7 +22,7 @@ pub(super) struct Replicas {
     /// For a change with all its steps.
     whole: Duration,
     /// Whether a change may have been applied that not enough replicas told to have.
-    doubt: Arc<AtomicBool>,
+    doubt: AtomicBool,
 }
 
 impl Replicas {
@@ -34,7 +30,7 @@ impl Replicas {
         let (needed, patience) = (options.wait_replicas, options.wait_timeout);
         let leisure = options.deadline.max(RedisOptions::MANAGEMENT_DEADLINE);
         let whole = leisure.saturating_add(patience).saturating_add(patience);
-        Self { connection, needed, patience, whole, doubt: Arc::default() }
+        Self { connection, needed, patience, whole, doubt: AtomicBool::new(false) }
     }
 
     /// Applies a change, and acknowledges it when the replicas have it. Where too few are there beforehand, nothing is changed.

@@ -46,7 +46,7 @@ impl Sentinels {
             name: name.into(),
             access: Arc::new(access),
             // The other half is for the primary itself.
-            patience: options.connect_timeout / 2,
+            patience: options.connect_timeout.div_f32(2.0),
             agreed: watch::Sender::new(None),
             watched: AtomicBool::new(false),
         }
@@ -83,7 +83,7 @@ impl Sentinels {
             let (sentinel, access, name) = (sentinel.clone(), Arc::clone(&self.access), Arc::clone(&self.name));
             asking.spawn(async move { ask_one(&sentinel, &access, &name).await });
         }
-        let mut heard = Heard { needed: self.sentinels.len() / 2, ..Heard::default() };
+        let mut heard = Heard { needed: self.sentinels.len().div_euclid(2), ..Heard::default() };
         let all = async {
             while let Some(answer) = asking.join_next().await {
                 match answer {
