@@ -83,7 +83,8 @@ async fn traffic(keygate: &Keygate) -> (String, String) {
     keygate.envoy_check(envoy::check("", "GET", "/a/path", &[])).await;
     keygate.envoy_limit(envoy::limit("shop", &[envoy::descriptor(&[("path", "/a/path")])])).await;
     let names = keygate::proto::v1::LimitNames { names: vec!["tight".to_owned()] };
-    let subject = Subject { key_id: id.clone(), source_address: "192.0.2.55".to_owned(), ..Subject::default() };
+    let (key_id, account_id) = (id.clone(), ACCOUNT.to_owned());
+    let subject = Subject { key_id, account_id, source_address: "192.0.2.55".to_owned(), ..Subject::default() };
     let question = CheckRateLimitRequest {
         realm: "shop".to_owned(),
         environment: "live".to_owned(),

@@ -254,7 +254,7 @@ impl House {
     /// How many notes of uses wait to be written.
     #[must_use]
     pub fn uses_waiting(&self) -> usize {
-        self.uses.len()
+        self.uses.waiting()
     }
 
     /// An id for a request that came without one: 64 random bits in hexadecimal, or the time where there are none.

@@ -42,8 +42,7 @@ impl UseQueue {
     }
 
     /// How many wait to be written.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 

@@ -289,7 +289,7 @@ fn settings_of_what_is_told_are_checked() {
     let some = some.unwrap();
     assert_eq!((some.listen_operations, some.log.denials_per_second), (Some("[::1]:9464".parse().unwrap()), 0));
     for (text, expected) in [
-        ("[operations]\nlisten = 9464", "k:2:10: operations.listen: is a whole number; must be a text"),
+        ("[operations]\nlisten = 9464", "k:2:10: operations.listen: is a whole number; must be a text in quotes"),
         (
             "[operations]\nlisten = 'localhost:9464'",
             "k:2:10: operations.listen: `localhost:9464` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
@@ -304,7 +304,10 @@ fn settings_of_what_is_told_are_checked() {
             "[log]\ndenials_per_second = -1",
             "k:2:22: log.denials_per_second: `-1` is out of range; must be a whole number, 0 to 1,000",
         ),
-        ("[log]\ndenials_per_second = '1'", "k:2:22: log.denials_per_second: is a text; must be a whole number"),
+        (
+            "[log]\ndenials_per_second = '1'",
+            "k:2:22: log.denials_per_second: is a text; must be a whole number, 0 to 1,000",
+        ),
     ] {
         assert_eq!(lines(Settings::parse("k", text, Path::new(""))), [expected], "{text}");
     }
