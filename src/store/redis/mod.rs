@@ -29,7 +29,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, RecordMac, UsesOf},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, SecretRing, UsesOf},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
     },
@@ -109,8 +109,7 @@ pub struct Redis {
 /// What a further connection is made with.
 struct Terms {
     options: RedisOptions,
-    mac: RecordMac,
-    ring_fingerprint: [u8; 16],
+    codec: RecordCodec,
 }
 
 impl fmt::Debug for Redis {
@@ -120,18 +119,19 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Connects and checks that the server can be rested on. `ring_fingerprint` marks the server secret that `mac` comes
-    /// from. Later the connection mends itself, with the same checks.
+    /// Connects and checks that the server can be rested on, and that it was used with this server secret. Later the
+    /// connection mends itself, with the same checks.
     ///
     /// # Errors
     /// When the server cannot be reached or must not be rested on; the text says what is wrong and how to mend it.
-    pub async fn connect(
-        options: RedisOptions,
-        mac: RecordMac,
-        ring_fingerprint: [u8; 16],
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, OpenError> {
-        Self::with(Arc::new(Terms { options, mac, ring_fingerprint }), clock).await
+    pub async fn connect(options: RedisOptions, ring: &SecretRing, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::with(Arc::new(Terms { options, codec: RecordCodec::new(ring) }), clock).await
+    }
+
+    /// Seals and opens with another ring from now on, over every connection. It has to hold every version that the one before
+    /// it held.
+    pub fn take_ring(&self, ring: &SecretRing) {
+        self.terms.codec.take_over(ring);
     }
 
     /// The same store over a connection of its own, which belongs to the runtime that this is called on.
@@ -143,10 +143,10 @@ impl Redis {
     }
 
     async fn with(terms: Arc<Terms>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let Terms { options, mac, ring_fingerprint } = &*terms;
-        let greeter = Greeter::new(options, mac.clone(), *ring_fingerprint);
+        let Terms { options, codec } = &*terms;
+        let greeter = Greeter::new(options, codec.clone());
         let connection = Connection::open(options, greeter, Arc::clone(&clock)).await?;
-        let (codec, deadline) = (RecordCodec::new(mac.clone()), options.deadline);
+        let (codec, deadline) = (codec.clone(), options.deadline);
         let store = Self { connection, codec, clock, deadline, terms };
         store.ping().await.map_err(OpenError::Unreachable)?;
         Ok(store)
