@@ -2,6 +2,7 @@
 //! each set what it likes.
 
 mod read;
+mod running;
 mod vault;
 
 use super::{mistake::Mistakes, sources};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub routing: Routing,
     /// What providers' credentials are sealed with, and where they are released.
     pub vault: VaultSettings,
+    /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
+    pub check_every: Duration,
 }
 
 /// What providers' credentials are sealed with, and where they are released.
@@ -283,6 +286,7 @@ impl Default for Settings {
                 act_timeout: Duration::from_secs(10),
             },
             routing: Routing::default(),
+            check_every: Duration::from_secs(5),
             vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
         }
     }
