@@ -1,4 +1,7 @@
 //! What all use cases share: the realms with their digesters, the store, the clock.
+//!
+//! A house never changes. When the configuration does, another one is built beside it and succeeds it: whoever began in the
+//! old house ends there, and what outlives a configuration is handed on.
 
 use super::{
     error::AppError,
@@ -19,9 +22,10 @@ use crate::domain::{
     token::TokenFlaw,
     webhook::{EventKind, Webhook},
 };
+use parking_lot::RwLock;
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use zeroize::Zeroizing;
@@ -46,7 +50,7 @@ impl Guarded {
     }
 }
 
-/// What every worker shares.
+/// What every worker shares: all that follows from one state of the configuration, and the ways to what outlives it.
 pub struct House {
     /// By name: few, and looked up at every request.
     realms: Vec<Guarded>,
@@ -58,18 +62,20 @@ pub struct House {
     pub(super) tokens: Arc<dyn Tokens>,
     /// Brings one-time codes.
     pub(super) messenger: Arc<dyn Messenger>,
-    pub(super) uses: UseQueue,
-    pub(super) misses: Misses,
+    pub(super) uses: Arc<UseQueue>,
+    pub(super) misses: Arc<Misses>,
     /// Providers' credentials.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// Told when there may be news for them.
-    pub news: Notify,
-    locks: Vec<Mutex<()>>,
+    pub news: Arc<Notify>,
+    locks: Arc<[Mutex<()>]>,
     hasher: RandomState,
+    /// Which house is lived in now. All that succeed each other share this.
+    present: Arc<RwLock<Weak<House>>>,
 }
 
 /// The use cases over one store. Cheap to clone: every worker has one of its own.
@@ -114,39 +120,62 @@ impl House {
     /// Makes ready what all use cases share.
     #[must_use]
     pub fn new(realms: &Realms, ring: &SecretRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let guarded = |realm: &Arc<Realm>| Guarded {
-            realm: Arc::clone(realm),
-            digester: ring.digester(realm),
-            marker: ring.request_marker(&realm.name),
-            hooks: realm.webhooks.clone(),
-        };
         Self {
-            realms: realms.iter().map(guarded).collect(),
+            realms: guarded(realms, ring),
             clock,
             entropy,
             tokens: Arc::new(NoTokens),
             messenger: Arc::new(NoMessenger),
-            uses: UseQueue::default(),
-            misses: Misses::new(0),
-            vault: Vault::off(),
+            uses: Arc::default(),
+            misses: Arc::new(Misses::new(0)),
+            vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
             courier: OnceLock::new(),
-            news: Notify::new(),
+            news: Arc::default(),
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
+            present: Arc::default(),
         }
+    }
+
+    /// A house for another state of the configuration, in which nobody lives yet. It shares what outlives every configuration:
+    /// the clock, uses that wait to be written, misses, the order of acts on an account.
+    #[must_use]
+    pub fn successor(&self, realms: &Realms, ring: &SecretRing) -> Self {
+        Self {
+            realms: guarded(realms, ring),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tokens: Arc::new(NoTokens),
+            messenger: Arc::new(NoMessenger),
+            uses: Arc::clone(&self.uses),
+            misses: Arc::clone(&self.misses),
+            vault: Arc::new(Vault::off()),
+            signer: ring.audit_signer(),
+            courier: OnceLock::new(),
+            news: Arc::clone(&self.news),
+            locks: Arc::clone(&self.locks),
+            hasher: self.hasher.clone(),
+            present: Arc::clone(&self.present),
+        }
+    }
+
+    /// From now on this is the house that is lived in: work in the background goes on in it with its next step. Somebody has to
+    /// keep it.
+    pub fn move_in(self: &Arc<Self>) {
+        *self.present.write() = Arc::downgrade(self);
     }
 
     /// The same, with a budget of misses for each address.
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
-        Self { misses: Misses::new(misses_per_source), ..self }
+        Self { misses: Arc::new(Misses::new(misses_per_source)), ..self }
     }
 
     /// The same, with a vault.
     #[must_use]
-    pub fn with_vault(self, vault: Vault) -> Self {
-        Self { vault, ..self }
+    pub fn with_vault(self, vault: impl Into<Arc<Vault>>) -> Self {
+        Self { vault: vault.into(), ..self }
     }
 
     /// The same, with whoever judges access tokens.
@@ -234,6 +263,16 @@ impl House {
     }
 }
 
+fn guarded(realms: &Realms, ring: &SecretRing) -> Vec<Guarded> {
+    let guarded = |realm: &Arc<Realm>| Guarded {
+        realm: Arc::clone(realm),
+        digester: ring.digester(realm),
+        marker: ring.request_marker(&realm.name),
+        hooks: realm.webhooks.clone(),
+    };
+    realms.iter().map(guarded).collect()
+}
+
 /// What is stored of a key's text.
 pub(super) fn mint(guard: &Guarded, environment: usize, prefix: &str, key: &str) -> Result<Minted, AppError> {
     let (secret_version, digest) =
@@ -247,5 +286,13 @@ impl<S: Store> App<S> {
     #[must_use]
     pub fn new(house: Arc<House>, store: S) -> Self {
         Self { house, store }
+    }
+
+    /// The same in the house that is lived in now. A request stays where it began; whatever goes on for longer asks this
+    /// with every step.
+    #[must_use]
+    pub fn as_of_now(&self) -> Self {
+        let present = self.house.present.read().upgrade();
+        Self { house: present.unwrap_or_else(|| Arc::clone(&self.house)), store: self.store.clone() }
     }
 }

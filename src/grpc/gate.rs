@@ -55,7 +55,7 @@ impl Turnstile {
 
 /// The gate.
 pub struct Gate {
-    decisions: Turnstile,
+    decisions: Arc<Turnstile>,
     acts: Arc<Turnstile>,
     arrival: Duration,
     clock: Arc<dyn Clock>,
@@ -64,7 +64,7 @@ pub struct Gate {
 impl Gate {
     /// `decisions` counts every call but acts on keys and readings of the audit log, which `acts` counts. A request has to arrive within `arrival`.
     #[must_use]
-    pub fn new(decisions: Turnstile, acts: Arc<Turnstile>, arrival: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(decisions: Arc<Turnstile>, acts: Arc<Turnstile>, arrival: Duration, clock: Arc<dyn Clock>) -> Self {
         Self { decisions, acts, arrival, clock }
     }
 

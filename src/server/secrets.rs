@@ -35,6 +35,14 @@ pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> R
     parse(path, &text)
 }
 
+/// Reads the secrets again, for a server that runs with `before`: nothing of that may be lost.
+pub(super) fn reread(path: &Path, before: &SecretRing) -> Result<SecretRing, StartError> {
+    let text = files::read(path)?.ok_or_else(|| StartError::SecretsMissing { path: path.to_owned() })?;
+    let ring = parse(path, &text)?;
+    let versions = ring.lacks(before);
+    if versions.is_empty() { Ok(ring) } else { Err(StartError::SecretsLost { path: path.to_owned(), versions }) }
+}
+
 /// The secret that a webhook is signed with: 16 to 512 bytes, blanks around them left out. Nothing when there is none.
 pub(super) fn webhook(path: &Path) -> Option<Secret> {
     const LEAST_BYTES: usize = 16;
