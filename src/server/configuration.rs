@@ -144,7 +144,8 @@ impl Configuration {
     }
 }
 
-fn files(settings: &Settings, realms: &Realms) -> Vec<PathBuf> {
+/// The files that a state of the configuration comes from, beside settings and realms.
+pub(super) fn files(settings: &Settings, realms: &Realms) -> Vec<PathBuf> {
     let codes = realms.iter().filter_map(|realm| match &realm.onboarding.as_ref()?.delivery {
         Delivery::Webhook { secret_file, .. } => Some(settings.data_dir.join(secret_file)),
         Delivery::Log => None,

@@ -102,6 +102,7 @@ pub fn run(
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let (told_time, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(SystemEntropy));
+    let seen = source.look(settings, &loaded.realms);
     let configuration = Configuration::open(settings.clone(), loaded, ring, &told_time)?;
     let house = Arc::new(configuration.house(None, &told_time, &entropy));
     let background = background_runtime()?;
@@ -174,7 +175,7 @@ pub fn run(
     let realms = configuration.loaded.realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect();
     let (way, runtime) = (store.clone(), background.handle().clone());
     let parts = reload::Parts { source, fronts, store: way, runtime, clock: told_time, entropy };
-    let reloader = background.block_on(async { Reloader::new(parts, house, configuration) })?;
+    let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen) })?;
 
     let places = Arc::new(acceptor::Places::new(load.connections, clock.clone()));
     let (leave, leaving) = signal::channel(false);

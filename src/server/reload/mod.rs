@@ -10,7 +10,7 @@ pub use state::{Refusal, ReloadState};
 
 use super::{
     StartError,
-    configuration::{Configuration, Refused},
+    configuration::{self, Configuration, Refused},
     worker::Front,
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         ports::{Clock, Entropy},
     },
     config::{Mistakes, RealmChanges, Settings},
+    domain::realm::Realms,
     store::Backend,
 };
 use footprint::{Footprint, Watched};
@@ -73,6 +74,12 @@ pub(super) struct Reloader<H: Health> {
     state: watch::Sender<ReloadState>,
 }
 
+/// What files said at a moment.
+pub(super) struct Seen {
+    watched: Watched,
+    footprint: Footprint,
+}
+
 /// The files, read between two looks that found the same.
 struct Attempt {
     watched: Watched,
@@ -82,10 +89,14 @@ struct Attempt {
 
 impl<H: Health> Reloader<H> {
     /// For a server that starts with this configuration. From now on SIGHUP does not end the process.
-    pub(super) fn new(parts: Parts<H>, house: Arc<House>, present: Configuration) -> Result<Self, StartError> {
+    pub(super) fn new(
+        parts: Parts<H>,
+        house: Arc<House>,
+        present: Configuration,
+        Seen { watched, footprint }: Seen,
+    ) -> Result<Self, StartError> {
         let told = signal(SignalKind::hangup());
         let told = told.map_err(|cause| StartError::System { what: "listening to signals", cause })?;
-        let watched = parts.watched(&present.settings, present.files());
         let state = watch::Sender::new(ReloadState {
             generation: 1,
             loaded_at: parts.clock.now(),
@@ -94,8 +105,8 @@ impl<H: Health> Reloader<H> {
             refused: None,
         });
         house.move_in();
-        let (seen, parts, present) = (watched.footprint(), Arc::new(parts), Arc::new(present));
-        Ok(Self { parts, house, present, watched, seen, again: false, told, state })
+        let (parts, present) = (Arc::new(parts), Arc::new(present));
+        Ok(Self { parts, house, present, watched, seen: footprint, again: false, told, state })
     }
 
     /// What the server says of its configuration, also later.
@@ -238,11 +249,20 @@ impl<H: Health> Reloader<H> {
     }
 }
 
-impl<H: Health> Parts<H> {
-    fn watched(&self, settings: &Settings, others: Vec<PathBuf>) -> Watched {
-        Watched { settings: self.source.file.clone(), realms: settings.realms.clone(), others }
+impl Source {
+    /// What the files of a start say. To be called before what they name is read: what changes while the server still starts is
+    /// noticed then.
+    pub(super) fn look(&self, settings: &Settings, realms: &Realms) -> Seen {
+        let watched = self.watched(settings, configuration::files(settings, realms));
+        Seen { footprint: watched.footprint(), watched }
     }
 
+    fn watched(&self, settings: &Settings, others: Vec<PathBuf>) -> Watched {
+        Watched { settings: self.file.clone(), realms: settings.realms.clone(), others }
+    }
+}
+
+impl<H: Health> Parts<H> {
     /// Reads the files. What is torn, since somebody wrote at the same time, is read again.
     fn attempt(&self, present: &Configuration, mut watched: Watched) -> Attempt {
         let mut left = ATTEMPTS;
@@ -263,14 +283,14 @@ impl<H: Health> Parts<H> {
         let read = match (self.source.read)() {
             Ok(read) => read,
             Err(mistakes) => {
-                let watched = self.watched(&present.settings, present.files());
+                let watched = self.source.watched(&present.settings, present.files());
                 return (watched, Err(StartError::Configuration(mistakes)));
             }
         };
         let (settings, take_restart) = present.settings.reloaded(read);
         match present.again(settings.clone(), &self.clock) {
-            Ok(next) => (self.watched(&settings, next.files()), Ok((next, take_restart))),
-            Err(Refused { error, files }) => (self.watched(&settings, files), Err(error)),
+            Ok(next) => (self.source.watched(&settings, next.files()), Ok((next, take_restart))),
+            Err(Refused { error, files }) => (self.source.watched(&settings, files), Err(error)),
         }
     }
 }
