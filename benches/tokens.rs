@@ -144,6 +144,7 @@ fn request(presented: Presented<'_>) -> AuthenticateRequest<'_> {
     AuthenticateRequest {
         presented,
         request: CanonicalRequest::default(),
+        begun: None,
         operation: None,
         source_address: None,
         account: None,

@@ -49,7 +49,7 @@ impl world::World for InRedis {
         // The machine that runs the tests has other things to do.
         let patient = Duration::from_secs(5);
         let options = RedisOptions { deadline: patient, connect_timeout: patient, ..RedisOptions::new(&server.url()) };
-        let store = Redis::connect(options, ring.record_mac(), ring.fingerprint(), clock.clone()).await.unwrap();
+        let store = Redis::connect(options, &ring, clock.clone()).await.unwrap();
         Self { store, clock, _server: server }
     }
 

@@ -299,7 +299,7 @@ async fn rest_and_awakening_are_told_embedded() {
 async fn rest_and_awakening_are_told_redis() {
     let (redis, clock, ring) = (RedisServer::start(), clock(), ring());
     let options = RedisOptions::new(&redis.url());
-    let store = Redis::connect(options, ring.record_mac(), ring.fingerprint(), clock.clone()).await.unwrap();
+    let store = Redis::connect(options, &ring, clock.clone()).await.unwrap();
     rest_and_awakening_are_told(World::new(clock, &ring, store).await).await;
 }
 
@@ -307,6 +307,6 @@ async fn rest_and_awakening_are_told_redis() {
 async fn unused_keys_rest_redis() {
     let (redis, clock, ring) = (RedisServer::start(), clock(), ring());
     let options = RedisOptions::new(&redis.url());
-    let store = Redis::connect(options, ring.record_mac(), ring.fingerprint(), clock.clone()).await.unwrap();
+    let store = Redis::connect(options, &ring, clock.clone()).await.unwrap();
     unused_keys_rest(World::new(clock, &ring, store).await).await;
 }

@@ -1,4 +1,7 @@
 //! What all use cases share: the realms with their digesters, the store, the clock.
+//!
+//! A house never changes. When the configuration does, another one is built beside it and succeeds it: whoever began in the
+//! old house ends there, and what outlives a configuration is handed on.
 
 use super::{
     error::AppError,
@@ -21,9 +24,10 @@ use crate::domain::{
     token::TokenFlaw,
     webhook::{EventKind, Webhook},
 };
+use parking_lot::RwLock;
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use zeroize::Zeroizing;
@@ -50,7 +54,7 @@ impl Guarded {
     }
 }
 
-/// What every worker shares.
+/// What every worker shares: all that follows from one state of the configuration, and the ways to what outlives it.
 pub struct House {
     /// By name: few, and looked up at every request.
     realms: Vec<Guarded>,
@@ -62,24 +66,26 @@ pub struct House {
     pub(super) tokens: Arc<dyn Tokens>,
     /// Brings one-time codes.
     pub(super) messenger: Arc<dyn Messenger>,
-    pub(super) uses: UseQueue,
-    pub(super) misses: Misses,
+    pub(super) uses: Arc<UseQueue>,
+    pub(super) misses: Arc<Misses>,
     /// Providers' credentials.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// What is wrong with the store just now.
-    pub problems: Problems,
+    pub problems: Arc<Problems>,
     /// Told when there may be news for them.
-    pub news: Notify,
+    pub news: Arc<Notify>,
     /// What is counted.
     pub meter: Arc<Meter>,
     /// Denials of each realm that the log tells in a second, at most.
     pub denials_a_second: u32,
-    locks: Vec<Mutex<()>>,
+    locks: Arc<[Mutex<()>]>,
     hasher: RandomState,
+    /// Which house is lived in now. All that succeed each other share this.
+    present: Arc<RwLock<Weak<House>>>,
 }
 
 /// The use cases over one store. Cheap to clone: every worker has one of its own.
@@ -125,31 +131,24 @@ impl House {
     #[must_use]
     pub fn new(realms: &Realms, ring: &SecretRing, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let meter = Arc::new(Meter::default());
-        let guarded = |realm: &Arc<Realm>| Guarded {
-            realm: Arc::clone(realm),
-            digester: ring.digester(realm),
-            marker: ring.request_marker(&realm.name),
-            hooks: realm.webhooks.clone(),
-            meter: meter.realm(realm),
-        };
-        let realms = realms.iter().map(guarded).collect();
         Self {
-            realms,
+            realms: guarded(realms, ring, &meter),
             clock,
             entropy,
             tokens: Arc::new(NoTokens),
             messenger: Arc::new(NoMessenger),
-            uses: UseQueue::default(),
-            misses: Misses::new(0),
-            vault: Vault::off(),
+            uses: Arc::default(),
+            misses: Arc::new(Misses::new(0)),
+            vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
             courier: OnceLock::new(),
-            problems: Problems::default(),
-            news: Notify::new(),
+            problems: Arc::default(),
+            news: Arc::default(),
             meter,
             denials_a_second: 0,
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
+            present: Arc::default(),
         }
     }
 
@@ -166,16 +165,47 @@ impl House {
         Self { denials_a_second, ..self }
     }
 
+    /// A house for another state of the configuration, in which nobody lives yet. It shares what outlives every configuration:
+    /// the clock, what is counted, uses that wait to be written, misses, the order of acts on an account.
+    #[must_use]
+    pub fn successor(&self, realms: &Realms, ring: &SecretRing) -> Self {
+        Self {
+            realms: guarded(realms, ring, &self.meter),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tokens: Arc::new(NoTokens),
+            messenger: Arc::new(NoMessenger),
+            uses: Arc::clone(&self.uses),
+            misses: Arc::clone(&self.misses),
+            vault: Arc::new(Vault::off()),
+            signer: ring.audit_signer(),
+            courier: OnceLock::new(),
+            problems: Arc::clone(&self.problems),
+            news: Arc::clone(&self.news),
+            meter: Arc::clone(&self.meter),
+            denials_a_second: self.denials_a_second,
+            locks: Arc::clone(&self.locks),
+            hasher: self.hasher.clone(),
+            present: Arc::clone(&self.present),
+        }
+    }
+
+    /// From now on this is the house that is lived in: work in the background goes on in it with its next step. Somebody has to
+    /// keep it.
+    pub fn move_in(self: &Arc<Self>) {
+        *self.present.write() = Arc::downgrade(self);
+    }
+
     /// The same, with a budget of misses for each address.
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
-        Self { misses: Misses::new(misses_per_source), ..self }
+        Self { misses: Arc::new(Misses::new(misses_per_source)), ..self }
     }
 
     /// The same, with a vault.
     #[must_use]
-    pub fn with_vault(self, vault: Vault) -> Self {
-        Self { vault, ..self }
+    pub fn with_vault(self, vault: impl Into<Arc<Vault>>) -> Self {
+        Self { vault: vault.into(), ..self }
     }
 
     /// The same, with whoever judges access tokens.
@@ -276,6 +306,17 @@ impl House {
     }
 }
 
+fn guarded(realms: &Realms, ring: &SecretRing, meter: &Meter) -> Vec<Guarded> {
+    let guarded = |realm: &Arc<Realm>| Guarded {
+        realm: Arc::clone(realm),
+        digester: ring.digester(realm),
+        marker: ring.request_marker(&realm.name),
+        hooks: realm.webhooks.clone(),
+        meter: meter.realm(realm),
+    };
+    realms.iter().map(guarded).collect()
+}
+
 /// What is stored of a key's text.
 pub(super) fn mint(guard: &Guarded, environment: usize, prefix: &str, key: &str) -> Result<Minted, AppError> {
     let (secret_version, digest) =
@@ -289,5 +330,13 @@ impl<S: Store> App<S> {
     #[must_use]
     pub fn new(house: Arc<House>, store: S) -> Self {
         Self { house, store }
+    }
+
+    /// The same in the house that is lived in now. A request stays where it began; whatever goes on for longer asks this
+    /// with every step.
+    #[must_use]
+    pub fn as_of_now(&self) -> Self {
+        let present = self.house.present.read().upgrade();
+        Self { house: present.unwrap_or_else(|| Arc::clone(&self.house)), store: self.store.clone() }
     }
 }

@@ -18,7 +18,8 @@ pub enum Command {
 /// Check realm files without starting a server
 ///
 /// Reads the files together, as a server would that is started with all of them, and shows a line for each realm; or
-/// every mistake of every file at once, with file, line, column and what is allowed instead, and exit code 2.
+/// every mistake of every file at once, with file, line, column and what is allowed instead, and exit code 2. A running
+/// server that finds the same mistakes in its files says the same in its log, and goes on with what it had.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate realm check deploy/realms/recurr.toml
@@ -40,10 +41,10 @@ impl Command {
 
 impl CheckArgs {
     fn run(&self, output: &mut Output) -> Result<Exit, Failure> {
-        let realms = config::check_files(&self.files).map_err(|found| mistakes(&found))?;
+        let (realms, fingerprint) = config::check_files(&self.files).map_err(|found| mistakes(&found))?;
         if output.is_json() {
             let realms: Value = realms.iter().map(as_json).collect();
-            output.json(&json!({ "realms": realms }))?;
+            output.json(&json!({ "realms": realms, "fingerprint": fingerprint }))?;
         } else {
             let header = ["REALM", "TITLE", "ENVIRONMENTS", "SCOPES", "OPERATIONS", "LIMITS", "ERRORS", "FILE"];
             output.table(&header, realms.iter().map(as_row))?;

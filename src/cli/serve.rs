@@ -7,8 +7,8 @@ use super::{
     ready, realm, store,
 };
 use crate::{
-    config::{LogFormat, LogLevel, RealmFiles, RedisUrl, Settings, StoreKind},
-    server::{self, Options, Ready, StartError},
+    config::{LogFormat, LogLevel, Mistakes, RealmFiles, RedisUrl, Settings, StoreKind},
+    server::{self, Options, Ready, Source, StartError},
 };
 use clap::{ValueEnum, builder::RangedU64ValueParser};
 use std::{net::SocketAddr, path::PathBuf};
@@ -19,7 +19,11 @@ use std::{net::SocketAddr, path::PathBuf};
 /// listens on 127.0.0.1:50051. At the first start it makes an operator key and writes it to a file in the data
 /// directory; that key manages all others. Flags go before variables of the environment, those before the settings
 /// file. Every mistake in settings and realm files is reported at once, before a port is bound (exit code 2).
-#[derive(Debug, clap::Args)]
+///
+/// While it runs, the settings file, the realm files and the files that they name are looked at every 5 seconds (`[reload]
+/// check_every`), and read at once on SIGHUP. What changed is taken over between two requests; with a mistake in it everything
+/// stays as it was, and the log names every mistake. Listeners, store, threads, caches and limits of the server take a restart.
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate serve
   keygate serve --listen 0.0.0.0:50051 --data-dir /var/lib/keygate --realm-file /etc/keygate/realms
@@ -116,15 +120,32 @@ impl Args {
         let options = Options { reissue_operator_key: self.reissue_operator_key };
         // A server whose words nobody can read serves all the same.
         let announce = |ready: &Ready| drop(ready::announce(out, ready));
-        server::run(&self.settings()?, options, announce).map_err(|error| not_started(&error))?;
+        let settings = self.settings()?;
+        server::run(&settings, options, self.source(), announce).map_err(|error| not_started(&error))?;
         Ok(Exit::Success)
     }
 
-    fn settings(self) -> Result<Settings, Failure> {
-        let mut settings = match &self.config {
-            Some(file) => Settings::load(file).map_err(|found| realm::mistakes(&found))?,
-            None => Settings::default(),
+    fn settings(&self) -> Result<Settings, Failure> {
+        let settings = self.file_settings().map_err(|found| realm::mistakes(&found))?;
+        self.clone().over(settings)
+    }
+
+    fn file_settings(&self) -> Result<Settings, Mistakes> {
+        self.config.as_ref().map_or_else(|| Ok(Settings::default()), |file| Settings::load(file))
+    }
+
+    /// Where the settings are read from again. Flags stay as they were, and they were right.
+    fn source(self) -> Source {
+        let file = self.config.clone();
+        let read = move || {
+            let settings = self.file_settings()?;
+            Ok(self.clone().over(settings.clone()).unwrap_or(settings))
         };
+        Source { file, read: Box::new(read) }
+    }
+
+    /// These settings, with what flags and variables say in their place.
+    fn over(self, mut settings: Settings) -> Result<Settings, Failure> {
         let given = |url: String| {
             RedisUrl::new(&url).map_err(|allowed| {
                 Failure::usage(format!(

@@ -7,6 +7,7 @@ mod address;
 mod builtin;
 mod caps;
 mod lines;
+mod loaded;
 mod mistake;
 mod reader;
 mod realm;
@@ -17,6 +18,7 @@ mod sources;
 mod tests;
 mod text;
 
+pub use loaded::{Loaded, RealmChanges};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
     CacheSettings, KekSettings, KekSource, ListenerName, LoadSettings, LogFormat, LogLevel, LogSettings, RealmFiles,
@@ -59,6 +61,14 @@ pub struct RealmSummary {
 /// # Errors
 /// With every mistake of every file.
 pub fn load(settings: &Settings) -> Result<Realms, Mistakes> {
+    read(settings).map(|loaded| loaded.realms)
+}
+
+/// The same, with the texts that they come from.
+///
+/// # Errors
+/// With every mistake of every file.
+pub fn read(settings: &Settings) -> Result<Loaded, Mistakes> {
     let mut mistakes = Vec::new();
     let sources = match &settings.realms {
         RealmFiles::Shipped => sources::shipped(),
@@ -79,20 +89,31 @@ pub fn load(settings: &Settings) -> Result<Realms, Mistakes> {
         let (file, path) = ("settings".to_owned(), "vault.key_encryption_keys".to_owned());
         mistakes.push(Mistake { file, line: 0, column: 0, path, problem, allowed });
     }
-    Mistakes::unless_none(mistakes, Some(Realms::new(realms.into_iter().map(|(_, realm)| realm).collect())))
+    let loaded = mistakes.is_empty().then(|| Loaded::new(realms, &sources));
+    Mistakes::unless_none(mistakes, loaded)
 }
 
-/// Checks realm files, and directories of them, as if a server were started with them and no others.
+/// The files that realms are read from, as they are there now. Of a directory that cannot be read, the directory.
+#[must_use]
+pub fn realm_files(realms: &RealmFiles) -> Vec<PathBuf> {
+    match realms {
+        RealmFiles::Shipped => Vec::new(),
+        RealmFiles::Paths(paths) => sources::found(paths),
+    }
+}
+
+/// Checks realm files, and directories of them, as if a server were started with them and no others. Gives their fingerprint, too.
 ///
 /// # Errors
 /// With every mistake of every file.
-pub fn check_files(paths: &[PathBuf]) -> Result<Vec<RealmSummary>, Mistakes> {
+pub fn check_files(paths: &[PathBuf]) -> Result<(Vec<RealmSummary>, String), Mistakes> {
     let mut mistakes = Vec::new();
     let sources = sources::realm_files(paths, &mut mistakes);
     let realms = together(&sources, &mut mistakes);
     let written = realms.iter().filter(|(_, realm)| !builtin::owns(&realm.name));
     let summaries = written.map(|(file, realm)| summary(file, realm)).collect();
-    Mistakes::unless_none(mistakes, Some(summaries))
+    let fingerprint = Loaded::new(realms, &sources).fingerprint().to_owned();
+    Mistakes::unless_none(mistakes, Some((summaries, fingerprint)))
 }
 
 /// Reads one realm. `file_name` serves in messages; relative paths in the text are taken from its directory.

@@ -3,6 +3,7 @@
 
 mod read;
 mod redis;
+mod running;
 mod vault;
 
 pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub routing: Routing,
     /// What providers' credentials are sealed with, and where they are released.
     pub vault: VaultSettings,
+    /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
+    pub check_every: Duration,
 }
 
 /// What providers' credentials are sealed with, and where they are released.
@@ -262,6 +265,7 @@ impl Default for Settings {
                 act_timeout: Duration::from_secs(10),
             },
             routing: Routing::default(),
+            check_every: Duration::from_secs(5),
             vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
         }
     }

@@ -65,6 +65,15 @@ pub fn realm_files(paths: &[PathBuf], mistakes: &mut Vec<Mistake>) -> Vec<Source
     files.iter().filter_map(|file| read(file, mistakes)).collect()
 }
 
+/// The files that these paths lead to, readable or not.
+pub fn found(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let of = |path: &PathBuf| match toml_files(path) {
+        Ok(found) if path.is_dir() && !found.is_empty() => found,
+        _ => vec![path.clone()],
+    };
+    paths.iter().flat_map(of).collect()
+}
+
 /// Reads one file.
 pub fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Option<Source> {
     let mut bytes = Vec::new();

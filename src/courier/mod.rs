@@ -16,13 +16,13 @@ use crate::{
 pub use codes::Codes;
 use file::Log;
 use http::Door;
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// Every subscriber and the way to it.
 #[derive(Default)]
 pub struct Post {
     doors: HashMap<(RealmName, String), Door>,
-    log: Option<Log>,
+    log: Option<Arc<Log>>,
 }
 
 impl Post {
@@ -41,8 +41,13 @@ impl Post {
     /// # Errors
     /// When it cannot be opened.
     pub fn export(&mut self, path: &Path) -> std::io::Result<()> {
-        self.log = Some(Log::open(path)?);
+        self.log = Some(Arc::new(Log::open(path)?));
         Ok(())
+    }
+
+    /// Writes the audit log where `before` does, in turn with it.
+    pub fn export_with(&mut self, before: &Self) {
+        self.log.clone_from(&before.log);
     }
 
     async fn deliver(&self, realm: &RealmName, letter: &Letter, now: Timestamp) -> Result<(), Undelivered> {

@@ -73,7 +73,7 @@ impl Turnstile {
 
 /// The gate.
 pub struct Gate {
-    decisions: Turnstile,
+    decisions: Arc<Turnstile>,
     acts: Arc<Turnstile>,
     arrival: Duration,
     clock: Arc<dyn Clock>,
@@ -84,7 +84,7 @@ impl Gate {
     /// `decisions` counts every call but acts on keys and readings of the audit log, which `acts` counts. A request has to arrive within `arrival`.
     #[must_use]
     pub fn new(
-        decisions: Turnstile,
+        decisions: Arc<Turnstile>,
         acts: Arc<Turnstile>,
         arrival: Duration,
         clock: Arc<dyn Clock>,

@@ -29,6 +29,26 @@ pub enum StartError {
         /// What is wrong and what is allowed.
         problem: &'static str,
     },
+    /// The file with the server secrets lost what a running server needs.
+    #[error("`{}` no longer holds {} as this server knows it: every key and record under it would be lost at once. Put the line back; to part with it for good, restart the server", path.display(), versions_text(versions))]
+    SecretsLost {
+        /// The file.
+        path: PathBuf,
+        /// The versions that are gone, or other secrets than they were.
+        versions: Vec<u32>,
+    },
+    /// The file with the server secrets is not there, while the server runs.
+    #[error("`{}` is missing, and everything hangs on it: put the file back from its copy", path.display())]
+    SecretsMissing {
+        /// The file that should be there.
+        path: PathBuf,
+    },
+    /// Files were written all the time while they were read.
+    #[error("the files of the configuration change faster than they can be read: they are read again once they rest")]
+    Restless,
+    /// Several things at once.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<StartError>),
     /// The file with the server secrets is not there, and the data that hangs on them is.
     #[error("`{}` is missing, and everything in `{}` hangs on it: put the file back from its copy", path.display(), data.display())]
     SecretsGone {
@@ -107,7 +127,29 @@ pub enum StartError {
     Worker(String),
 }
 
+fn versions_text(versions: &[u32]) -> String {
+    let list: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    format!("{} {}", if list.len() == 1 { "version" } else { "versions" }, list.join(", "))
+}
+
 impl StartError {
+    /// One error of these; there has to be one.
+    pub(super) fn of(mut errors: Vec<Self>) -> Self {
+        match errors.pop() {
+            Some(only) if errors.is_empty() => only,
+            last => Self::Several(errors.into_iter().chain(last).collect()),
+        }
+    }
+
+    /// Everything that is wrong, each a sentence of its own.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        match self {
+            Self::Configuration(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            Self::Several(errors) => errors.iter().flat_map(Self::sentences).collect(),
+            other => vec![other.to_string()],
+        }
+    }
+
     pub(super) fn file(path: &std::path::Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| Self::File { path, action, cause }

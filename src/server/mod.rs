@@ -1,8 +1,9 @@
-//! Puts the rooms together: reads the secrets, opens the store, binds the port, starts the workers, watches the store, and
-//! ends in good order. The only room that knows them all, and the only one that reads a clock or random bytes.
+//! Puts the rooms together: reads the secrets, opens the store, binds the port, starts the workers, watches the store and the
+//! files, and ends in good order. The only room that knows them all, and the only one that reads a clock or random bytes.
 
 mod acceptor;
 mod clock;
+mod configuration;
 mod connection;
 mod dumps;
 mod entropy;
@@ -11,6 +12,7 @@ mod files;
 mod operations;
 mod operator;
 mod post;
+mod reload;
 mod secrets;
 mod socket;
 mod stores;
@@ -19,12 +21,14 @@ mod watch;
 mod worker;
 
 pub use error::StartError;
+pub use reload::{Refusal, ReloadState, Source};
 pub use stores::{StoreProblem, StoreReport, check_store};
 
 use crate::{
     app::{
         authenticate::FLAW_REMEMBERED,
-        house::{App, House},
+        error::AppError,
+        house::App,
         meter::{Meter, StoreMeter, take_stripe},
         ports::{Clock, Entropy},
     },
@@ -33,10 +37,11 @@ use crate::{
     grpc::{ACTS, Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded},
     telemetry,
-    tokens::Issuers,
 };
 use clock::SystemClock;
+use configuration::Configuration;
 use entropy::SystemEntropy;
+use reload::Reloader;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -72,14 +77,20 @@ pub struct Ready {
 /// How long connections may take to end after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Runs a server until it is told to stop (SIGTERM or SIGINT). `announce` is called once it listens.
+/// Runs a server until it is told to stop (SIGTERM or SIGINT). `announce` is called once it listens; from then on it takes over
+/// what changes in its files, and `source` says where its settings are read from again.
 ///
 /// # Errors
 /// When it cannot start: says what is wrong and where.
-pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready)) -> Result<(), StartError> {
+pub fn run(
+    settings: &Settings,
+    options: Options,
+    source: Source,
+    announce: impl FnOnce(&Ready),
+) -> Result<(), StartError> {
     telemetry::start(level(settings.log.level), format(settings.log.format));
     dumps::forbid()?;
-    let realms = config::load(settings).map_err(StartError::Configuration)?;
+    let loaded = config::read(settings).map_err(StartError::Configuration)?;
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
@@ -109,25 +120,19 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     meter.configuration.loaded(clock.now());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
-    let told_time: Arc<dyn Clock> = clock.clone();
-    let issuers = Arc::new(Issuers::open(&realms, &ring, &told_time)?);
-    let courier = Arc::new(post::open(settings, &realms)?);
-    let codes = Arc::new(post::open_codes(&settings.data_dir, &realms)?);
-    let watch = vault::Watch { meter: Arc::clone(&meter), clock: clock.clone() };
-    let house = House::new(&realms, &ring, clock.clone(), Arc::new(SystemEntropy)).with_tokens(issuers.clone());
-    let house = house.with_budget(settings.limits.misses_per_source).with_vault(vault::load(&settings.vault, &watch)?);
-    let house = house.with_meter(Arc::clone(&meter)).with_told_denials(settings.log.denials_per_second);
-    let house = house.with_messenger(codes.clone());
-    let house = Arc::new(house.with_courier(courier, settings.audit_export_file.is_some()));
+    let (told_time, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(SystemEntropy));
+    let seen = source.look(settings, &loaded.realms);
+    let watch = vault::Watch { meter: Arc::clone(&meter), clock: Arc::clone(&told_time) };
+    let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
+    let house = Arc::new(configuration.house(None, &entropy));
     let background = background_runtime()?;
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    issuers.keep_fresh(background.handle(), &entropy);
+    configuration.issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
-    let store = background.block_on(Backend::open(&store_options, &ring, clock.clone()))?;
+    let store = background.block_on(Backend::open(&store_options, &configuration.ring, clock.clone()))?;
     let store_meter = Arc::new(StoreMeter::new());
     let store = if meter.is_on() { store.measured(&store_meter) } else { store };
     // Not before: whoever cannot start hears of that alone.
-    post::tell_weaknesses(&codes, &settings.data_dir, &realms);
+    configuration.tell_weaknesses();
     let management = App::new(Arc::clone(&house), store.at_leisure());
 
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;
@@ -136,7 +141,6 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
 
     let load = settings.limits.clone();
     let acts = Arc::new(Turnstile::new(load.acts));
-    let routing = Arc::new(settings.routing.clone());
     let (stop, stopping) = signal::channel(false);
     let audit = AuditStreams::new(stopping.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -151,9 +155,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         let (house, management, health, store) =
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
-        let (acts, calls) = (Arc::clone(&acts), Turnstile::new(load.calls.div_ceil(threads.max(1))));
+        let (acts, calls) = (Arc::clone(&acts), Arc::new(Turnstile::new(load.calls.div_ceil(threads.max(1)))));
         in_work.push(calls.in_work());
-        let (routing, audit) = (Arc::clone(&routing), audit.clone());
+        let (routing, audit) = (Arc::clone(&configuration.routing), audit.clone());
         let release = acceptor::ReleaseOn::new(&settings.vault.release_on);
         let is_ready = is_ready.clone();
         let work = move || {
@@ -161,9 +165,6 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
             let runtime = worker::runtime().map_err(system("a worker"))?;
             let served = runtime.block_on(async {
                 let decisions = App::new(house, store.for_this_runtime().await?);
-                // Nobody hears it when the start has failed already.
-                let _ = is_ready.send(());
-                drop(is_ready);
                 let services = worker::Services {
                     decisions,
                     management,
@@ -176,7 +177,11 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
                     audit,
                     release,
                 };
-                worker::serve(services, incoming, stopping).await
+                let front = Arc::new(worker::Front::open(services)?);
+                // Nobody hears it when the start has failed already.
+                let _ = is_ready.send(Arc::clone(&front));
+                drop(is_ready);
+                worker::serve(front, incoming, stopping).await
             });
             // Whoever is still connected after the drain is cut off.
             runtime.shutdown_background();
@@ -187,10 +192,16 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
 
     // Nobody is told that the server listens while a worker may still fail to reach the store.
     drop(is_ready);
-    if ready.iter().take(threads).count() < threads {
+    let fronts: Vec<_> = ready.iter().take(threads).collect();
+    if fronts.len() < threads {
         let _ = stop.send(true);
         return drain(workers);
     }
+    let realms = configuration.loaded.realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect();
+    let (way, runtime) = (store.clone(), background.handle().clone());
+    let parts = reload::Parts { source, fronts, store: way, runtime, clock: told_time, entropy };
+    let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen) })?;
+    let issuers = reloader.issuers();
 
     let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
     let well = Arc::new(operations::Health::default());
@@ -208,7 +219,9 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::due(management.clone(), serving, leaving.clone()));
-    background.spawn(watch::vault(management.clone(), leaving));
+    background.spawn(watch::vault(management.clone(), leaving.clone()));
+    background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));
+    let reloading = background.spawn(reloader.run(leaving));
     let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
     for door in doors {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));
@@ -225,6 +238,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         };
         let (app, of_store) = (management.clone(), store.clone());
         let store = Box::new(move || of_store.figures());
+        let issuers = issuers.clone();
         let figures = operations::Figures { app, store, store_meter, issuers, load, clock };
         background.spawn(operations::serve(
             listener,
@@ -238,7 +252,7 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
         socket: settings.listen_unix.clone(),
         operator_key,
         operator_key_made: made,
-        realms: realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect(),
+        realms,
         store: store.describe(),
     });
 
@@ -255,7 +269,13 @@ pub fn run(settings: &Settings, options: Options, announce: impl FnOnce(&Ready))
     });
     let _ = stop.send(true);
     let drained = drain(workers);
-    if let Err(error) = background.block_on(management.write_uses()) {
+    let written = background.block_on(async {
+        match reloading.await {
+            Ok(house) => App::new(house, store).write_uses().await,
+            Err(_) => Err(AppError::Bug("reloading was not done to its end")),
+        }
+    });
+    if let Err(error) = written {
         tracing::warn!(%error, "the latest uses of keys could not be written");
     }
     background.shutdown_timeout(Duration::from_secs(1));

@@ -32,6 +32,14 @@ pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> R
     parse(path, &text)
 }
 
+/// Reads the secrets again, for a server that runs with `before`: nothing of that may be lost.
+pub(super) fn reread(path: &Path, before: &SecretRing) -> Result<SecretRing, StartError> {
+    let text = files::read(path)?.ok_or_else(|| StartError::SecretsMissing { path: path.to_owned() })?;
+    let ring = parse(path, &text)?;
+    let versions = ring.lacks(before);
+    if versions.is_empty() { Ok(ring) } else { Err(StartError::SecretsLost { path: path.to_owned(), versions }) }
+}
+
 fn first(path: &Path, entropy: &dyn Entropy) -> Result<Zeroizing<String>, StartError> {
     let mut bytes = Zeroizing::new([0u8; 32]);
     entropy

@@ -15,7 +15,7 @@ use crate::{
     kms::{Transit, TransitOptions},
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
-use std::{env, sync::Arc};
+use std::{env, path::Path, sync::Arc};
 use zeroize::Zeroizing;
 
 /// What a key must be, wherever it is read from.
@@ -79,6 +79,15 @@ pub(super) fn load(settings: &VaultSettings, watch: &Watch) -> Result<Vault, Sta
     Ok(match primary {
         Some(primary) => Vault::new(KeyRing::new(primary, others), settings.remember),
         None => Vault::off(),
+    })
+}
+
+/// The files that the keys are read from.
+pub(super) fn key_files(settings: &VaultSettings) -> impl Iterator<Item = &Path> {
+    settings.keks.iter().filter_map(|kek| match &kek.source {
+        KekSource::File(path) => Some(path.as_path()),
+        KekSource::Transit(transit) => transit.ca_file.as_deref(),
+        KekSource::Variable(_) => None,
     })
 }
 

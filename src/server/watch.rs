@@ -1,6 +1,6 @@
 //! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
-use super::{StartError, clock::SystemClock, operations::Health};
+use super::{StartError, clock::SystemClock, operations::Health, reload::ReloadState};
 use crate::{
     app::{
         hooks::Rounds,
@@ -27,6 +27,8 @@ const EXAMINE: u32 = 5;
 const NAMES: [&str; 5] = ["", "readiness", authorization_server::SERVICE_NAME, CHECK_SERVICE, RATE_LIMIT_SERVICE];
 /// The name under which the process alone is told of: serving from its start to its end.
 const LIVENESS: &str = "liveness";
+/// The name under which it is told whether the files say what the server goes by.
+const CONFIGURATION: &str = "configuration";
 
 /// Tells the truth about the store: serving while it answers, not serving while it does not. Waits for nothing else.
 pub(super) async fn store<S: Store>(
@@ -86,7 +88,7 @@ fn tell(changed: &Changed) {
 }
 
 /// Writes the latest uses of keys while the store answers: many batches may take long, and nobody waits for them.
-pub(super) async fn uses<S: Store>(app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn uses<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -95,6 +97,7 @@ pub(super) async fn uses<S: Store>(app: App<S>, serving: watch::Receiver<bool>, 
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let is_serving = *serving.borrow();
+        app = app.as_of_now();
         if is_serving && let Err(error) = app.write_uses().await {
             tracing::warn!(%error, "the latest uses of keys could not be written");
         }
@@ -102,7 +105,7 @@ pub(super) async fn uses<S: Store>(app: App<S>, serving: watch::Receiver<bool>, 
 }
 
 /// Tells subscribers what is new: at once where this server did it, else once a second.
-pub(super) async fn news<S: Store>(app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn news<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rounds = Rounds::default();
@@ -111,6 +114,11 @@ pub(super) async fn news<S: Store>(app: App<S>, serving: watch::Receiver<bool>, 
             _ = ticks.tick() => {}
             () = app.house.news.notified() => {}
             _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let now = app.as_of_now();
+        if !Arc::ptr_eq(&now.house, &app.house) {
+            rounds.look_again();
+            app = now;
         }
         let is_serving = *serving.borrow();
         let round = async { if is_serving { app.deliver(&mut rounds).await } else { Ok(()) } };
@@ -124,7 +132,7 @@ pub(super) async fn news<S: Store>(app: App<S>, serving: watch::Receiver<bool>, 
 }
 
 /// Tells subscribers what is due.
-pub(super) async fn due<S: Store>(app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn due<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -133,11 +141,30 @@ pub(super) async fn due<S: Store>(app: App<S>, serving: watch::Receiver<bool>, m
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let is_serving = *serving.borrow();
+        app = app.as_of_now();
         let round = async { if is_serving { app.tell_all_due().await } else { Ok(()) } };
         tokio::select! {
             done = round => if let Err(error) = done {
                 tracing::warn!(%error, "what is due could not be told");
             },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Tells whether the files say what the server goes by. That they do not is no reason to send anybody elsewhere: it has a name of
+/// its own.
+pub(super) async fn configuration(
+    mut state: watch::Receiver<ReloadState>,
+    reporter: HealthReporter,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let is_current = state.borrow_and_update().refused.is_none();
+        let status = if is_current { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status(CONFIGURATION, status).await;
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
@@ -191,7 +218,7 @@ pub(super) async fn until_told<T>(workers: &[JoinHandle<T>]) -> Result<(), Start
 }
 
 /// Wipes opened credentials whose time is over, whether or not anybody asks for others.
-pub(super) async fn vault<S: Store>(app: App<S>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn vault<S: Store>(mut app: App<S>, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -199,6 +226,7 @@ pub(super) async fn vault<S: Store>(app: App<S>, mut stop: watch::Receiver<bool>
             _ = ticks.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
+        app = app.as_of_now();
         app.house.vault.sweep(app.house.clock.ticks());
     }
 }

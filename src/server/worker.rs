@@ -6,7 +6,11 @@ use super::{
     connection::{Accepted, Connection, Stream},
 };
 use crate::{
-    app::{house::App, meter::Meter, ports::Store},
+    app::{
+        house::{App, House},
+        meter::Meter,
+        ports::Store,
+    },
     config::LoadSettings,
     domain::realm::Routing,
     grpc::{
@@ -32,6 +36,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use parking_lot::{Mutex, RwLock};
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -48,7 +53,7 @@ const HEALTH_BYTES: usize = 1_024;
 const HEADER_LIST_BYTES: u32 = 16 * 1_024;
 
 /// What a worker serves.
-pub(super) struct Services<S, H: Health> {
+pub(super) struct Services<S: Clone, H: Health> {
     pub(super) decisions: App<S>,
     pub(super) management: App<S>,
     pub(super) management_runtime: Handle,
@@ -56,7 +61,7 @@ pub(super) struct Services<S, H: Health> {
     pub(super) load: LoadSettings,
     pub(super) routing: Arc<Routing>,
     /// The calls in work on this worker.
-    pub(super) calls: Turnstile,
+    pub(super) calls: Arc<Turnstile>,
     /// The acts on keys in work on all workers.
     pub(super) acts: Arc<Turnstile>,
     /// The streams of the audit log that are open on all workers.
@@ -65,24 +70,83 @@ pub(super) struct Services<S, H: Health> {
     pub(super) release: ReleaseOn,
 }
 
+// Derived, it would ask that what stands behind the health service could be cloned too.
+impl<S: Clone, H: Health> Clone for Services<S, H> {
+    fn clone(&self) -> Self {
+        Self {
+            decisions: self.decisions.clone(),
+            management: self.management.clone(),
+            management_runtime: self.management_runtime.clone(),
+            health: self.health.clone(),
+            load: self.load.clone(),
+            routing: Arc::clone(&self.routing),
+            calls: Arc::clone(&self.calls),
+            acts: Arc::clone(&self.acts),
+            audit: self.audit.clone(),
+            release: self.release,
+        }
+    }
+}
+
 /// A worker's runtime. One thread, since a connection then never moves between cores: measured, this is what makes the
 /// difference to the default runtime.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
+/// What a worker answers with. It is replaced as a whole when the configuration is: every call goes to its end in the entrance
+/// that it came in by, and so in one state of the configuration.
+pub(super) struct Front<S: Clone, H: Health> {
+    // Of this worker alone: nobody else ever waits for it, or makes it wait, but at a reload.
+    entrance: RwLock<Arc<Entrance<S>>>,
+    services: Mutex<Services<S, H>>,
+}
+
+/// An entrance that nobody comes in by yet, and what it was built from.
+pub(super) struct Built<S: Clone, H: Health> {
+    entrance: Arc<Entrance<S>>,
+    services: Services<S, H>,
+}
+
+impl<S: Store, H: Health> Front<S, H> {
+    pub(super) fn open(services: Services<S, H>) -> Result<Self, StartError> {
+        let entrance = Arc::new(entrance(services.clone())?);
+        Ok(Self { entrance: RwLock::new(entrance), services: Mutex::new(services) })
+    }
+
+    /// An entrance to another house, for [`Front::put`].
+    pub(super) fn build(&self, house: &Arc<House>, routing: &Arc<Routing>) -> Result<Built<S, H>, StartError> {
+        let mut services = self.services.lock().clone();
+        services.decisions.house = Arc::clone(house);
+        services.management.house = Arc::clone(house);
+        services.routing = Arc::clone(routing);
+        Ok(Built { entrance: Arc::new(entrance(services.clone())?), services })
+    }
+
+    /// Every call from now on comes in there.
+    pub(super) fn put(&self, built: Built<S, H>) {
+        *self.entrance.write() = built.entrance;
+        *self.services.lock() = built.services;
+    }
+
+    fn entrance(&self) -> Arc<Entrance<S>> {
+        Arc::clone(&self.entrance.read())
+    }
+}
+
 /// Serves connections until told to stop, and then until they have ended.
 pub(super) async fn serve<S: Store, H: Health>(
-    services: Services<S, H>,
+    front: Arc<Front<S, H>>,
     mut incoming: Incoming,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
+    let Services { decisions, load, release, .. } = front.services.lock().clone();
     let connections = Connections {
-        protocol: protocol(&services.load),
-        patience: services.load.arrival_timeout,
-        release: services.release,
-        meter: Arc::clone(&services.decisions.house.meter),
-        entrance: Arc::new(entrance(services)?),
+        protocol: protocol(&load),
+        patience: load.arrival_timeout,
+        release,
+        meter: Arc::clone(&decisions.house.meter),
+        front: Arc::clone(&front),
         all: GracefulShutdown::new(),
     };
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
@@ -116,18 +180,18 @@ fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
 }
 
 /// The connections of one worker.
-struct Connections<S> {
+struct Connections<S: Clone, H: Health> {
     protocol: http2::Builder<TokioExecutor>,
     /// How long a client may take to begin.
     patience: Duration,
     /// Where credentials are released.
     release: ReleaseOn,
     meter: Arc<Meter>,
-    entrance: Arc<Entrance<S>>,
+    front: Arc<Front<S, H>>,
     all: GracefulShutdown,
 }
 
-impl<S: Store> Connections<S> {
+impl<S: Store, H: Health> Connections<S, H> {
     fn take(&self, accepted: Accepted) {
         let Accepted { stream, place } = accepted;
         let release = self.release.holds(&stream);
@@ -147,9 +211,9 @@ impl<S: Store> Connections<S> {
         release: bool,
     ) {
         let stream = TokioIo::new(Connection::new(stream, place, self.patience));
-        let entrance = Arc::clone(&self.entrance);
+        let front = Arc::clone(&self.front);
         let service = service_fn(move |mut request: http::Request<_>| {
-            let entrance = Arc::clone(&entrance);
+            let entrance = front.entrance();
             if release {
                 request.extensions_mut().insert(MayRelease);
             }

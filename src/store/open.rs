@@ -50,9 +50,7 @@ impl Backend {
                 Self::Embedded(Cached::new(store, options.cache, clock))
             }
             Where::Redis(redis) => {
-                let (mac, fingerprint) = (ring.record_mac(), ring.fingerprint());
-                let store =
-                    Redis::connect(redis::RedisOptions::clone(redis), mac, fingerprint, Arc::clone(&clock)).await?;
+                let store = Redis::connect(redis::RedisOptions::clone(redis), ring, Arc::clone(&clock)).await?;
                 Self::Redis(Cached::new(store, options.cache, clock))
             }
         })
@@ -76,6 +74,15 @@ impl Backend {
         match self {
             Self::Embedded(store) => Self::Embedded(store.clone()),
             Self::Redis(store) => Self::Redis(store.over(store.store().at_leisure())),
+        }
+    }
+
+    /// Seals and opens with another ring from now on, on every runtime. It has to hold every version that the one before it
+    /// held.
+    pub fn take_ring(&self, ring: &SecretRing) {
+        match self {
+            Self::Embedded(store) => store.store().take_ring(ring),
+            Self::Redis(store) => store.store().take_ring(ring),
         }
     }
 

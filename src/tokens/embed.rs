@@ -36,6 +36,11 @@ impl EmbedKeys {
         })
     }
 
+    /// Whether those are the same keys.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.public == other.public
+    }
+
     pub(super) fn issuer(&self) -> &Arc<str> {
         &self.issuer
     }

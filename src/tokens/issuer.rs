@@ -15,12 +15,16 @@ use std::{
     io::Read,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    task::AbortHandle,
+};
 
 /// How long a decision waits for newer keys, at most.
 const WAIT: Duration = Duration::from_secs(2);
@@ -46,6 +50,8 @@ pub(super) struct Issuer {
     attempts: watch::Sender<u64>,
     /// Attempts to fetch that went well, and that failed.
     fetches: [Count; 2],
+    /// Who fetches them.
+    fetching: OnceLock<AbortHandle>,
 }
 
 /// How an issuer's keys stand.
@@ -65,27 +71,46 @@ pub struct IssuerState {
     pub fetches: [u64; 2],
 }
 
+#[derive(Clone)]
 struct Known {
     keys: Arc<KeySet>,
     fetched_at: Ticks,
 }
 
 impl Issuer {
-    pub(super) fn open(realm: &RealmName, rules: &TokenRules, clock: Arc<dyn Clock>) -> Result<Self, IssuerError> {
-        let (source, keys) = match &rules.keys {
-            KeySource::File(path) => (None, Some(Arc::new(read(realm, path)?))),
+    /// The issuer of these rules. `before` is what was known of it so far, from the same source: it goes on where nothing
+    /// changed, else its keys do, as long as they may be kept.
+    pub(super) fn succeed(
+        before: Option<&Arc<Self>>,
+        realm: &RealmName,
+        rules: &TokenRules,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, IssuerError> {
+        let same = before.filter(|before| before.rules == *rules);
+        let (source, known) = match &rules.keys {
+            KeySource::File(path) => {
+                let keys = read(realm, path)?;
+                if let Some(same) = same.filter(|same| same.known.read().as_ref().is_some_and(|had| *had.keys == keys))
+                {
+                    return Ok(Arc::clone(same));
+                }
+                (None, Some(Known { keys: Arc::new(keys), fetched_at: clock.ticks() }))
+            }
             KeySource::Url(url) => {
+                if let Some(same) = same {
+                    return Ok(Arc::clone(same));
+                }
                 let failed = |problem| IssuerError::Address { realm: realm.clone(), url: url.clone(), problem };
-                (Source::open(url).map_err(failed)?, None)
+                (Source::open(url).map_err(failed)?, before.and_then(|before| before.known.read().clone()))
             }
         };
-        if source.is_none() && keys.is_none() {
+        if source.is_none() && known.is_none() {
             let issuer = &*rules.issuer;
             tracing::info!(%realm, issuer, "the address of the issuer's keys is a placeholder: none of its tokens can be judged");
         }
-        Ok(Self {
+        Ok(Arc::new(Self {
             rules: rules.clone(),
-            known: RwLock::new(keys.map(|keys| Known { keys, fetched_at: clock.ticks() })),
+            known: RwLock::new(known),
             clock,
             source,
             generation: AtomicU64::new(0),
@@ -94,7 +119,13 @@ impl Issuer {
             tried_at: AtomicU64::new(0),
             attempts: watch::Sender::new(0),
             fetches: Default::default(),
-        })
+            fetching: OnceLock::new(),
+        }))
+    }
+
+    /// Whether that is the same issuer, with keys from the same place.
+    pub(super) fn is_of(&self, rules: &TokenRules) -> bool {
+        self.rules.issuer == rules.issuer && self.rules.keys == rules.keys
     }
 
     pub(super) fn rules(&self) -> &TokenRules {
@@ -115,8 +146,23 @@ impl Issuer {
         }
     }
 
+    /// Fetches the keys now and again, if they are fetched and nobody does it yet.
+    pub(super) fn keep_fresh(self: &Arc<Self>, runtime: &Handle, realm: &RealmName, entropy: &Arc<dyn Entropy>) {
+        if self.is_fetched() {
+            let fetch = || Arc::clone(self).fetch(realm.clone(), Arc::clone(entropy));
+            self.fetching.get_or_init(|| runtime.spawn(fetch()).abort_handle());
+        }
+    }
+
+    /// Fetches no more.
+    pub(super) fn retire(&self) {
+        if let Some(fetching) = self.fetching.get() {
+            fetching.abort();
+        }
+    }
+
     /// Whether its keys are fetched.
-    pub(super) fn is_fetched(&self) -> bool {
+    fn is_fetched(&self) -> bool {
         self.source.is_some()
     }
 
@@ -160,8 +206,7 @@ impl Issuer {
         Some(TokenVerdict::Wait(Arc::clone(&self.rules.issuer), renewed))
     }
 
-    /// Fetches the keys now and again, for ever.
-    pub(super) async fn keep_fresh(self: Arc<Self>, realm: RealmName, entropy: Arc<dyn Entropy>) {
+    async fn fetch(self: Arc<Self>, realm: RealmName, entropy: Arc<dyn Entropy>) {
         let Some(source) = &self.source else { return };
         let mut failures: u32 = 0;
         loop {

@@ -21,7 +21,7 @@ use crate::{
         realm::{Realm, Realms},
         secret::SecretRef,
         time::Timestamp,
-        token::{TOKEN_BYTES, Token, TokenFlaw},
+        token::{KeySource, TOKEN_BYTES, Token, TokenFlaw},
     },
 };
 use embed::EmbedKeys;
@@ -29,7 +29,10 @@ use issuer::Issuer;
 pub use issuer::IssuerState;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use text::TokenText;
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
@@ -39,7 +42,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The issuers of every realm.
 pub struct Issuers {
-    realms: Vec<OfRealm>,
+    realms: Vec<Arc<OfRealm>>,
 }
 
 /// The issuers of one realm, and the tokens that were found good.
@@ -102,34 +105,64 @@ impl Issuers {
     /// The issuers of these realms: key sets in files are read now.
     ///
     /// # Errors
-    /// When one of the files is not a key set, or the machine has no certificates to trust an address by.
-    pub fn open(realms: &Realms, ring: &SecretRing, clock: &Arc<dyn Clock>) -> Result<Self, IssuerError> {
-        let with_issuers = realms.iter().filter(|realm| !realm.tokens.is_empty() || realm.embed_tokens.is_some());
-        let opened = with_issuers.map(|realm| {
-            let issuers = realm.tokens.iter();
-            let issuers = issuers.map(|rules| Issuer::open(&realm.name, rules, Arc::clone(clock)).map(Arc::new));
-            Ok(OfRealm {
-                name: realm.name.clone(),
-                realm: Arc::clone(realm),
-                issuers: issuers.collect::<Result<_, _>>()?,
-                good: Cache::new(REMEMBERED),
-                embed: realm
-                    .embed_tokens
-                    .as_ref()
-                    .and_then(|_| EmbedKeys::new(&realm.name, &ring.embed_seeds(&realm.name))),
-                good_embeds: Cache::new(REMEMBERED),
-            })
-        });
-        Ok(Self { realms: opened.collect::<Result<_, _>>()? })
+    /// With every file that is not a key set; or when the machine has no certificates to trust an address by.
+    pub fn open(realms: &Realms, ring: &SecretRing, clock: &Arc<dyn Clock>) -> Result<Self, Vec<IssuerError>> {
+        Self { realms: Vec::new() }.successor(realms, ring, clock)
     }
 
-    /// Fetches key sets from their addresses, now and again, until the runtime ends.
+    /// The issuers of these realms, which succeed those here. What is known of an issuer goes on as long as it is the same one:
+    /// its keys, while they come from the same place; and the tokens that were found good, while nothing changed in their
+    /// realm. Nothing changes here.
+    ///
+    /// # Errors
+    /// As [`Issuers::open`].
+    pub fn successor(
+        &self,
+        realms: &Realms,
+        ring: &SecretRing,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Vec<IssuerError>> {
+        let (mut opened, mut errors) = (Vec::new(), Vec::new());
+        for realm in realms.iter().filter(|realm| !realm.tokens.is_empty() || realm.embed_tokens.is_some()) {
+            let before = self.of(&realm.name);
+            let issuers = realm.tokens.iter().map(|rules| {
+                let before = before.and_then(|before| before.issuers.iter().find(|issuer| issuer.is_of(rules)));
+                Issuer::succeed(before, &realm.name, rules, Arc::clone(clock))
+            });
+            let (good, bad): (Vec<_>, Vec<_>) = issuers.partition(Result::is_ok);
+            errors.extend(bad.into_iter().filter_map(Result::err));
+            let issuers: Vec<Arc<Issuer>> = good.into_iter().filter_map(Result::ok).collect();
+            let embed = realm.embed_tokens.as_ref();
+            let embed = embed.and_then(|_| EmbedKeys::new(&realm.name, &ring.embed_seeds(&realm.name)));
+            opened.push(match before.filter(|before| before.is(realm, &issuers, embed.as_ref())) {
+                Some(before) => Arc::clone(before),
+                None => Arc::new(OfRealm::new(realm, issuers, embed)),
+            });
+        }
+        if errors.is_empty() { Ok(Self { realms: opened }) } else { Err(errors) }
+    }
+
+    /// Fetches key sets from their addresses, now and again, until the runtime ends or they retire.
     pub fn keep_fresh(&self, runtime: &Handle, entropy: &Arc<dyn Entropy>) {
-        for of_realm in &self.realms {
-            for issuer in &of_realm.issuers {
-                if issuer.is_fetched() {
-                    runtime.spawn(Arc::clone(issuer).keep_fresh(of_realm.name.clone(), Arc::clone(entropy)));
-                }
+        for (realm, issuer) in self.all() {
+            issuer.keep_fresh(runtime, &realm.name, entropy);
+        }
+    }
+
+    /// Whether all of them go on from there.
+    #[must_use]
+    pub fn are(&self, before: &Self) -> bool {
+        let pairs = || self.all().zip(before.all());
+        let count = pairs().count();
+        let same = pairs().all(|((_, own), (_, other))| Arc::ptr_eq(own, other));
+        same && count == self.all().count() && count == before.all().count()
+    }
+
+    /// Fetches no more for those issuers that did not go on in `successor`.
+    pub fn retire(&self, successor: &Self) {
+        for (_, issuer) in self.all() {
+            if !successor.all().any(|(_, other)| Arc::ptr_eq(issuer, other)) {
+                issuer.retire();
             }
         }
     }
@@ -137,7 +170,7 @@ impl Issuers {
     /// How the keys of every issuer stand.
     #[must_use]
     pub fn states(&self) -> Vec<IssuerState> {
-        let of = |of_realm: &OfRealm| -> Vec<IssuerState> {
+        let of = |of_realm: &Arc<OfRealm>| -> Vec<IssuerState> {
             of_realm.issuers.iter().map(|issuer| issuer.state(&of_realm.name)).collect()
         };
         self.realms.iter().flat_map(of).collect()
@@ -146,7 +179,7 @@ impl Issuers {
     /// Tokens that are remembered, and the room for them.
     #[must_use]
     pub fn remembered(&self) -> (usize, u64) {
-        let held = |of: &OfRealm| {
+        let held = |of: &Arc<OfRealm>| {
             let entries = of.good.len().saturating_add(of.good_embeds.len());
             (entries, of.good.capacity().saturating_add(of.good_embeds.capacity()))
         };
@@ -154,7 +187,19 @@ impl Issuers {
         all.fold((0, 0), |sum, held| (sum.0.saturating_add(held.0), sum.1.saturating_add(held.1)))
     }
 
-    fn of(&self, realm: &RealmName) -> Option<&OfRealm> {
+    /// The files that key sets are read from.
+    pub fn files(realms: &Realms) -> impl Iterator<Item = &Path> {
+        realms.iter().flat_map(|realm| &realm.tokens).filter_map(|rules| match &rules.keys {
+            KeySource::File(path) => Some(path.as_path()),
+            KeySource::Url(_) => None,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&OfRealm, &Arc<Issuer>)> {
+        self.realms.iter().flat_map(|of_realm| of_realm.issuers.iter().map(move |issuer| (&**of_realm, issuer)))
+    }
+
+    fn of(&self, realm: &RealmName) -> Option<&Arc<OfRealm>> {
         self.realms.iter().find(|of_realm| of_realm.name == *realm)
     }
 }
@@ -195,6 +240,28 @@ impl Tokens for Issuers {
 }
 
 impl OfRealm {
+    fn new(realm: &Arc<Realm>, issuers: Vec<Arc<Issuer>>, embed: Option<EmbedKeys>) -> Self {
+        Self {
+            name: realm.name.clone(),
+            realm: Arc::clone(realm),
+            issuers,
+            good: Cache::new(REMEMBERED),
+            embed,
+            good_embeds: Cache::new(REMEMBERED),
+        }
+    }
+
+    /// Whether it judges by the very same.
+    fn is(&self, realm: &Arc<Realm>, issuers: &[Arc<Issuer>], embed: Option<&EmbedKeys>) -> bool {
+        let same_issuers = self.issuers.len() == issuers.len()
+            && self.issuers.iter().zip(issuers).all(|(own, other)| Arc::ptr_eq(own, other));
+        let same_embed = match (&self.embed, embed) {
+            (Some(own), Some(other)) => own.is(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        Arc::ptr_eq(&self.realm, realm) && same_issuers && same_embed
+    }
+
     fn verify(&self, text: SecretRef<'_>, now: Timestamp) -> Result<TokenVerdict, TokenFlaw> {
         let read = TokenText::read(text.expose())?;
         let claimed = read.issuer().ok_or(TokenFlaw::Claims)?;

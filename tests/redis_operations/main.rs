@@ -47,7 +47,7 @@ impl Clock for WallClock {
 /// Opens a store, or tells why not.
 async fn open(options: RedisOptions) -> Result<Redis, OpenError> {
     let ring = SecretRing::new(vec![ServerSecret::new(1, [7; 32].into())]).unwrap();
-    Redis::connect(options, ring.record_mac(), ring.fingerprint(), Arc::new(WallClock(Instant::now()))).await
+    Redis::connect(options, &ring, Arc::new(WallClock(Instant::now()))).await
 }
 
 /// The usual terms, and more time than usual.

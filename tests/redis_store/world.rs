@@ -10,8 +10,7 @@ use keygate::{
         envelope::{Envelope, Template},
         id::{AccountId, AccountRef, Environment, KeyId, RealmName},
         key::{
-            self, Creation, Digest, DigestScheme, HintStyle, KeyRecord, KeySnapshot, Minted, RecordMac, SecretRing,
-            ServerSecret,
+            self, Creation, Digest, DigestScheme, HintStyle, KeyRecord, KeySnapshot, Minted, SecretRing, ServerSecret,
         },
         limit::{LimitRule, OnStoreFailure, Part, Plan, Shape, Subject},
         realm::{KeyPolicy, OperationSet, Operations, RateHeaders, Realm, Scopes, WhenFull},
@@ -66,22 +65,17 @@ pub fn ring(versions: &[u32]) -> SecretRing {
     SecretRing::new(versions.iter().map(secret).collect()).unwrap()
 }
 
-pub fn mac() -> (RecordMac, [u8; 16]) {
-    (ring(&[1]).record_mac(), ring(&[1]).fingerprint())
-}
-
 pub async fn open_with(options: RedisOptions, versions: &[u32]) -> Result<Redis, OpenError> {
     let ring = ring(versions);
-    Redis::connect(options, ring.record_mac(), ring.fingerprint(), TestClock::new()).await
+    Redis::connect(options, &ring, TestClock::new()).await
 }
 
 pub async fn open(server: &RedisServer) -> (Redis, Arc<TestClock>) {
     let clock = TestClock::new();
-    let (mac, fingerprint) = mac();
     let mut options = RedisOptions::new(&server.url());
     // The machine that runs the tests has other things to do.
     options.deadline = Duration::from_millis(500);
-    (Redis::connect(options, mac, fingerprint, clock.clone()).await.unwrap(), clock)
+    (Redis::connect(options, &ring(&[1]), clock.clone()).await.unwrap(), clock)
 }
 
 pub fn limit(name: &str, limit: u32, window: Duration, precision: u32) -> LimitRule {

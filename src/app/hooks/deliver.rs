@@ -40,6 +40,13 @@ pub struct Rounds {
     looked: HashMap<AccountRef, (Vec<u8>, Timestamp)>,
 }
 
+impl Rounds {
+    /// Looks at every account again with the next round: there may be other subscribers now, or other ways to them.
+    pub fn look_again(&mut self) {
+        self.looked.clear();
+    }
+}
+
 /// How far a subscriber was told of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Cursor {

@@ -51,6 +51,10 @@ impl Memory {
         Self { lifetime, kept: Mutex::default() }
     }
 
+    pub(super) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
     /// What is remembered of a place in that state of its account.
     pub(super) fn recall(&self, place: &Place, stamp: u128, now: Ticks) -> Option<Held> {
         let kept = self.kept.lock();

@@ -88,6 +88,17 @@ impl Vault {
         Self { ring, memory: Memory::new(remember), turns, hasher: RandomState::new() }
     }
 
+    /// Whether that one seals and opens with the same and remembers as long: then this one may go on in its place, with what it
+    /// remembers.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let same_keys = match (&self.ring, &other.ring) {
+            (Some(own), Some(other)) => own.is(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        same_keys && self.memory.lifetime() == other.memory.lifetime()
+    }
+
     /// Wipes what has been in memory for too long; tells how much is left.
     pub fn sweep(&self, now: Ticks) -> usize {
         self.memory.sweep(now)

@@ -40,6 +40,19 @@ impl KeyRing {
         &self.primary.0
     }
 
+    /// Whether both hold the same keys under the same names. Nobody can tell of keys that services hold: those are never the
+    /// same.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let same = |(name, kek): &(KekName, Kek), (other_name, other): &(KekName, Kek)| match (kek, other) {
+            (Kek::Held(kek), Kek::Held(other)) => name == other_name && kek.is(other),
+            _ => false,
+        };
+        self.others.len() == other.others.len()
+            && same(&self.primary, &other.primary)
+            && self.others.iter().zip(&other.others).all(|(own, other)| same(own, other))
+    }
+
     /// Whether there is a key of that name.
     #[must_use]
     pub fn holds(&self, name: &KekName) -> bool {

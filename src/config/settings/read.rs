@@ -37,6 +37,7 @@ const KEYS: &[&str] = &[
     "audit",
     "vault",
     "operations",
+    "reload",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -67,6 +68,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     running(&root, &mut settings);
     envoy(&root, &mut settings);
     vault(&root, base, &mut settings);
+    reload(&root, &mut settings);
     drop(document);
     Mistakes::unless_none(report.finish(syntax), Some(settings))
 }
@@ -150,6 +152,20 @@ fn audit(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     let export = root.table("audit", &["export_file"]).and_then(|table| table.get("export_file"));
     let named = export.filter(|value| !value.is_text() || value.text() != Some(""));
     settings.audit_export_file = named.and_then(|value| path(&value)).map(|path| base.join(path));
+}
+
+fn reload(root: &Table<'_>, settings: &mut Settings) {
+    let shortest = Duration::from_millis(100);
+    let every = root.table("reload", &["check_every"]).and_then(|table| table.get("check_every"));
+    let every = every.and_then(|value| {
+        let every = value.duration(Duration::ZERO..=Duration::from_secs(3_600))?;
+        if every.is_zero() || every >= shortest {
+            return Some(every);
+        }
+        value.wrong("is too short", "must be \"0s\" for never, or \"100ms\" to \"1h\"");
+        None
+    });
+    set(&mut settings.check_every, every);
 }
 
 fn running(root: &Table<'_>, settings: &mut Settings) {

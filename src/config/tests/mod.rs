@@ -1,3 +1,4 @@
+mod loaded;
 mod mistakes;
 mod never_panics;
 mod shipped;

@@ -178,6 +178,18 @@ impl SecretRing {
         self.newest.version
     }
 
+    /// The versions of `other` that this ring does not have, or has another secret for. What was made with those is lost
+    /// to it.
+    #[must_use]
+    pub fn lacks(&self, other: &Self) -> Vec<u32> {
+        let all = |ring: &Self| -> Vec<(u32, [u8; 16])> {
+            let mark = |secret: &ServerSecret| (secret.version, truncate(secret.derive("version-fingerprint", &[])));
+            std::iter::once(&ring.newest).chain(&ring.older).map(mark).collect()
+        };
+        let own = all(self);
+        all(other).into_iter().filter(|theirs| !own.contains(theirs)).map(|(version, _)| version).collect()
+    }
+
     /// The digester of a realm.
     #[must_use]
     pub fn digester(&self, realm: &Realm) -> RealmDigester {
@@ -297,7 +309,6 @@ impl RealmDigester {
 }
 
 /// Seals and opens stored records.
-#[derive(Clone)]
 pub struct RecordMac {
     newest: (u32, HmacSha256),
     older: Vec<(u32, HmacSha256)>,
@@ -359,4 +370,29 @@ fn over_hash(state: &HmacSha256, scheme: DigestScheme, hash: &[u8]) -> Digest {
     mac.update(&scheme.code().to_be_bytes());
     mac.update(hash);
     Digest(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(versions: &[(u32, u8)]) -> SecretRing {
+        let secret = |(version, byte): &(u32, u8)| ServerSecret::new(*version, Zeroizing::new([*byte; 32]));
+        SecretRing::new(versions.iter().map(secret).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_ring_lacks_what_it_does_not_have_and_what_it_has_another_secret_for() {
+        let before = ring(&[(1, 1), (2, 2)]);
+        for (now, lost) in [
+            (ring(&[(2, 2), (1, 1)]), &[][..]),
+            (ring(&[(3, 3), (2, 2), (1, 1)]), &[]),
+            (ring(&[(2, 2)]), &[1]),
+            (ring(&[(1, 1)]), &[2]),
+            (ring(&[(1, 1), (2, 3)]), &[2]),
+            (ring(&[(1, 2), (2, 1), (3, 3)]), &[2, 1]),
+        ] {
+            assert_eq!(now.lacks(&before), lost);
+        }
+    }
 }

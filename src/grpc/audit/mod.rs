@@ -105,6 +105,11 @@ impl<S: Store> Reading<S> {
         self.judge(known).await
     }
 
+    /// Goes on in the configuration as it is now: the realm may have gone, and roles may have others behind them.
+    fn go_on(&mut self) {
+        self.app = self.app.as_of_now();
+    }
+
     /// The same again, as of now. A span keeps whatever is recorded in it, so who it is is not recorded each time.
     async fn permit(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
         self.judge(|_| ()).await

@@ -145,6 +145,7 @@ impl<S: Store> Following<S> {
 
     async fn next(&mut self) -> Result<Vec<AuditEvent>, Status> {
         let Self { reading, position, .. } = self;
+        reading.go_on();
         let reading = &*reading;
         let step = async {
             let (_, permit) = reading.permit().await?;
@@ -181,7 +182,7 @@ pub(super) async fn checkpoints<S: Store>(
 }
 
 async fn walk_on<S: Store>(
-    reading: Reading<S>,
+    mut reading: Reading<S>,
     mut walk: Walk,
     first: Option<Vec<Signed<Checkpoint>>>,
     mut outlet: Outlet<v1::CheckpointResponse>,
@@ -191,6 +192,7 @@ async fn walk_on<S: Store>(
         for checkpoint in &checkpoints {
             outlet.send(events::checkpoint(checkpoint)).await?;
         }
+        reading.go_on();
         let step = async {
             reading.permit().await?;
             reading.app.next_checkpoints(&mut walk).await

@@ -10,6 +10,7 @@ use crate::{
     tokens::{IssuerState, Issuers},
 };
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What the server takes on.
 pub(in crate::server) struct Load {
@@ -34,7 +35,7 @@ pub(in crate::server) struct Figures<S> {
     pub(in crate::server) app: App<S>,
     pub(in crate::server) store: Box<dyn Fn() -> StoreFigures + Send + Sync>,
     pub(in crate::server) store_meter: Arc<StoreMeter>,
-    pub(in crate::server) issuers: Arc<Issuers>,
+    pub(in crate::server) issuers: watch::Receiver<Arc<Issuers>>,
     pub(in crate::server) load: Load,
     pub(in crate::server) clock: Arc<SystemClock>,
 }
@@ -48,12 +49,12 @@ impl<S: Store> Figures<S> {
 
     /// How the issuers stand.
     pub(super) fn issuers(&self) -> Vec<IssuerState> {
-        self.issuers.states()
+        self.issuers.borrow().states()
     }
 
     fn now(&self, health: &Health) -> Now {
-        let (house, load, store) = (&self.app.house, &self.load, (self.store)());
-        let (tokens, tokens_room) = self.issuers.remembered();
+        let (house, load, store) = (self.app.as_of_now().house, &self.load, (self.store)());
+        let (tokens, tokens_room) = self.issuers.borrow().remembered();
         // A token is remembered by its hash, with what it says.
         let tokens = Cache {
             name: "tokens",

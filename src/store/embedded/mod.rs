@@ -67,13 +67,18 @@ impl Embedded {
         clock: Arc<dyn Clock>,
         counters: usize,
     ) -> Result<Self, OpenError> {
-        let codec = RecordCodec::new(ring.record_mac());
+        let codec = RecordCodec::new(ring);
         let database = open::open(directory, &codec, Self::CACHE_BYTES)?;
         let counters = Counters::new(Arc::clone(&clock), counters);
         let core = Arc::new(Core { database, codec, clock, stamps: Stamps::new(), counters });
         let writer = Writer::start(Arc::clone(&core));
         let writer = writer.map_err(|cause| OpenError::Thread { directory: directory.to_owned(), cause })?;
         Ok(Self { writer: Arc::new(writer), core })
+    }
+
+    /// Seals and opens with another ring from now on. It has to hold every version that the one before it held.
+    pub fn take_ring(&self, ring: &SecretRing) {
+        self.core.codec.take_over(ring);
     }
 
     /// How many counters are in memory.

@@ -15,10 +15,11 @@ use crate::{
         audit::AuditEvent,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, Environment, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac, SecretUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac, SecretRing, SecretUse},
     },
     proto::store_v1 as stored,
 };
+use parking_lot::RwLock;
 use place::Place;
 use prost::Message;
 use std::{fmt, sync::Arc};
@@ -34,12 +35,19 @@ pub struct Lookup {
     pub key: KeyId,
 }
 
-/// Turns domain records into stored bytes and back. Cheap to clone. Every `decode_…` fails with [`StoreError::Corrupt`],
-/// which names the kind and the place, when the bytes were not written by keygate for this very place, are cut short, or
-/// come from a newer version.
+/// Turns domain records into stored bytes and back. Cheap to clone; clones share the server secret, in whose place another
+/// ring may come at any time. Every `decode_…` fails with [`StoreError::Corrupt`], which names the kind and the place, when
+/// the bytes were not written by keygate for this very place, are cut short, or come from a newer version.
 #[derive(Clone)]
 pub struct RecordCodec {
-    mac: Arc<RecordMac>,
+    // Written when the secret is rotated: reading it is never waited for, and costs little beside the MAC itself.
+    ring: Arc<RwLock<RingSeal>>,
+}
+
+/// What a store knows of the server secret.
+struct RingSeal {
+    mac: RecordMac,
+    fingerprint: [u8; 16],
 }
 
 impl fmt::Debug for RecordCodec {
@@ -75,8 +83,26 @@ macro_rules! codec {
 impl RecordCodec {
     /// A codec that seals with the newest server secret and opens with any version of it.
     #[must_use]
-    pub fn new(mac: RecordMac) -> Self {
-        Self { mac: Arc::new(mac) }
+    pub fn new(ring: &SecretRing) -> Self {
+        Self { ring: Arc::new(RwLock::new(RingSeal::of(ring))) }
+    }
+
+    /// From now on this ring seals and opens, also for every clone.
+    pub fn take_over(&self, ring: &SecretRing) {
+        *self.ring.write() = RingSeal::of(ring);
+    }
+
+    /// A value that tells whether two rings share their newest secret, and its seal.
+    #[must_use]
+    pub fn ring_mark(&self, place: &[&[u8]]) -> ([u8; 16], [u8; RecordMac::LENGTH]) {
+        let ring = self.ring.read();
+        (ring.fingerprint, ring.mac.seal(place, &ring.fingerprint))
+    }
+
+    /// Whether that was sealed with any version of this server's secret.
+    #[must_use]
+    pub fn knows_mark(&self, place: &[&[u8]], fingerprint: &[u8], seal: &[u8]) -> bool {
+        self.ring.read().mac.opens(place, fingerprint, seal)
     }
 
     codec!(
@@ -156,7 +182,7 @@ impl RecordCodec {
         // A vector grows as needed: encoding into one cannot run out of room.
         let _ = message.encode(&mut bytes);
         if let Some((header, body)) = bytes.split_at_mut_checked(HEADER) {
-            let mac = place.with_fields(VERSION, |fields| self.mac.seal(fields, body));
+            let mac = place.with_fields(VERSION, |fields| self.ring.read().mac.seal(fields, body));
             let sealed = std::iter::once(VERSION).chain(mac);
             header.iter_mut().zip(sealed).for_each(|(slot, byte)| *slot = byte);
         }
@@ -169,10 +195,16 @@ impl RecordCodec {
             return Err(place.corrupt("has a version that this keygate does not know"));
         }
         let (mac, body) = rest.split_at_checked(RecordMac::LENGTH).ok_or_else(|| place.corrupt("is cut short"))?;
-        if !place.with_fields(*version, |fields| self.mac.opens(fields, body, mac)) {
+        if !place.with_fields(*version, |fields| self.ring.read().mac.opens(fields, body, mac)) {
             return Err(place.corrupt("is not sealed by this server's secret for this place"));
         }
         M::decode(body).map_err(|_| place.corrupt("is not a legal message"))
+    }
+}
+
+impl RingSeal {
+    fn of(ring: &SecretRing) -> Self {
+        Self { mac: ring.record_mac(), fingerprint: ring.fingerprint() }
     }
 }
 

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 fn codec(secret: u8) -> RecordCodec {
     let ring = SecretRing::new(vec![ServerSecret::new(1, Zeroizing::new([secret; 32]))]).unwrap();
-    RecordCodec::new(ring.record_mac())
+    RecordCodec::new(&ring)
 }
 
 fn owner(account: &str) -> AccountRef {

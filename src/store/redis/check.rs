@@ -2,7 +2,7 @@
 //! evicting, and sealed with the same server secret. Must never change a setting of the server.
 
 use super::{RedisOptions, keyspace, permissions};
-use crate::{app::ports::Problem, domain::key::RecordMac};
+use crate::{app::ports::Problem, store::record::RecordCodec};
 use redis::{RedisError, Value, aio::MultiplexedConnection, cmd};
 
 /// The oldest version that has everything the scripts use.
@@ -33,8 +33,8 @@ impl Demands {
 }
 
 impl Greeter {
-    pub(super) fn new(options: &RedisOptions, mac: RecordMac, fingerprint: [u8; 16]) -> Self {
-        Self { demands: Demands::of(options), ring: RingMark { mac, fingerprint } }
+    pub(super) fn new(options: &RedisOptions, codec: RecordCodec) -> Self {
+        Self { demands: Demands::of(options), ring: RingMark { codec } }
     }
 
     /// Says everything that is wrong, and how to mend it.
@@ -56,15 +56,15 @@ impl Greeter {
 
 /// The mark by which replicas notice that they do not share the newest server secret: its fingerprint, sealed with it.
 struct RingMark {
-    mac: RecordMac,
-    fingerprint: [u8; 16],
+    codec: RecordCodec,
 }
 
 impl RingMark {
     const PLACE: [&'static [u8]; 1] = [b"ring"];
 
     async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Option<Problem>, RedisError> {
-        let ours = [self.fingerprint, self.mac.seal(&Self::PLACE, &self.fingerprint)].concat();
+        let (own, seal) = self.codec.ring_mark(&Self::PLACE);
+        let ours = [own, seal].concat();
         // Read first: a full server refuses even a write that would change nothing.
         let mut stored: Option<Vec<u8>> = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
         if stored.is_none() {
@@ -72,11 +72,11 @@ impl RingMark {
             stored = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
         }
         let stored = stored.unwrap_or_default();
-        let (fingerprint, seal) = stored.split_at_checked(self.fingerprint.len()).unwrap_or_default();
-        if fingerprint == self.fingerprint {
+        let (fingerprint, seal) = stored.split_at_checked(own.len()).unwrap_or_default();
+        if fingerprint == own {
             return Ok(None);
         }
-        if self.mac.opens(&Self::PLACE, fingerprint, seal) {
+        if self.codec.knows_mark(&Self::PLACE, fingerprint, seal) {
             // Marked with a version that we know and that is not our newest: the secret was rotated, and we know it first.
             let _: Value = cmd("SET").arg(keyspace::RING).arg(&ours).query_async(connection).await?;
             return Ok(None);

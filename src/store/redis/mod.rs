@@ -39,7 +39,7 @@ use crate::{
         commit::Change,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, EntryName, KeyId, RealmName},
-        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, RecordMac, UsesOf},
+        key::{IdempotencyRecord, KeyRecord, KeySnapshot, KeyUse, KeyUses, SecretRing, UsesOf},
         limit::{Charged, Plan},
         time::{Ticks, Timestamp},
     },
@@ -68,14 +68,13 @@ pub struct Redis {
 struct Terms {
     dialer: Arc<Dialer>,
     options: RedisOptions,
-    mac: RecordMac,
-    ring_fingerprint: [u8; 16],
+    codec: RecordCodec,
     counts: Arc<Counts>,
 }
 
 impl Terms {
     async fn connection(&self, clock: Arc<dyn Clock>) -> Result<Connection, OpenError> {
-        let greeter = Greeter::new(&self.options, self.mac.clone(), self.ring_fingerprint);
+        let greeter = Greeter::new(&self.options, self.codec.clone());
         Connection::open(&self.options, Arc::clone(&self.dialer), greeter, clock, Arc::clone(&self.counts)).await
     }
 }
@@ -87,20 +86,15 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Connects and checks that the server can be rested on. `ring_fingerprint` marks the server secret that `mac` comes
-    /// from. Later the connection mends itself, with the same checks.
+    /// Connects and checks that the server can be rested on, and that it was used with this server secret. Later the
+    /// connection mends itself, with the same checks.
     ///
     /// # Errors
     /// When the server cannot be reached or must not be rested on; the text says what is wrong and how to mend it.
-    pub async fn connect(
-        options: RedisOptions,
-        mac: RecordMac,
-        ring_fingerprint: [u8; 16],
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, OpenError> {
+    pub async fn connect(options: RedisOptions, ring: &SecretRing, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let dialer = Arc::new(Dialer::new(&options)?);
         let counts = Arc::new(Counts::new());
-        let terms = Arc::new(Terms { dialer, options, mac, ring_fingerprint, counts });
+        let terms = Arc::new(Terms { dialer, options, codec: RecordCodec::new(ring), counts });
         let store = Self::with(Arc::clone(&terms), Arc::clone(&clock), None).await?;
         if terms.options.wait_replicas == 0 {
             return Ok(store);
@@ -108,6 +102,12 @@ impl Redis {
         // Apart, since whoever waits for replicas holds back all that comes behind on the same connection.
         let replicas = Replicas::new(terms.connection(clock).await?, &terms.options);
         Ok(Self { replicas: Some(Arc::new(replicas)), ..store })
+    }
+
+    /// Seals and opens with another ring from now on, over every connection. It has to hold every version that the one before
+    /// it held.
+    pub fn take_ring(&self, ring: &SecretRing) {
+        self.terms.codec.take_over(ring);
     }
 
     /// The same store over a connection of its own, which belongs to the runtime that this is called on.
@@ -124,7 +124,7 @@ impl Redis {
         replicas: Option<Arc<Replicas>>,
     ) -> Result<Self, OpenError> {
         let connection = terms.connection(Arc::clone(&clock)).await?;
-        let (codec, deadline) = (RecordCodec::new(terms.mac.clone()), terms.options.deadline);
+        let (codec, deadline) = (terms.codec.clone(), terms.options.deadline);
         let store = Self { connection, codec, clock, deadline, replicas, terms };
         store.ping().await.map_err(OpenError::Unreachable)?;
         Ok(store)
