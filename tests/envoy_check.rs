@@ -204,7 +204,7 @@ async fn the_realm_comes_from_the_route_or_from_the_host() {
     for host in ["", "a b", "a/b", "a@b", "a,b"] {
         assert_eq!(keygate.envoy_check(at(host, "")).await.refused().0, 400, "{host}");
     }
-    for (name, text) in [("realm", "nonsense"), ("operation", "nonsense"), ("cost", "-1"), ("cost", "1e9")] {
+    for (name, text) in [("realm", "nonsense"), ("operation", "nonsense"), ("environment", "moon"), ("cost", "-1"), ("cost", "1e9")] {
         let mut request = at("x", "recurr");
         extensions(&mut request).insert(name.to_owned(), text.to_owned());
         let answer = keygate.envoy_check(request).await;
@@ -221,6 +221,22 @@ async fn a_route_may_name_the_operation() {
     let mut request = check("recurr", "GET", "/v1", &[("authorization", &credential)]);
     extensions(&mut request).insert("operation".to_owned(), "write".to_owned());
     assert_eq!(value(&stack.envoy_check(request).await.passed().headers, "x-auth-operation"), Some("write"));
+}
+
+#[tokio::test]
+async fn a_route_may_take_keys_of_one_environment_alone() {
+    let stack = Stack::embedded(&[]).await;
+    for (environment, passes) in [("live", true), ("test", false)] {
+        let (_, key) = stack.new_key("recurr", "acme", environment).await;
+        let mut request = check("recurr", "GET", "/v1", &[("authorization", &bearer(&key))]);
+        extensions(&mut request).insert("environment".to_owned(), "live".to_owned());
+        let answer = stack.envoy_check(request).await;
+        if passes {
+            answer.passed();
+        } else {
+            assert_eq!((answer.refused().0, answer.told("reason").as_deref()), (401, Some("wrong_environment")));
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use super::{
     ports::Store,
 };
 use crate::domain::{
+    id::Environment,
     request::{CanonicalRequest, ProxiedRequest},
     time::{Ticks, Timestamp},
 };
@@ -23,6 +24,8 @@ pub struct AuthorizeRequest<'a, H> {
     pub operation: Option<usize>,
     /// What the request costs.
     pub cost: u32,
+    /// The only environment that the route takes keys of; absent: it takes keys of all.
+    pub environment: Option<Environment>,
     /// Whether the proxy may hand on a provider's credential.
     pub may_release: bool,
     /// When the question came.
@@ -51,7 +54,7 @@ impl<S: Store> App<S> {
             source_address: request.source_address,
             account: None,
             organization: None,
-            environment: None,
+            environment: request.environment,
             required_scopes: Vec::new(),
             cost: request.cost,
             check_rate_limit: true,

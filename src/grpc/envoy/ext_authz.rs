@@ -21,6 +21,7 @@ use crate::{
     domain::{
         deny::DenyReason,
         envelope::{Envelope, ErrorRow, RenderedError, Template},
+        id::Environment,
         limit::MAX_COST,
         realm::{Realm, Routing},
         request::{Host, ProxiedRequest},
@@ -94,6 +95,7 @@ impl Unjudged {
 /// What a route asks for beside its realm.
 struct RouteRules {
     operation: Option<usize>,
+    environment: Option<Environment>,
     cost: u32,
 }
 
@@ -189,8 +191,9 @@ impl<S: Store> CheckService<S> {
         };
         let headers = http.headers.iter().copied();
         let request = ProxiedRequest { method: http.method, host: http.host, target: http.target(), headers };
-        let RouteRules { operation, cost } = rules;
-        let request = AuthorizeRequest { request, source_address, operation, cost, may_release, begun };
+        let RouteRules { operation, environment, cost } = rules;
+        let request =
+            AuthorizeRequest { request, source_address, operation, environment, cost, may_release, begun };
         let asked = measure::Question { verb: Verb::Check, guard, call, begun };
         let decided = self.app.authorize(guard, request).await;
         let mut decision = decided.inspect_err(|error| asked.failed(error))?;
@@ -317,7 +320,14 @@ fn route_rules(realm: &Realm, route: &Route<'_>) -> Result<RouteRules, String> {
             Some(realm.operations.named(name).ok_or_else(unknown)?.0)
         }
     };
-    Ok(RouteRules { operation, cost })
+    let environment = match route.environment {
+        None => None,
+        Some(name) => {
+            let unknown = || format!("a route's `context_extensions`: `{}` has no environment `{name}`", realm.name);
+            Some(realm.environment(name).ok_or_else(unknown)?.1.name.clone())
+        }
+    };
+    Ok(RouteRules { operation, environment, cost })
 }
 
 /// What most requests come to is written as it is decided, everything else by way of the message.

@@ -38,6 +38,7 @@ pub(in crate::grpc) struct HttpRequest<'m> {
 pub(super) struct Route<'m> {
     pub(super) realm: Option<&'m str>,
     pub(super) operation: Option<&'m str>,
+    pub(super) environment: Option<&'m str>,
     pub(super) cost: Option<&'m str>,
 }
 
@@ -68,7 +69,12 @@ impl<'m> Question<'m> {
         Self {
             peer: socket_address(attributes.source.as_ref()),
             http: http.map(HttpRequest::of),
-            route: Route { realm: extension("realm"), operation: extension("operation"), cost: extension("cost") },
+            route: Route {
+                realm: extension("realm"),
+                operation: extension("operation"),
+                environment: extension("environment"),
+                cost: extension("cost"),
+            },
         }
     }
 
@@ -133,6 +139,7 @@ fn read_extension<'m>(route: &mut Route<'m>, entry: &'m [u8]) -> Result<(), Odd>
     let known = match name {
         "realm" => &mut route.realm,
         "operation" => &mut route.operation,
+        "environment" => &mut route.environment,
         "cost" => &mut route.cost,
         _ => return Ok(()),
     };
