@@ -204,7 +204,9 @@ async fn the_realm_comes_from_the_route_or_from_the_host() {
     for host in ["", "a b", "a/b", "a@b", "a,b"] {
         assert_eq!(keygate.envoy_check(at(host, "")).await.refused().0, 400, "{host}");
     }
-    for (name, text) in [("realm", "nonsense"), ("operation", "nonsense"), ("environment", "moon"), ("cost", "-1"), ("cost", "1e9")] {
+    for (name, text) in
+        [("realm", "nonsense"), ("operation", "nonsense"), ("environment", "moon"), ("cost", "-1"), ("cost", "1e9")]
+    {
         let mut request = at("x", "recurr");
         extensions(&mut request).insert(name.to_owned(), text.to_owned());
         let answer = keygate.envoy_check(request).await;

@@ -5,13 +5,13 @@
 mod support;
 
 use keygate::proto::v1::{
-    CreateKey, GetKey, ImportKeys, KeyWithSecret, ListKeys, RevokeAccountKeys, RevokeKey, RotateKey, ScopeList,
-    UpdateKey, manage_keys_request::Operation, manage_keys_response::Result as Done,
+    CreateKey, DenyReason, GetKey, ImportKeys, KeyWithSecret, ListKeys, RemoveMemberRequest, RevokeAccountKeys,
+    RevokeKey, RotateKey, ScopeList, UpdateKey, manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use serde_json::json;
 use std::fs;
 use support::{
-    calls::{Answered, assert_invalid, by_key, now, seconds, texts},
+    calls::{Answered, assert_invalid, by_key, now, seconds, signed, texts},
     issuer::{Issuer, claims_with},
     stack::Stack,
 };
@@ -54,9 +54,13 @@ scopes_claim = "scope"
 "#;
 
 async fn product() -> (TempDir, Issuer, Stack) {
+    product_with("").await
+}
+
+async fn product_with(more: &str) -> (TempDir, Issuer, Stack) {
     let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::new());
     let file = folder.path().join("product.toml");
-    fs::write(&file, REALM).unwrap();
+    fs::write(&file, format!("{REALM}{more}")).unwrap();
     fs::write(folder.path().join("jwks.json"), issuer.key_set()).unwrap();
     let stack = Stack::embedded(&["--realm-file", file.to_str().unwrap()]).await;
     (folder, issuer, stack)
@@ -160,4 +164,38 @@ async fn a_revoker_ends_keys_and_another_role_does_not() {
     let actors: Vec<&str> = events.iter().map(|event| event.actor.as_str()).collect();
     assert!(actors.contains(&"token:https://issuer.test#ann"), "{actors:?}");
     assert!(actors.last().is_some_and(|actor| actor.starts_with("key_")), "{actors:?}");
+}
+
+#[tokio::test]
+async fn owners_issue_keys_in_the_names_of_members_of_their_own_account() {
+    let members = "[members]\nroles = [\"viewer\", \"developer\"]\nissuers = [\"developer\"]\n";
+    let (_folder, issuer, stack) = product_with(members).await;
+    let (ann, bob) = (issuer.token("ann"), issuer.token("bob"));
+    for (account, owner) in [("ann", &ann), ("bob", &bob)] {
+        create(&stack, owner, named(&[])).await.unwrap();
+        stack.add_member("product", account, "reads", &["viewer"]).await;
+    }
+    stack.add_member("product", "ann", "writes", &["developer"]).await;
+    let of = |member: &str| CreateKey { member_id: member.to_owned(), ..named(&[]) };
+    let made = create(&stack, &ann, of("writes")).await.unwrap();
+    assert_eq!(made.key.as_ref().map(|key| (key.account_id.as_str(), key.member_id.as_str())), Some(("ann", "writes")));
+    stack.authenticate(by_key("product", &made.secret)).await.allowed();
+    for (owner, member) in [(&ann, "reads"), (&ann, "nobody"), (&bob, "writes"), (&bob, "reads")] {
+        assert_eq!(create(&stack, owner, of(member)).await.unwrap_err().code(), Code::PermissionDenied, "{member}");
+    }
+    // Members are the operators' business, and end with their keys, whoever made those.
+    let removing = RemoveMemberRequest {
+        realm: "product".to_owned(),
+        account_id: "ann".to_owned(),
+        member_id: "writes".to_owned(),
+        ..Default::default()
+    };
+    for credential in [&ann, &made.secret] {
+        let refused = stack.directory().remove_member(signed(Some(credential), removing.clone())).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    }
+    let removed = stack.directory().remove_member(signed(Some(stack.operator()), removing)).await.unwrap().into_inner();
+    assert_eq!(removed.ended_key_ids, [made.key.unwrap().id]);
+    stack.authenticate(by_key("product", &made.secret)).await.denied_for(DenyReason::RevokedKey);
+    create(&stack, &ann, named(&[])).await.unwrap();
 }

@@ -9,6 +9,7 @@ mod freshness;
 mod full;
 mod keys;
 mod limits;
+mod memos;
 mod oracle;
 mod records;
 mod world;

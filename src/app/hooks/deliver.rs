@@ -1,7 +1,7 @@
 //! Delivering news: for each account and subscriber in the order of the audit chain, one server at a time, accounts beside each
 //! other. How far a subscriber was told stands in a memo that only its reader may move: so each event is told at least once.
 
-use super::{LEASE, instant};
+use super::{AT_ONCE, LEASE, instant};
 use crate::{
     app::{
         error::AppError,
@@ -17,8 +17,6 @@ use crate::{
 use std::{collections::HashMap, time::Duration};
 use tokio::task::JoinSet;
 
-/// Accounts whose news are delivered at the same time, at most.
-const AT_ONCE: usize = 16;
 /// Notices that are read at a time.
 const PAGE: usize = 500;
 /// Events that are read at a time.

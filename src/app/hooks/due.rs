@@ -2,12 +2,12 @@
 //! nobody has to look through all keys. Entries are written before the act that they follow from; one of an act that was not
 //! done, or that another act overtook, tells nothing.
 
-use super::{LEASE, instant};
+use super::{AT_ONCE, LEASE, instant};
 use crate::{
     app::{
         error::AppError,
         house::{App, Guarded},
-        ports::{Expected, MemoId, Shelf, Store},
+        ports::{Expected, MemoId, Memos, Shelf, Store},
     },
     domain::{
         id::{AccountId, AccountRef, KeyId, RealmName},
@@ -16,6 +16,8 @@ use crate::{
         webhook::{EventKind, Letter, Webhook},
     },
 };
+use std::collections::BTreeMap;
+use tokio::task::JoinSet;
 
 /// Entries that one round tells, at most.
 const STEP: usize = 200;
@@ -118,31 +120,54 @@ impl<S: Store> App<S> {
         Ok(())
     }
 
-    /// Tells what is due in every realm with subscribers.
+    /// Tells what is due in every realm with subscribers: of each account in the order of its times, accounts beside each other.
     ///
     /// # Errors
     /// When the store cannot answer.
     pub async fn tell_all_due(&self) -> Result<(), AppError> {
+        let (mut waiting, mut outcome) = (Vec::new(), Ok(()));
         for guard in self.house.realms().filter(|guard| !guard.hooks.is_empty()) {
-            self.tell_due(guard).await?;
+            match self.due(guard).await {
+                Ok(due) => waiting.extend(due.into_values().map(|memos| (guard.realm.name.clone(), memos))),
+                Err(error) => outcome = Err(error),
+            }
         }
-        Ok(())
+        let mut waiting = waiting.into_iter();
+        let mut working = JoinSet::new();
+        loop {
+            while working.len() < AT_ONCE
+                && let Some((realm, memos)) = waiting.next()
+            {
+                let app = self.clone();
+                working.spawn(async move {
+                    let guard = app.house.realm(realm.as_str())?;
+                    for (name, value) in memos {
+                        app.tell_one(guard, &name, &value).await?;
+                    }
+                    Ok(())
+                });
+            }
+            match working.join_next().await {
+                None => return outcome,
+                Some(Ok(done)) => outcome = outcome.and(done),
+                Some(Err(_)) => outcome = Err(AppError::Bug("a delivery was not made to its end")),
+            }
+        }
     }
 
-    async fn tell_due(&self, guard: &Guarded) -> Result<(), AppError> {
-        let realm = &guard.realm.name;
-        let first = MemoId { realm, shelf: Shelf::Due, name: &[] };
-        let entries = self.store.list_memos(&first, STEP).await?;
+    /// The earliest of what is due, by account.
+    async fn due(&self, guard: &Guarded) -> Result<BTreeMap<Option<AccountId>, Memos>, AppError> {
+        let first = MemoId { realm: &guard.realm.name, shelf: Shelf::Due, name: &[] };
+        let mut memos = self.store.list_memos(&first, STEP).await?;
         let now = self.house.clock.now();
-        let [_, due] = &guard.meter.backlog;
-        due.set(entries.iter().filter(|(name, _)| instant(name) <= now).count() as u64);
-        for (name, value) in entries {
-            if instant(&name) > self.house.clock.now() {
-                return Ok(());
-            }
-            self.tell_one(guard, &name, &value).await?;
+        memos.retain(|(name, _)| instant(name) <= now);
+        let [_, backlog] = &guard.meter.backlog;
+        backlog.set(memos.len() as u64);
+        let mut due: BTreeMap<_, Memos> = BTreeMap::new();
+        for (name, value) in memos {
+            due.entry(Due::read(&name).map(|due| due.account)).or_default().push((name, value));
         }
-        Ok(())
+        Ok(due)
     }
 
     async fn tell_one(&self, guard: &Guarded, name: &[u8], stored: &[u8]) -> Result<(), AppError> {

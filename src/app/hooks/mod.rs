@@ -17,6 +17,8 @@ use crate::domain::{
     webhook::{Letter, Webhook},
 };
 
+/// Accounts that are told something at the same time, at most.
+const AT_ONCE: usize = 16;
 /// How long a server keeps to itself what it is delivering, beside the delivery's own time.
 const LEASE: std::time::Duration = std::time::Duration::from_secs(30);
 

@@ -192,8 +192,7 @@ impl<S: Store> CheckService<S> {
         let headers = http.headers.iter().copied();
         let request = ProxiedRequest { method: http.method, host: http.host, target: http.target(), headers };
         let RouteRules { operation, environment, cost } = rules;
-        let request =
-            AuthorizeRequest { request, source_address, operation, environment, cost, may_release, begun };
+        let request = AuthorizeRequest { request, source_address, operation, environment, cost, may_release, begun };
         let asked = measure::Question { verb: Verb::Check, guard, call, begun };
         let decided = self.app.authorize(guard, request).await;
         let mut decision = decided.inspect_err(|error| asked.failed(error))?;
