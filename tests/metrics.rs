@@ -247,6 +247,24 @@ async fn the_operations_port_answers_what_it_is_asked_and_nothing_else() {
     assert!(checks.iter().any(|check| check["ok"] == false && check["needed"] == false), "{ready}");
 }
 
+/// Those who hold connections and send nothing, or take nothing, are cut off.
+#[tokio::test]
+async fn whoever_holds_every_place_of_the_operations_port_holds_it_for_seconds() {
+    let keygate = Keygate::start(&OPERATIONS).await;
+    let address = ("127.0.0.1", keygate.operations_port());
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    for _ in 0..100 {
+        if support::http::try_send(address.1, "GET /livez", &[("host", "keygate")], "").await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("nobody gets through");
+}
+
 #[tokio::test]
 async fn a_store_that_is_away_is_told_and_is_no_reason_to_die() {
     let mut stack = Stack::redis(&OPERATIONS).await;

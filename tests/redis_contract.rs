@@ -14,6 +14,8 @@ mod fixtures;
 mod keys;
 #[path = "store_contract/limits.rs"]
 mod limits;
+#[path = "store_contract/memos.rs"]
+mod memos;
 #[path = "store_contract/records.rs"]
 mod records;
 #[path = "store_contract/world.rs"]

@@ -26,6 +26,12 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message)
     }
 
+    /// What went wrong, in a sentence.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Files that configure keygate are wrong. Each mistake is its place and what is wrong there.
     #[must_use]
     pub fn configuration(message: impl Into<String>, mistakes: Vec<(String, String)>) -> Self {

@@ -134,12 +134,12 @@ impl Args {
         self.config.as_ref().map_or_else(|| Ok(Settings::default()), |file| Settings::load(file))
     }
 
-    /// Where the settings are read from again. Flags stay as they were, and they were right.
+    /// Where the settings are read from again. Flags stay as they were; what they come to depends on the file that they go over.
     fn source(self) -> Source {
         let file = self.config.clone();
         let read = move || {
-            let settings = self.file_settings()?;
-            Ok(self.clone().over(settings.clone()).unwrap_or(settings))
+            let settings = self.file_settings().map_err(StartError::Configuration)?;
+            self.clone().over(settings).map_err(|failure| StartError::Settings(failure.message().to_owned()))
         };
         Source { file, read: Box::new(read) }
     }

@@ -1,6 +1,10 @@
 //! Why a server did not start, or stopped.
 
-use crate::{app::error::AppError, config::Mistakes, store, tokens};
+use crate::{
+    app::{error::AppError, ports::StoreError},
+    config::Mistakes,
+    store, tokens,
+};
 use std::{io, net::SocketAddr, path::PathBuf};
 
 /// Why a server did not start, or stopped. Each is a sentence for whoever started it.
@@ -57,6 +61,9 @@ pub enum StartError {
         /// The file that is.
         data: PathBuf,
     },
+    /// Settings of the file and those of flags and variables do not go together.
+    #[error("{0}")]
+    Settings(String),
     /// One-time codes cannot be brought.
     #[error("the one-time codes of realm `{realm}` cannot be handed to their webhook: {problem}")]
     Onboarding {
@@ -75,6 +82,9 @@ pub enum StartError {
         /// What is wrong.
         problem: String,
     },
+    /// The store cannot be told of other server secrets.
+    #[error("the server secrets cannot be taken over: {0}")]
+    Ring(StoreError),
     /// It cannot be noted since when subscribers are there.
     #[error("what webhooks were told cannot be read: {0}")]
     Webhooks(AppError),

@@ -90,6 +90,10 @@ pub fn run(
 ) -> Result<(), StartError> {
     telemetry::start(level(settings.log.level), format(settings.log.format));
     dumps::forbid()?;
+    let background = background_runtime()?;
+    // Before anything else: else SIGHUP would end a server that is still starting.
+    let told = background.block_on(async { reload::hangups() })?;
+    let before = source.footprint(settings);
     let loaded = config::read(settings).map_err(StartError::Configuration)?;
     let listener =
         acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
@@ -121,11 +125,10 @@ pub fn run(
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
     let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
     let (told_time, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(SystemEntropy));
-    let seen = source.look(settings, &loaded.realms);
+    let seen = source.look(settings, &loaded.realms, before);
     let watch = vault::Watch { meter: Arc::clone(&meter), clock: Arc::clone(&told_time) };
     let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
     let house = Arc::new(configuration.house(None, &entropy));
-    let background = background_runtime()?;
     configuration.issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &configuration.ring, clock.clone()))?;
@@ -200,15 +203,17 @@ pub fn run(
     let realms = configuration.loaded.realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect();
     let (way, runtime) = (store.clone(), background.handle().clone());
     let parts = reload::Parts { source, fronts, store: way, runtime, clock: told_time, entropy };
-    let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen) })?;
-    let issuers = reloader.issuers();
+    let problems = Arc::clone(&house.problems);
+    let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen, told) });
+    let (present, issuers) = (reloader.house(), reloader.issuers());
 
     let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
     let well = Arc::new(operations::Health::default());
     let (leave, leaving) = signal::channel(false);
     let (is_serving, serving) = signal::channel(false);
     let watching = watch::store(
-        management.clone(),
+        store.clone(),
+        problems,
         Arc::clone(&clock),
         reporter.clone(),
         Arc::clone(&well),
@@ -219,7 +224,7 @@ pub fn run(
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::due(management.clone(), serving, leaving.clone()));
-    background.spawn(watch::vault(management.clone(), leaving.clone()));
+    background.spawn(watch::vault(management, leaving.clone()));
     background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));
     let reloading = background.spawn(reloader.run(leaving));
     let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
@@ -236,10 +241,9 @@ pub fn run(
             places: Arc::clone(&places),
             counters: load.counters,
         };
-        let (app, of_store) = (management.clone(), store.clone());
+        let of_store = store.clone();
         let store = Box::new(move || of_store.figures());
-        let issuers = issuers.clone();
-        let figures = operations::Figures { app, store, store_meter, issuers, load, clock };
+        let figures = operations::Figures { meter, store, store_meter, house: present, issuers, load, clock };
         background.spawn(operations::serve(
             listener,
             operations::Desk { figures, health: Arc::clone(&well) },

@@ -32,10 +32,15 @@ pub(super) fn load(path: &Path, data: Option<&Path>, entropy: &dyn Entropy) -> R
     parse(path, &text)
 }
 
+/// Reads the secrets of a server that was started before; makes none.
+pub(super) fn existing(path: &Path) -> Result<SecretRing, StartError> {
+    let text = files::read(path)?.ok_or_else(|| StartError::SecretsMissing { path: path.to_owned() })?;
+    parse(path, &text)
+}
+
 /// Reads the secrets again, for a server that runs with `before`: nothing of that may be lost.
 pub(super) fn reread(path: &Path, before: &SecretRing) -> Result<SecretRing, StartError> {
-    let text = files::read(path)?.ok_or_else(|| StartError::SecretsMissing { path: path.to_owned() })?;
-    let ring = parse(path, &text)?;
+    let ring = existing(path)?;
     let versions = ring.lacks(before);
     if versions.is_empty() { Ok(ring) } else { Err(StartError::SecretsLost { path: path.to_owned(), versions }) }
 }

@@ -1,8 +1,6 @@
 //! From settings to what a store is opened with; and a look at one without serving.
 
-use super::{
-    StartError, background_runtime, clock::SystemClock, dumps, entropy::SystemEntropy, secrets, store_options,
-};
+use super::{StartError, background_runtime, clock::SystemClock, dumps, secrets, store_options};
 use crate::{
     app::ports::Store,
     config::{RedisSettings, Settings, StoreKind, TlsSettings},
@@ -35,15 +33,19 @@ pub struct StoreProblem {
     pub stops: bool,
 }
 
-/// Opens the store as a start does, tells what is wrong with it, and leaves it.
+/// Opens the store as a start does, tells what is wrong with it, and leaves it. Makes neither secrets nor an embedded store: whoever
+/// looks with the wrong directory must not make a right one of it.
 ///
 /// # Errors
-/// When it cannot be opened: as a start would fail.
+/// When it cannot be opened: as a start would fail. When there are no secrets, or no embedded store.
 pub fn check_store(settings: &Settings) -> Result<StoreReport, StartError> {
     dumps::forbid()?;
     let clock = Arc::new(SystemClock::new());
-    let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
-    let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
+    let ring = secrets::existing(&settings.secrets_path())?;
+    let data = settings.data_dir.join(embedded::FILE_NAME);
+    if settings.store.kind == StoreKind::Embedded && !data.exists() {
+        return Err(StartError::file(&data, "opened")(std::io::ErrorKind::NotFound.into()));
+    }
     let options = store_options(settings);
     background_runtime()?.block_on(async {
         let store = Backend::open(&options, &ring, clock).await?;

@@ -5,7 +5,7 @@ use crate::{
     app::{
         meter::Meter,
         ports::{Clock, KeyService, KeyServiceAnswer, KeyServiceError},
-        vault::{Kek, KeyRing, Vault},
+        vault::{Kek, KeyRing, ServiceKey, Vault},
     },
     config::{KekSettings, KekSource, TransitSettings, VaultSettings},
     domain::{
@@ -15,6 +15,7 @@ use crate::{
     kms::{Transit, TransitOptions},
 };
 use data_encoding::HEXLOWER_PERMISSIVE;
+use sha2::{Digest, Sha256};
 use std::{env, path::Path, sync::Arc};
 use zeroize::Zeroizing;
 
@@ -106,9 +107,17 @@ fn read(kek: &KekSettings, watch: &Watch) -> Result<Kek, String> {
         KekSource::Transit(settings) => {
             let TransitSettings { url, mount, key, token_file, ca_file, timeout } = settings.clone();
             let transit = Transit::new(TransitOptions { url, mount, key, token_file, ca_file, timeout })?;
-            Ok(Kek::Service(Arc::new(Measured { service: transit, watch: watch.clone() })))
+            let service = Arc::new(Measured { service: transit, watch: watch.clone() });
+            Ok(Kek::Service(ServiceKey { service, identity: identity(settings) }))
         }
     }
+}
+
+/// The same for a key that is asked for alike: by the same settings, trusting the same authorities.
+fn identity(settings: &TransitSettings) -> [u8; 32] {
+    let authorities = settings.ca_file.as_ref().map(std::fs::read);
+    let authorities = authorities.and_then(Result::ok).unwrap_or_default();
+    Sha256::new_with_prefix(format!("{settings:?}")).chain_update(authorities).finalize().into()
 }
 
 fn held(text: &str) -> Option<Kek> {

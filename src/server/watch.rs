@@ -6,7 +6,7 @@ use crate::{
         hooks::Rounds,
         house::App,
         ports::{Problem, Store},
-        problems::Changed,
+        problems::{Changed, Problems},
     },
     grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
     proto::v1::authorization_server,
@@ -32,7 +32,8 @@ const CONFIGURATION: &str = "configuration";
 
 /// Tells the truth about the store: serving while it answers, not serving while it does not. Waits for nothing else.
 pub(super) async fn store<S: Store>(
-    app: App<S>,
+    store: S,
+    problems: Arc<Problems>,
     clock: Arc<SystemClock>,
     reporter: HealthReporter,
     health: Arc<Health>,
@@ -42,23 +43,23 @@ pub(super) async fn store<S: Store>(
     reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut was_serving, mut looks) = (None, 0_u32);
+    let (mut was_serving, mut answered, mut looks) = (None, None, 0_u32);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         clock.follow_wall();
-        let answer = app.store.ping().await;
+        let answer = store.ping().await;
         // Whatever changes is looked into at once.
-        if looks == 0 || was_serving != Some(answer.is_ok()) {
-            let examined = app.store.examine().await;
-            tell(&app.house.problems.found(examined));
+        if looks == 0 || answered != Some(answer.is_ok()) {
+            tell(&problems.found(store.examine().await));
         }
+        answered = Some(answer.is_ok());
         looks = looks.saturating_add(1).checked_rem(EXAMINE).unwrap_or_default();
-        let problems = app.house.problems.now();
-        let is_serving = answer.is_ok() && !problems.iter().any(|problem| problem.stops);
-        health.store(answer.as_ref().map_err(ToString::to_string).map(drop), problems);
+        let found = problems.now();
+        let is_serving = answer.is_ok() && !found.iter().any(|problem| problem.stops);
+        health.store(answer.as_ref().map_err(ToString::to_string).map(drop), found);
         if was_serving != Some(is_serving) {
             match &answer {
                 Ok(()) if was_serving.is_none() && is_serving => {}

@@ -140,12 +140,16 @@ pub(super) async fn serve<S: Store, H: Health>(
     mut incoming: Incoming,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let Services { decisions, load, release, .. } = front.services.lock().clone();
+    // Nothing of the house itself: whoever kept it would keep it beyond a reload.
+    let (load, release, meter) = {
+        let services = front.services.lock();
+        (services.load.clone(), services.release, Arc::clone(&services.decisions.house.meter))
+    };
     let connections = Connections {
         protocol: protocol(&load),
         patience: load.arrival_timeout,
         release,
-        meter: Arc::clone(&decisions.house.meter),
+        meter,
         front: Arc::clone(&front),
         all: GracefulShutdown::new(),
     };

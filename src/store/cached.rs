@@ -91,7 +91,7 @@ pub struct Cached<S> {
 
 struct Memory {
     keys: ByDigest<Arc<KeySnapshot>, ByText>,
-    accounts: Cache<AccountRef, Arc<AccountSnapshot>>,
+    accounts: Cache<AccountRef, Arc<AccountSnapshot>, ByOrganizations>,
     /// Keys that embed tokens were minted from.
     by_id: Cache<KeyId, Arc<KeySnapshot>>,
     misses: ByDigest<Miss, UnitWeighter>,
@@ -134,6 +134,16 @@ impl Weighter<Digest, Arc<KeySnapshot>> for ByText {
     }
 }
 
+/// Weighs an account by the organizations that were read with it.
+#[derive(Clone, Copy)]
+struct ByOrganizations;
+
+impl Weighter<AccountRef, Arc<AccountSnapshot>> for ByOrganizations {
+    fn weight(&self, _: &AccountRef, snapshot: &Arc<AccountSnapshot>) -> u64 {
+        1_u64.saturating_add(snapshot.organizations.len() as u64)
+    }
+}
+
 /// Takes eight bytes of a digest as its hash. A digest is even by itself, and nobody without the server secret can choose
 /// where theirs falls.
 #[derive(Default)]
@@ -165,7 +175,7 @@ impl<S: Store> Cached<S> {
     pub fn new(store: S, settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
         let memory = Memory {
             keys: by_digest(settings.keys, ByText),
-            accounts: Cache::new(settings.accounts),
+            accounts: Cache::with_weighter(settings.accounts, settings.accounts as u64, ByOrganizations),
             by_id: Cache::new(settings.accounts),
             misses: by_digest(settings.misses, UnitWeighter),
             accounts_asked: Default::default(),

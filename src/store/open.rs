@@ -1,7 +1,10 @@
 //! Opening the store that the configuration names.
 
 use super::{Backend, CacheSettings, Cached, embedded, embedded::Embedded, redis, redis::Redis};
-use crate::{app::ports::Clock, domain::key::SecretRing};
+use crate::{
+    app::ports::{Clock, StoreError},
+    domain::key::SecretRing,
+};
 use std::{path::PathBuf, sync::Arc};
 
 /// Which store, and what is remembered of it.
@@ -79,10 +82,16 @@ impl Backend {
 
     /// Seals and opens with another ring from now on, on every runtime. It has to hold every version that the one before it
     /// held.
-    pub fn take_ring(&self, ring: &SecretRing) {
+    ///
+    /// # Errors
+    /// When the store cannot be told, or is sealed with a secret that the ring does not hold: then nothing changes.
+    pub async fn take_ring(&self, ring: &SecretRing) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.store().take_ring(ring),
-            Self::Redis(store) => store.store().take_ring(ring),
+            Self::Embedded(store) => {
+                store.store().take_ring(ring);
+                Ok(())
+            }
+            Self::Redis(store) => store.store().take_ring(ring).await,
         }
     }
 

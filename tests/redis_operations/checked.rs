@@ -1,7 +1,10 @@
 //! `keygate serve --check-store`, and settings that do not go together.
 
 use crate::support::{files::ConfigFile, keygate::BINARY, redis::RedisServer};
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 fn serve(folder: &std::path::Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
@@ -21,6 +24,13 @@ fn a_store_is_looked_at_without_serving() {
         let flags = ["--check-store", "--store", "redis", "--redis-url", &url];
         serve(folder.path(), &[&flags[..], more].concat())
     };
+    // A look from the wrong place makes nothing.
+    let lost = check(&[]);
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(text(&lost.stderr).contains("secrets` is missing") && redis.cli(&["DBSIZE"]).trim() == "0", "{lost:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    fs::write(folder.path().join("secrets"), format!("1 {}\n", "5e".repeat(32))).unwrap();
     let good = check(&[]);
     assert_eq!((good.status.code(), good.stderr.len()), (Some(0), 0), "{}", text(&good.stderr));
     assert!(text(&good.stdout).ends_with(": nothing is wrong with it\n"), "{}", text(&good.stdout));

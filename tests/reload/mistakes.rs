@@ -103,6 +103,20 @@ async fn mistakes_of_all_kinds_of_files_are_told_at_once_and_once() {
     assert_eq!(world.stack.output().matches("limits[0].limit: `0` is out of range").count(), said);
 }
 
+/// What flags say stays in place of what the file says, or nothing is taken over: never the file alone.
+#[tokio::test]
+async fn a_file_that_does_not_go_together_with_the_flags_is_refused() {
+    let world = World::on_redis(NEVER, &[("one", realm("one", 100))]).await;
+    let (_, key) = world.stack.new_key("one", "acme", "live").await;
+    let settings = format!("[reload]\ncheck_every = \"{NEVER}\"\n[store.redis.tls]\nca_file = \"ca.pem\"\n");
+    fs::write(world.at("keygate.toml"), settings).unwrap();
+    let refused = world.count(REFUSED);
+    world.told().await;
+    assert_eq!(world.count(REFUSED), refused + 1, "{}", world.stack.output());
+    assert!(world.stack.output().contains("rediss://"), "{}", world.stack.output());
+    world.stack.authenticate(read("one", &key)).await.allowed();
+}
+
 #[tokio::test]
 async fn settings_that_take_a_restart_are_named_and_keep_nothing_from_being_taken_over() {
     let settings = "threads = 2\n[limits]\nacts = 50\n[envoy.domains]\nd = \"one\"";

@@ -5,6 +5,7 @@ use crate::{
     world::{NEVER, World, read, realm, write},
 };
 use keygate::proto::v1::DenyReason;
+use std::time::Duration;
 use tonic::Code;
 
 macro_rules! on_both {
@@ -100,6 +101,30 @@ on_both! {
         world.reload().await;
         world.stack.authenticate(read("one", &key)).await.allowed();
     }
+}
+
+/// What is kept of a state of the configuration goes with it: numbers are the plainest sign of it.
+#[tokio::test]
+async fn nothing_is_kept_of_a_realm_that_went() {
+    let settings = "[operations]\nlisten = \"127.0.0.1:0\"\n";
+    let world = World::with(None, NEVER, &[("one", realm("one", 100)), ("two", realm("two", 50))], settings).await;
+    let shown = async |realm: &str| {
+        world.stack.operations("GET /metrics", "").await.body.contains(&format!("realm=\"{realm}\""))
+    };
+    assert!(shown("one").await && shown("two").await);
+    world.remove("two");
+    world.reload().await;
+    // With the next step of the work in the background, a second at most, nobody holds the old state any more.
+    let mut looks = 0;
+    while shown("two").await {
+        looks += 1;
+        assert!(looks < 100, "it is shown for ever");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(shown("one").await);
+    world.write("two", &realm("two", 50));
+    world.reload().await;
+    assert!(shown("two").await);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::{
     support::{
         calls::{Answered, by_key},
         issuer::Issuer,
+        keygate::{DataDir, Keygate},
     },
     world::{NEVER, REFUSED, RELOADED, World, read, realm},
 };
@@ -21,6 +22,15 @@ async fn a_version_that_comes_is_used_and_one_that_goes_is_missed(world: World) 
     fs::write(&path, &both).unwrap();
     world.reload().await;
     assert!(world.line(RELOADED).contains("the server secrets (the newest version is 2)"));
+    if let Some(redis) = &world.stack.redis {
+        // Whoever starts without the new version is turned away from now on, not only from the next connection on.
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("secrets"), &old).unwrap();
+        let data = DataDir::Given(folder.path().to_owned());
+        let started = Keygate::try_start(data, &["--store", "redis", "--redis-url", &redis.url()]).await;
+        let ended = started.err().expect("it must not start");
+        assert!(ended.output.contains("a server secret that this server does not have"), "{ended:?}");
+    }
     let (id, after) = world.stack.new_key("one", "acme", "live").await;
     for key in [&before, &after] {
         world.stack.authenticate(read("one", key)).await.allowed();

@@ -9,7 +9,7 @@ mod ring;
 
 pub use deposit::{CredentialInfo, PutCredential, RemoveCredential};
 pub use rewrap::{Lost, RewrapPage, Rewrapped};
-pub use ring::{Kek, KeyRing};
+pub use ring::{Kek, KeyRing, ServiceKey};
 
 use super::{error::AppError, ports::KeyServiceError};
 use crate::domain::{
@@ -97,6 +97,11 @@ impl Vault {
             (own, other) => own.is_none() && other.is_none(),
         };
         same_keys && self.memory.lifetime() == other.memory.lifetime()
+    }
+
+    /// Wipes all that is in memory.
+    pub fn forget(&self) {
+        self.memory.sweep(Ticks::from_micros(u64::MAX));
     }
 
     /// Wipes what has been in memory for too long; tells how much is left.

@@ -18,7 +18,15 @@ pub enum Kek {
     /// One that keygate holds.
     Held(KeyEncryptionKey),
     /// One that a service holds and never gives away.
-    Service(Arc<dyn KeyService>),
+    Service(ServiceKey),
+}
+
+/// A key that a service holds.
+pub struct ServiceKey {
+    /// Whoever asks the service.
+    pub service: Arc<dyn KeyService>,
+    /// Which service and key that is: two that are asked alike have the same.
+    pub identity: [u8; 32],
 }
 
 /// The key-encryption keys of a server, by their names.
@@ -46,6 +54,7 @@ impl KeyRing {
     pub fn is(&self, other: &Self) -> bool {
         let same = |(name, kek): &(KekName, Kek), (other_name, other): &(KekName, Kek)| match (kek, other) {
             (Kek::Held(kek), Kek::Held(other)) => name == other_name && kek.is(other),
+            (Kek::Service(key), Kek::Service(other)) => name == other_name && key.identity == other.identity,
             _ => false,
         };
         self.others.len() == other.others.len()
@@ -77,7 +86,7 @@ impl KeyRing {
                 entropy.fill(&mut nonce)?;
                 kek.wrap(&nonce, bound, key).ok_or(AppError::Bug("a data key cannot be wrapped"))?
             }
-            Kek::Service(service) => {
+            Kek::Service(ServiceKey { service, .. }) => {
                 let failed = |cause| VaultError::Service { kek: name.clone(), cause };
                 service.wrap(bound, key).await.map_err(failed)?
             }
@@ -90,7 +99,7 @@ impl KeyRing {
         let name = &wrapped.kek;
         match self.find(name).ok_or_else(|| VaultError::Lost(name.clone()))? {
             Kek::Held(kek) => kek.open(bound, &wrapped.bytes).ok_or_else(|| VaultError::Other(name.clone())),
-            Kek::Service(service) => {
+            Kek::Service(ServiceKey { service, .. }) => {
                 let failed = |cause| VaultError::Service { kek: name.clone(), cause };
                 service.open(bound, &wrapped.bytes).await.map_err(failed)
             }

@@ -2,7 +2,10 @@
 
 use super::{Health, process};
 use crate::{
-    app::{house::App, meter::StoreMeter, ports::Store},
+    app::{
+        house::House,
+        meter::{Meter, StoreMeter},
+    },
     grpc::InWork,
     metrics::{self, Cache, Format, Issuer, Now, Redis, Scene},
     server::{acceptor::Places, clock::SystemClock},
@@ -31,19 +34,20 @@ pub(in crate::server) struct Load {
 }
 
 /// Everything that is asked for what is shown.
-pub(in crate::server) struct Figures<S> {
-    pub(in crate::server) app: App<S>,
+pub(in crate::server) struct Figures {
+    pub(in crate::server) meter: Arc<Meter>,
     pub(in crate::server) store: Box<dyn Fn() -> StoreFigures + Send + Sync>,
     pub(in crate::server) store_meter: Arc<StoreMeter>,
+    pub(in crate::server) house: watch::Receiver<Arc<House>>,
     pub(in crate::server) issuers: watch::Receiver<Arc<Issuers>>,
     pub(in crate::server) load: Load,
     pub(in crate::server) clock: Arc<SystemClock>,
 }
 
-impl<S: Store> Figures<S> {
+impl Figures {
     /// The page.
     pub(super) fn show(&self, health: &Health, format: Format) -> String {
-        let scene = Scene { meter: &self.app.house.meter, store_meter: &self.store_meter, now: self.now(health) };
+        let scene = Scene { meter: &self.meter, store_meter: &self.store_meter, now: self.now(health) };
         metrics::show(&scene, format)
     }
 
@@ -53,7 +57,7 @@ impl<S: Store> Figures<S> {
     }
 
     fn now(&self, health: &Health) -> Now {
-        let (house, load, store) = (self.app.as_of_now().house, &self.load, (self.store)());
+        let (house, load, store) = (Arc::clone(&self.house.borrow()), &self.load, (self.store)());
         let (tokens, tokens_room) = self.issuers.borrow().remembered();
         // A token is remembered by its hash, with what it says.
         let tokens = Cache {
@@ -81,7 +85,7 @@ impl<S: Store> Figures<S> {
         Now {
             version: env!("CARGO_PKG_VERSION"),
             store_kind: store.kind,
-            store_up: health.store_is_up(),
+            store_up: health.store_answers(),
             ready: health.is_ready(),
             caches: store.held.iter().map(cache).chain([tokens]).collect(),
             counters: store.counters.map(|counters| (counters as u64, load.counters as u64)),

@@ -27,14 +27,16 @@ impl Health {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the store answered last, and can be rested on.
-    pub(super) fn store_is_up(&self) -> bool {
-        matches!(&*self.store.lock(), Some(Ok(()))) && !self.problems.lock().iter().any(|problem| problem.stops)
+    /// Whether the store answered last.
+    pub(super) fn store_answers(&self) -> bool {
+        matches!(&*self.store.lock(), Some(Ok(())))
     }
 
     /// Whether requests should come here.
     pub(super) fn is_ready(&self) -> bool {
-        self.store_is_up() && !self.leaving.load(Ordering::Relaxed)
+        self.store_answers()
+            && !self.problems.lock().iter().any(|problem| problem.stops)
+            && !self.leaving.load(Ordering::Relaxed)
     }
 
     /// The process lives, or it would not answer.
@@ -92,12 +94,12 @@ mod tests {
         assert!(ready && health.is_ready() && told.to_string().contains("it is slow; look why"), "{told}");
         health.store(Ok(()), vec![Problem::grave("evicts", "it evicts keys", "set `noeviction`")]);
         let (ready, told) = health.ready(Vec::new());
-        assert!(!ready && !health.store_is_up() && told.to_string().contains("evicts"), "{told}");
+        assert!(!ready && health.store_answers() && told.to_string().contains("evicts"), "{told}");
         health.store(Err("it is away".to_owned()), Vec::new());
         let (ready, told) = health.ready(Vec::new());
         assert!(!ready && told.to_string().contains("it is away"), "{told}");
         health.store(Ok(()), Vec::new());
         health.leave();
-        assert!(!health.ready(Vec::new()).0 && !health.is_ready() && health.store_is_up());
+        assert!(!health.ready(Vec::new()).0 && !health.is_ready() && health.store_answers());
     }
 }

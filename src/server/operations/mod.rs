@@ -8,7 +8,7 @@ mod process;
 pub(super) use figures::{Figures, Load};
 pub(super) use health::Health;
 
-use crate::{app::ports::Store, metrics::Format};
+use crate::metrics::Format;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -17,28 +17,27 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 
-/// Connections at a time; whoever comes later waits.
+/// Connections at a time; whoever comes later is turned away.
 const CONNECTIONS: usize = 32;
-/// How long a request's head may take to arrive, and a connection may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection may last, from its beginning until its answer is taken: one request each.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long accepting rests after a failure that passes by itself.
 const REST: Duration = Duration::from_millis(50);
 
 /// What is told at the operations port.
-pub(super) struct Desk<S> {
-    pub(super) figures: Figures<S>,
+pub(super) struct Desk {
+    pub(super) figures: Figures,
     pub(super) health: Arc<Health>,
 }
 
 /// Answers until told to stop.
-pub(super) async fn serve<S: Store>(listener: std::net::TcpListener, desk: Desk<S>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn serve(listener: std::net::TcpListener, desk: Desk, mut stop: watch::Receiver<bool>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "nobody listens on the operations port"),
     };
     let (desk, places) = (Arc::new(desk), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
@@ -51,6 +50,8 @@ pub(super) async fn serve<S: Store>(listener: std::net::TcpListener, desk: Desk<
                 continue;
             }
         };
+        // A scraper comes again; whoever holds all places must not hold up the others for longer than one request may last.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let desk = Arc::clone(&desk);
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
@@ -58,16 +59,19 @@ pub(super) async fn serve<S: Store>(listener: std::net::TcpListener, desk: Desk<
                 async move { Ok::<_, Infallible>(answer) }
             });
             let mut protocol = http1::Builder::new();
-            protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1_024);
-            if let Err(error) = protocol.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "a connection to the operations port ended before its time");
+            protocol.timer(TokioTimer::new()).keep_alive(false).max_buf_size(16 * 1_024);
+            let served = protocol.serve_connection(TokioIo::new(stream), service);
+            match tokio::time::timeout(PATIENCE, served).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a connection to the operations port ended before its time"),
+                Err(_) => tracing::debug!("a connection to the operations port took too long"),
             }
             drop(place);
         });
     }
 }
 
-impl<S: Store> Desk<S> {
+impl Desk {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());

@@ -23,7 +23,7 @@ pub(super) struct Watched {
 
 /// What they say, as a hash. It also covers secrets, so it is shown to nobody.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Footprint([u8; 32]);
+pub(in crate::server) struct Footprint([u8; 32]);
 
 impl Footprint {
     /// Of no files.

@@ -18,7 +18,7 @@ use crate::{
         house::{App, House},
         ports::{Clock, Entropy},
     },
-    config::{Mistakes, RealmChanges, Settings},
+    config::{RealmChanges, Settings},
     domain::realm::Realms,
     store::Backend,
     tokens::Issuers,
@@ -46,7 +46,7 @@ pub struct Source {
     /// The settings file, if there is one.
     pub file: Option<PathBuf>,
     /// Reads them as they are now: file, environment and flags together.
-    pub read: Box<dyn Fn() -> Result<Settings, Mistakes> + Send + Sync>,
+    pub read: Box<dyn Fn() -> Result<Settings, StartError> + Send + Sync>,
 }
 
 /// What a reload goes through.
@@ -64,7 +64,7 @@ pub(super) struct Parts<H: Health> {
 pub(super) struct Reloader<H: Health> {
     parts: Arc<Parts<H>>,
     /// The house that is lived in: nobody else keeps it between two calls.
-    house: Arc<House>,
+    house: watch::Sender<Arc<House>>,
     present: Arc<Configuration>,
     watched: Watched,
     /// What the files said when they were last read.
@@ -90,15 +90,14 @@ struct Attempt {
 }
 
 impl<H: Health> Reloader<H> {
-    /// For a server that starts with this configuration. From now on SIGHUP does not end the process.
+    /// For a server that starts with this configuration.
     pub(super) fn new(
         parts: Parts<H>,
         house: Arc<House>,
         present: Configuration,
         Seen { watched, footprint }: Seen,
-    ) -> Result<Self, StartError> {
-        let told = signal(SignalKind::hangup());
-        let told = told.map_err(|cause| StartError::System { what: "listening to signals", cause })?;
+        told: Signal,
+    ) -> Self {
         let state = watch::Sender::new(ReloadState {
             generation: 1,
             loaded_at: parts.clock.now(),
@@ -108,8 +107,14 @@ impl<H: Health> Reloader<H> {
         });
         house.move_in();
         let issuers = watch::Sender::new(Arc::clone(&present.issuers));
+        let house = watch::Sender::new(house);
         let (parts, present) = (Arc::new(parts), Arc::new(present));
-        Ok(Self { parts, house, present, watched, seen: footprint, again: false, told, state, issuers })
+        Self { parts, house, present, watched, seen: footprint, again: false, told, state, issuers }
+    }
+
+    /// The house that is lived in, also later.
+    pub(super) fn house(&self) -> watch::Receiver<Arc<House>> {
+        self.house.subscribe()
     }
 
     /// The issuers of tokens, also later.
@@ -129,7 +134,7 @@ impl<H: Health> Reloader<H> {
             let told = tokio::select! {
                 told = self.told.recv() => told.is_some(),
                 () = sleep(every), if !every.is_zero() => false,
-                _ = stop.wait_for(|stop| *stop) => return self.house,
+                _ = stop.wait_for(|stop| *stop) => return Arc::clone(&self.house.borrow()),
             };
             // Once begun, a reload is done to its end.
             if told || self.changed().await {
@@ -185,13 +190,18 @@ impl<H: Health> Reloader<H> {
     /// The new state in the place of the present one, for every call and every step of background work from now on.
     async fn put_in_place(&mut self, next: Configuration) -> Result<(), StartError> {
         let Parts { fronts, store, runtime, entropy, .. } = &*self.parts;
-        let house = Arc::new(next.house(Some(&self.house), entropy));
+        let before = Arc::clone(&self.house.borrow());
+        let house = Arc::new(next.house(Some(&before), entropy));
+        drop(before);
         let entrances = fronts.iter().map(|front| front.build(&house, &next.routing)).collect::<Result<Vec<_>, _>>()?;
         let app = App::new(Arc::clone(&house), store.clone());
         app.begin_webhooks().await.map_err(StartError::Webhooks)?;
 
-        // Nothing fails from here on. What is sealed with the newest secret can be opened in the old house too.
-        store.take_ring(&next.ring);
+        // What is sealed with the newest secret can be opened in the old house too.
+        let taken = store.take_ring(&next.ring).await;
+        taken.map_err(StartError::Ring)?;
+
+        // Nothing fails from here on.
         next.issuers.keep_fresh(runtime, entropy);
         for (front, entrance) in fronts.iter().zip(entrances) {
             front.put(entrance);
@@ -199,9 +209,12 @@ impl<H: Health> Reloader<H> {
         house.move_in();
         house.news.notify_one();
         let before = std::mem::replace(&mut self.present, Arc::new(next));
-        self.house = house;
+        if !Arc::ptr_eq(&before.vault, &self.present.vault) {
+            before.vault.forget();
+        }
         self.issuers.send_replace(Arc::clone(&self.present.issuers));
-        self.house.meter.configuration.loaded(self.parts.clock.now());
+        house.meter.configuration.loaded(self.parts.clock.now());
+        self.house.send_replace(house);
         before.issuers.retire(&self.present.issuers);
         self.tell(&before);
         Ok(())
@@ -252,7 +265,7 @@ impl<H: Health> Reloader<H> {
             "the configuration was not reloaded: the one before stays in place until the files are right"
         );
         let at = self.parts.clock.now();
-        self.house.meter.configuration.refused(at);
+        self.house.borrow().meter.configuration.refused(at);
         self.state.send_modify(|state| {
             state.refusals = state.refusals.saturating_add(1);
             state.refused = Some(Refusal { at, problems });
@@ -260,12 +273,23 @@ impl<H: Health> Reloader<H> {
     }
 }
 
+/// Every SIGHUP from now on, none of which ends the process.
+pub(super) fn hangups() -> Result<Signal, StartError> {
+    signal(SignalKind::hangup()).map_err(|cause| StartError::System { what: "listening to signals", cause })
+}
+
 impl Source {
-    /// What the files of a start say. To be called before what they name is read: what changes while the server still starts is
-    /// noticed then.
-    pub(super) fn look(&self, settings: &Settings, realms: &Realms) -> Seen {
+    /// What settings and realms say. To be taken before they are read.
+    pub(super) fn footprint(&self, settings: &Settings) -> Footprint {
+        self.watched(settings, Vec::new()).footprint()
+    }
+
+    /// What the files of a start say, where settings and realms said `before` when they were read. To be called before what they
+    /// name is read: what changes while the server still starts is noticed then.
+    pub(super) fn look(&self, settings: &Settings, realms: &Realms, before: Footprint) -> Seen {
         let watched = self.watched(settings, configuration::files(settings, realms));
-        Seen { footprint: watched.footprint(), watched }
+        let unchanged = self.footprint(settings) == before;
+        Seen { footprint: if unchanged { watched.footprint() } else { Footprint::NONE }, watched }
     }
 
     fn watched(&self, settings: &Settings, others: Vec<PathBuf>) -> Watched {
@@ -293,9 +317,9 @@ impl<H: Health> Parts<H> {
     fn read(&self, present: &Configuration) -> (Watched, Result<(Configuration, Vec<&'static str>), StartError>) {
         let read = match (self.source.read)() {
             Ok(read) => read,
-            Err(mistakes) => {
+            Err(error) => {
                 let watched = self.source.watched(&present.settings, present.files());
-                return (watched, Err(StartError::Configuration(mistakes)));
+                return (watched, Err(error));
             }
         };
         let (settings, take_restart) = present.settings.reloaded(read);

@@ -1,8 +1,11 @@
 //! What a Redis must be before keygate rests on it, checked on every new connection: new enough, a primary, durable, not
 //! evicting, and sealed with the same server secret. Must never change a setting of the server.
 
-use super::{RedisOptions, keyspace, permissions};
-use crate::{app::ports::Problem, store::record::RecordCodec};
+use super::{RedisOptions, connection::Connection, keyspace, permissions};
+use crate::{
+    app::ports::{Problem, StoreError},
+    store::record::RecordCodec,
+};
 use redis::{RedisError, Value, aio::MultiplexedConnection, cmd};
 
 /// The oldest version that has everything the scripts use.
@@ -57,6 +60,25 @@ impl Greeter {
 /// The mark by which replicas notice that they do not share the newest server secret: its fingerprint, sealed with it.
 struct RingMark {
     codec: RecordCodec,
+}
+
+/// Puts a ring's mark in the place of one that it knows.
+pub(super) async fn mark(connection: &Connection, codec: &RecordCodec) -> Result<(), StoreError> {
+    let (own, seal) = codec.ring_mark(&RingMark::PLACE);
+    let stored = match connection.query(cmd("GET").arg(keyspace::RING)).await? {
+        Value::BulkString(stored) => stored,
+        _ => Vec::new(),
+    };
+    let (fingerprint, old_seal) = stored.split_at_checked(own.len()).unwrap_or_default();
+    if fingerprint == own {
+        return Ok(());
+    }
+    if !codec.knows_mark(&RingMark::PLACE, fingerprint, old_seal) {
+        return Err(StoreError::Corrupt(
+            "Redis is marked with a server secret that this server does not have".to_owned(),
+        ));
+    }
+    connection.query(cmd("SET").arg(keyspace::RING).arg([own, seal].concat())).await.map(drop)
 }
 
 impl RingMark {

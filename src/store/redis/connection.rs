@@ -360,6 +360,7 @@ async fn reconnect(slot: Weak<Slot>) {
 
 /// Leaves a server that the sentinels do not call the primary any more, also where it goes on answering.
 async fn follow(slot: Weak<Slot>, mut agreed: watch::Receiver<Option<Address>>) {
+    agreed.mark_changed();
     while agreed.changed().await.is_ok() {
         let Some(slot) = slot.upgrade() else { return };
         let Some(primary) = agreed.borrow_and_update().clone() else { continue };

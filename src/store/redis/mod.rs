@@ -105,9 +105,15 @@ impl Redis {
     }
 
     /// Seals and opens with another ring from now on, over every connection. It has to hold every version that the one before
-    /// it held.
-    pub fn take_ring(&self, ring: &SecretRing) {
+    /// it held. From now on no server without its newest version connects here.
+    ///
+    /// # Errors
+    /// When the server does not answer, or carries the mark of a secret that the ring does not hold: then nothing changes.
+    pub async fn take_ring(&self, ring: &SecretRing) -> Result<(), StoreError> {
+        let codec = RecordCodec::new(ring);
+        self.connection.within(self.leisure(), check::mark(&self.connection, &codec)).await?;
         self.terms.codec.take_over(ring);
+        Ok(())
     }
 
     /// The same store over a connection of its own, which belongs to the runtime that this is called on.

@@ -47,14 +47,16 @@ impl Replicas {
                 ))
                 .into());
             }
-            Redis { connection: here.clone(), ..store.clone() }.write(change).await?;
+            // Before it is sent: nobody may wait for the end of this.
+            let doubted = self.doubt.swap(true, Ordering::Relaxed);
+            let written = Redis { connection: here.clone(), ..store.clone() }.write(change).await;
+            if matches!(written, Err(CommitError::Conflict | CommitError::DigestTaken(_))) {
+                self.doubt.store(doubted, Ordering::Relaxed);
+            }
+            written?;
             self.wait(&here).await.map_err(CommitError::Store)
         };
-        let outcome = self.connection.within(self.whole, act).await;
-        if matches!(outcome, Err(CommitError::Store(_))) {
-            self.doubt.store(true, Ordering::Relaxed);
-        }
-        outcome
+        self.connection.within(self.whole, act).await
     }
 
     /// Waits until the replicas have what was changed before, where that is in doubt. Whoever begins an act here has changed

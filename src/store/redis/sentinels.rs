@@ -69,7 +69,7 @@ impl Sentinels {
         })
     }
 
-    /// Tells whenever a majority agrees on a primary. Watches from the first call on, on the runtime that it is made on.
+    /// Tells again and again on which primary a majority agrees. Watches from the first call on, on the runtime that it is made on.
     pub(super) fn watch(self: &Arc<Self>) -> watch::Receiver<Option<Address>> {
         if !self.watched.swap(true, Ordering::Relaxed) {
             tokio::spawn(look(Arc::downgrade(self)));
@@ -128,11 +128,8 @@ impl Heard {
 async fn look(sentinels: Weak<Sentinels>) {
     while let Some(sentinels) = sentinels.upgrade() {
         if let Some(primary) = sentinels.ask().await.majority() {
-            sentinels.agreed.send_if_modified(|agreed| {
-                let moved = agreed.as_ref() != Some(primary);
-                *agreed = Some(primary.clone());
-                moved
-            });
+            // Every time: who listens may have connected to another one since, by the word of a minority.
+            sentinels.agreed.send_replace(Some(primary.clone()));
         }
         drop(sentinels);
         time::sleep(PERIOD).await;
