@@ -20,7 +20,7 @@ use aws_lc_rs::{
 use data_encoding::BASE64URL_NOPAD;
 use keygate::{
     app::{
-        authenticate::{AuthenticateRequest, Presented, Release, Verdict},
+        authenticate::{AuthenticateRequest, Presented, Verdict},
         house::{App, House},
         keys::{CreateKey, Expiry},
         manager::KeyManager,
@@ -141,21 +141,8 @@ impl Signers {
 }
 
 fn request(presented: Presented<'_>) -> AuthenticateRequest<'_> {
-    AuthenticateRequest {
-        presented,
-        request: CanonicalRequest::default(),
-        begun: None,
-        operation: None,
-        source_address: None,
-        account: None,
-        organization: None,
-        environment: None,
-        required_scopes: Vec::new(),
-        cost: 1,
-        check_rate_limit: true,
-        explain: false,
-        release: Release::NotAsked,
-    }
+    let who = AuthenticateRequest::who(presented, CanonicalRequest::default());
+    AuthenticateRequest { cost: 1, check_rate_limit: true, ..who }
 }
 
 fn main() {

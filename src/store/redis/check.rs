@@ -64,50 +64,69 @@ struct RingMark {
 
 /// Puts a ring's mark in the place of one that it knows.
 pub(super) async fn mark(connection: &Connection, codec: &RecordCodec) -> Result<(), StoreError> {
-    let (own, seal) = codec.ring_mark(&RingMark::PLACE);
+    let mark = RingMark { codec: codec.clone() };
     let stored = match connection.query(cmd("GET").arg(keyspace::RING)).await? {
         Value::BulkString(stored) => stored,
         _ => Vec::new(),
     };
-    let (fingerprint, old_seal) = stored.split_at_checked(own.len()).unwrap_or_default();
-    if fingerprint == own {
-        return Ok(());
+    match mark.judge(&stored) {
+        Stored::Ours => Ok(()),
+        Stored::Known => connection.query(cmd("SET").arg(keyspace::RING).arg(mark.ours())).await.map(drop),
+        Stored::Foreign => {
+            Err(StoreError::Corrupt("Redis is marked with a server secret that this server does not have".to_owned()))
+        }
     }
-    if !codec.knows_mark(&RingMark::PLACE, fingerprint, old_seal) {
-        return Err(StoreError::Corrupt(
-            "Redis is marked with a server secret that this server does not have".to_owned(),
-        ));
-    }
-    connection.query(cmd("SET").arg(keyspace::RING).arg([own, seal].concat())).await.map(drop)
+}
+
+/// Whose mark is stored.
+enum Stored {
+    /// Our own.
+    Ours,
+    /// That of a version that we know and that is not our newest: the secret was rotated, and we know it first.
+    Known,
+    /// Of a secret that we do not have.
+    Foreign,
 }
 
 impl RingMark {
     const PLACE: [&'static [u8]; 1] = [b"ring"];
 
+    fn ours(&self) -> Vec<u8> {
+        let (fingerprint, seal) = self.codec.ring_mark(&Self::PLACE);
+        [fingerprint, seal].concat()
+    }
+
+    fn judge(&self, stored: &[u8]) -> Stored {
+        let (own, _) = self.codec.ring_mark(&Self::PLACE);
+        let (fingerprint, seal) = stored.split_at_checked(own.len()).unwrap_or_default();
+        if fingerprint == own {
+            Stored::Ours
+        } else if self.codec.knows_mark(&Self::PLACE, fingerprint, seal) {
+            Stored::Known
+        } else {
+            Stored::Foreign
+        }
+    }
+
     async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Option<Problem>, RedisError> {
-        let (own, seal) = self.codec.ring_mark(&Self::PLACE);
-        let ours = [own, seal].concat();
         // Read first: a full server refuses even a write that would change nothing.
         let mut stored: Option<Vec<u8>> = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
         if stored.is_none() {
-            let _: Value = cmd("SET").arg(keyspace::RING).arg(&ours).arg("NX").query_async(connection).await?;
+            let _: Value = cmd("SET").arg(keyspace::RING).arg(self.ours()).arg("NX").query_async(connection).await?;
             stored = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
         }
-        let stored = stored.unwrap_or_default();
-        let (fingerprint, seal) = stored.split_at_checked(own.len()).unwrap_or_default();
-        if fingerprint == own {
-            return Ok(None);
+        match self.judge(&stored.unwrap_or_default()) {
+            Stored::Ours => Ok(None),
+            Stored::Known => {
+                let _: Value = cmd("SET").arg(keyspace::RING).arg(self.ours()).query_async(connection).await?;
+                Ok(None)
+            }
+            Stored::Foreign => Ok(Some(Problem::grave(
+                "secret",
+                "its records are sealed with a server secret that this server does not have",
+                "give every server that uses this Redis the same versions of the server secret, or use another database of it",
+            ))),
         }
-        if self.codec.knows_mark(&Self::PLACE, fingerprint, seal) {
-            // Marked with a version that we know and that is not our newest: the secret was rotated, and we know it first.
-            let _: Value = cmd("SET").arg(keyspace::RING).arg(&ours).query_async(connection).await?;
-            return Ok(None);
-        }
-        Ok(Some(Problem::grave(
-            "secret",
-            "its records are sealed with a server secret that this server does not have",
-            "give every server that uses this Redis the same versions of the server secret, or use another database of it",
-        )))
     }
 }
 
