@@ -73,7 +73,8 @@ fn the_example_settings_leave_none_out() {
         let table = head.trim_matches(['[', ']']);
         for name in known.split('`').skip(1).step_by(2) {
             let sub = if table.is_empty() { format!("[{name}]") } else { format!("[{table}.{name}]") };
-            let stands = own.iter().any(|line| line.starts_with(&format!("{name} = ")));
+            // What has no default stands behind a `#`.
+            let stands = own.iter().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
             assert!(
                 stands || text.lines().any(|line| line == sub) || text.contains(&format!("[{sub}]")),
                 "{table}: {name}"
