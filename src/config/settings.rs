@@ -4,9 +4,11 @@
 mod read;
 mod redis;
 mod running;
+mod tls;
 mod vault;
 
 pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
+pub use tls::{ClientCertificates, ListenerTls};
 
 use super::{mistake::Mistakes, sources};
 use crate::domain::{id::KekName, realm::Routing};
@@ -21,8 +23,12 @@ use std::{
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where metrics and health are told over plain HTTP; absent: nowhere.
+    /// By which files TLS is spoken there.
+    pub tls: ListenerTls,
+    /// Where metrics and health are told over HTTP; absent: nowhere.
     pub listen_operations: Option<SocketAddr>,
+    /// By which files TLS is spoken there.
+    pub operations_tls: ListenerTls,
     /// The Unix socket where it listens too.
     pub listen_unix: Option<PathBuf>,
     /// The mode of that socket's file.
@@ -239,7 +245,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
+            tls: ListenerTls::default(),
             listen_operations: None,
+            operations_tls: ListenerTls::default(),
             listen_unix: None,
             audit_export_file: None,
             listen_unix_mode: 0o660,

@@ -2,16 +2,18 @@
 
 use super::{
     StartError,
-    acceptor::{Incoming, ReleaseOn},
+    acceptor::Incoming,
     connection::{Accepted, Connection, Stream},
+    tls::{self, Secured},
 };
 use crate::{
     app::{
         house::{App, House},
         meter::Meter,
-        ports::Store,
+        ports::{Clock, Store},
+        seldom::Seldom,
     },
-    config::LoadSettings,
+    config::{ListenerName, LoadSettings},
     domain::realm::Routing,
     grpc::{
         Desk, Gate, MayRelease, Rekeying, Turnstile,
@@ -34,15 +36,16 @@ use crate::{
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
 use parking_lot::{Mutex, RwLock};
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     runtime::{Builder, Handle, Runtime},
     sync::{OwnedSemaphorePermit, watch},
+    time::{Sleep, sleep},
 };
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -67,7 +70,9 @@ pub(super) struct Services<S: Clone, H: Health> {
     /// The streams of the audit log that are open on all workers.
     pub(super) audit: AuditStreams,
     /// Where credentials are released.
-    pub(super) release: ReleaseOn,
+    pub(super) release: Vec<ListenerName>,
+    /// What the listeners show.
+    pub(super) tls: Arc<tls::Present>,
 }
 
 // Derived, it would ask that what stands behind the health service could be cloned too.
@@ -83,7 +88,8 @@ impl<S: Clone, H: Health> Clone for Services<S, H> {
             calls: Arc::clone(&self.calls),
             acts: Arc::clone(&self.acts),
             audit: self.audit.clone(),
-            release: self.release,
+            release: self.release.clone(),
+            tls: Arc::clone(&self.tls),
         }
     }
 }
@@ -140,15 +146,19 @@ pub(super) async fn serve<S: Store, H: Health>(
     mut incoming: Incoming,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let Services { decisions, load, release, .. } = front.services.lock().clone();
-    let connections = Connections {
+    let Services { decisions, load, release, tls, .. } = front.services.lock().clone();
+    let (meter, clock) = (Arc::clone(&decisions.house.meter), Arc::clone(&decisions.house.clock));
+    let host = Host {
         protocol: protocol(&load),
         patience: load.arrival_timeout,
         release,
-        meter: Arc::clone(&decisions.house.meter),
-        front: Arc::clone(&front),
-        all: GracefulShutdown::new(),
+        tls,
+        meter,
+        clock,
+        failed: Seldom::new(),
+        front,
     };
+    let connections = Connections { host: Arc::new(host), stop: stop.clone(), all: GracefulShutdown::new() };
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
     let taken = async {
         while let Some(accepted) = incoming.recv().await {
@@ -181,37 +191,71 @@ fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
 
 /// The connections of one worker.
 struct Connections<S: Clone, H: Health> {
+    host: Arc<Host<S, H>>,
+    stop: watch::Receiver<bool>,
+    all: GracefulShutdown,
+}
+
+/// What connections are served with.
+struct Host<S: Clone, H: Health> {
     protocol: http2::Builder<TokioExecutor>,
     /// How long a client may take to begin.
     patience: Duration,
     /// Where credentials are released.
-    release: ReleaseOn,
+    release: Vec<ListenerName>,
+    tls: Arc<tls::Present>,
     meter: Arc<Meter>,
+    clock: Arc<dyn Clock>,
+    failed: Seldom,
     front: Arc<Front<S, H>>,
-    all: GracefulShutdown,
 }
 
 impl<S: Store, H: Health> Connections<S, H> {
     fn take(&self, accepted: Accepted) {
-        let Accepted { stream, place } = accepted;
-        let release = self.release.holds(&stream);
+        let Accepted { stream, place, listener } = accepted;
+        let (host, watcher) = (Arc::clone(&self.host), self.all.watcher());
         let taken = match stream {
-            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| self.serve(stream, place, release)),
-            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| self.serve(stream, place, release)),
+            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| match host.tls.acceptor(Secured::Listen) {
+                None => {
+                    drop(tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await }))
+                }
+                Some(acceptor) => {
+                    let stop = self.stop.clone();
+                    let (most, peer) = (host.timer(), stream.peer_addr().ok());
+                    tokio::spawn(async move {
+                        match tls::shake_hands(&acceptor, stream, most, stop).await {
+                            Ok((stream, left)) => host.serve(stream, left, place, listener, watcher).await,
+                            Err(error) => host.not_agreed(&error, peer),
+                        }
+                    });
+                }
+            }),
+            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
+                tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await });
+            }),
         };
         if let Err(error) = taken {
             tracing::warn!(%error, "a connection could not be served");
         }
     }
+}
 
-    fn serve(
+impl<S: Store, H: Health> Host<S, H> {
+    /// Ends when a client that came now has to have begun.
+    fn timer(&self) -> Pin<Box<Sleep>> {
+        Box::pin(sleep(self.patience))
+    }
+
+    async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        most: Pin<Box<Sleep>>,
         place: OwnedSemaphorePermit,
-        release: bool,
+        listener: ListenerName,
+        watcher: Watcher,
     ) {
-        let stream = TokioIo::new(Connection::new(stream, place, self.patience));
-        let front = Arc::clone(&self.front);
+        let stream = TokioIo::new(Connection::new(stream, place, most));
+        let (front, release) = (Arc::clone(&self.front), self.release.contains(&listener));
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
             if release {
@@ -219,14 +263,18 @@ impl<S: Store, H: Health> Connections<S, H> {
             }
             async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
-        let connection = self.all.watch(self.protocol.serve_connection(stream, service));
-        let meter = Arc::clone(&self.meter);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                meter.connections_broken.one();
-                tracing::debug!(%error, "a connection ended before its time");
-            }
-        });
+        if let Err(error) = watcher.watch(self.protocol.serve_connection(stream, service)).await {
+            self.meter.connections_broken.one();
+            tracing::debug!(%error, "a connection ended before its time");
+        }
+    }
+
+    fn not_agreed(&self, error: &tls::NotAgreed, peer: Option<SocketAddr>) {
+        self.meter.handshakes_failed.one();
+        if let Some(left_out) = self.failed.turn(self.clock.ticks()) {
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(%error, peer, left_out, "no TLS was agreed on with a client: its connection was closed");
+        }
     }
 }
 

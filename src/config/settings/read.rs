@@ -1,6 +1,6 @@
 //! The settings file.
 
-use super::{LogFormat, LogLevel, RealmFiles, Settings, StoreKind, redis, set, vault::vault};
+use super::{LogFormat, LogLevel, RealmFiles, Settings, StoreKind, redis, set, tls, vault::vault};
 use crate::{
     config::{
         caps,
@@ -38,6 +38,7 @@ const KEYS: &[&str] = &[
     "vault",
     "operations",
     "reload",
+    "tls",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -75,7 +76,12 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
 
 fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     set(&mut settings.listen, root.get("listen").and_then(|value| address(&value)));
-    let operations = root.table("operations", &["listen"]).and_then(|table| table.get("listen"));
+    tls::read(root, base, &mut settings.tls);
+    let operations = root.table("operations", &["listen", "tls"]);
+    if let Some(table) = &operations {
+        tls::read(table, base, &mut settings.operations_tls);
+    }
+    let operations = operations.and_then(|table| table.get("listen"));
     let nowhere = |value: Value<'_>| if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) };
     set(&mut settings.listen_operations, operations.and_then(nowhere));
     set(&mut settings.listen_unix, root.get("listen_unix").and_then(|value| socket(&value, base)));

@@ -8,6 +8,7 @@ mod process;
 pub(super) use figures::{Figures, Load};
 pub(super) use health::Health;
 
+use super::tls::{self, Secured};
 use crate::{app::ports::Store, metrics::Format};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,7 +16,12 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::sleep,
+};
 
 /// Connections at a time; whoever comes later waits.
 const CONNECTIONS: usize = 32;
@@ -30,8 +36,20 @@ pub(super) struct Desk<S> {
     pub(super) health: Arc<Health>,
 }
 
+/// How connections are made safe.
+pub(super) struct Security {
+    pub(super) tls: Arc<tls::Present>,
+    /// How long that may take.
+    pub(super) patience: Duration,
+}
+
 /// Answers until told to stop.
-pub(super) async fn serve<S: Store>(listener: std::net::TcpListener, desk: Desk<S>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn serve<S: Store>(
+    listener: std::net::TcpListener,
+    desk: Desk<S>,
+    security: Security,
+    mut stop: watch::Receiver<bool>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "nobody listens on the operations port"),
@@ -51,23 +69,37 @@ pub(super) async fn serve<S: Store>(listener: std::net::TcpListener, desk: Desk<
                 continue;
             }
         };
-        let desk = Arc::clone(&desk);
+        let (desk, acceptor, stop) = (Arc::clone(&desk), security.tls.acceptor(Secured::Operations), stop.clone());
+        let most = Box::pin(sleep(security.patience));
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answer = desk.answer(&request);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut protocol = http1::Builder::new();
-            protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1_024);
-            if let Err(error) = protocol.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "a connection to the operations port ended before its time");
+            let Some(acceptor) = acceptor else { return desk.talk(stream, place).await };
+            match tls::shake_hands(&acceptor, stream, most, stop).await {
+                Ok((stream, _)) => desk.talk(stream, place).await,
+                Err(error) => desk.not_agreed(&error),
             }
-            drop(place);
         });
     }
 }
 
 impl<S: Store> Desk<S> {
+    async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: OwnedSemaphorePermit) {
+        let service = service_fn(|request: Request<Incoming>| {
+            let answer = self.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let mut protocol = http1::Builder::new();
+        protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1_024);
+        if let Err(error) = protocol.serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!(%error, "a connection to the operations port ended before its time");
+        }
+        drop(place);
+    }
+
+    fn not_agreed(&self, error: &tls::NotAgreed) {
+        self.figures.app.house.meter.handshakes_failed.one();
+        tracing::debug!(%error, "no TLS was agreed on with a client of the operations port: its connection was closed");
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());
