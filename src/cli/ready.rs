@@ -19,6 +19,10 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
     if let Some(socket) = &ready.socket {
         out.line(&format!("and on       unix:{}", socket.display()))?;
     }
+    if let Some(management) = ready.management {
+        let remark = if ready.management_secured { " by TLS" } else { "" };
+        out.line(&format!("management   {management}{remark}"))?;
+    }
     if let Some(operations) = ready.operations {
         out.line(&format!("operations   {}://{operations}/metrics", scheme(ready.operations_secured)))?;
     }

@@ -22,8 +22,8 @@ pub use loaded::{Loaded, RealmChanges};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
     CacheSettings, ClientCertificates, KekSettings, KekSource, ListenerName, ListenerTls, LoadSettings, LogFormat,
-    LogLevel, LogSettings, RealmFiles, RedisSettings, RedisUrl, SentinelSettings, Settings, StoreKind, StoreSettings,
-    TlsSettings, TransitSettings, VaultSettings,
+    LogLevel, LogSettings, ManagementSettings, RealmFiles, RedisSettings, RedisUrl, SentinelSettings, Settings,
+    StoreKind, StoreSettings, TlsSettings, TransitSettings, VaultSettings,
 };
 
 use crate::domain::{

@@ -66,6 +66,10 @@ pub struct Ready {
     pub secured: bool,
     /// The Unix socket that it listens on beside that.
     pub socket: Option<PathBuf>,
+    /// Where it listens for management beside that.
+    pub management: Option<SocketAddr>,
+    /// Whether it speaks TLS there.
+    pub management_secured: bool,
     /// Where metrics and health are told.
     pub operations: Option<SocketAddr>,
     /// Whether by TLS.
@@ -109,6 +113,15 @@ pub fn run(
         }
     };
     let (operations_address, operations) = operations.unzip();
+    let management_listener = match settings.management.listen {
+        None => None,
+        Some(address) => {
+            let failed = |cause| StartError::Listen { address, cause };
+            let listener = acceptor::bind(address).map_err(failed)?;
+            Some((listener.local_addr().map_err(failed)?, listener))
+        }
+    };
+    let (management_address, management_listener) = management_listener.unzip();
     let bound = match &settings.listen_unix {
         None => None,
         Some(path) => {
@@ -165,7 +178,8 @@ pub fn run(
         let (acts, calls) = (Arc::clone(&acts), Arc::new(Turnstile::new(load.calls.div_ceil(threads.max(1)))));
         in_work.push(calls.in_work());
         let (routing, audit) = (Arc::clone(&configuration.routing), audit.clone());
-        let (release, tls) = (settings.vault.release_on.clone(), Arc::clone(&tls));
+        let (release, manage) = (settings.vault.release_on.clone(), settings.management.serve_on.clone());
+        let tls = Arc::clone(&tls);
         let is_ready = is_ready.clone();
         let work = move || {
             take_stripe();
@@ -183,6 +197,7 @@ pub fn run(
                     acts,
                     audit,
                     release,
+                    manage,
                     tls,
                 };
                 let front = Arc::new(worker::Front::open(services)?);
@@ -231,7 +246,8 @@ pub fn run(
     background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));
     let reloading = background.spawn(reloader.run(leaving));
     let unix = unix.map(|listener| (ListenerName::ListenUnix, acceptor::Door::Unix(listener)));
-    for door in unix.into_iter().chain([(ListenerName::Listen, acceptor::Door::Tcp(listener))]) {
+    let more = management_listener.map(|listener| (ListenerName::Management, acceptor::Door::Tcp(listener)));
+    for door in unix.into_iter().chain(more).chain([(ListenerName::Listen, acceptor::Door::Tcp(listener))]) {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));
     }
     if let Some(listener) = operations {
@@ -258,6 +274,8 @@ pub fn run(
     announce(&Ready {
         address,
         secured: settings.tls.is_set(),
+        management: management_address,
+        management_secured: settings.management.tls.is_set(),
         operations: operations_address,
         operations_secured: settings.operations_tls.is_set(),
         socket: settings.listen_unix.clone(),

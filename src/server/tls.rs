@@ -4,7 +4,7 @@
 //! All files are read and checked before one is used. A connection keeps to the certificate that it began with.
 
 use super::StartError;
-use crate::config::{ClientCertificates, ListenerTls, Settings};
+use crate::config::{ClientCertificates, ListenerName, ListenerTls, Settings};
 use parking_lot::RwLock;
 use rustls::{
     RootCertStore, ServerConfig,
@@ -34,17 +34,20 @@ const FILE_BYTES: u64 = 1_048_576;
 pub(super) enum Secured {
     /// The one for gRPC.
     Listen,
+    /// The one for management beside it.
+    Management,
     /// The operations port.
     Operations,
 }
 
 impl Secured {
-    const ALL: [Self; 2] = [Self::Listen, Self::Operations];
+    const ALL: [Self; 3] = [Self::Listen, Self::Management, Self::Operations];
 
     /// The table of its settings.
     const fn table(self) -> &'static str {
         match self {
             Self::Listen => "tls",
+            Self::Management => "management.tls",
             Self::Operations => "operations.tls",
         }
     }
@@ -52,6 +55,7 @@ impl Secured {
     fn of(self, settings: &Settings) -> &ListenerTls {
         match self {
             Self::Listen => &settings.tls,
+            Self::Management => &settings.management.tls,
             Self::Operations => &settings.operations_tls,
         }
     }
@@ -59,7 +63,7 @@ impl Secured {
     /// The protocol that is spoken inside.
     const fn protocol(self) -> &'static [u8] {
         match self {
-            Self::Listen => b"h2",
+            Self::Listen | Self::Management => b"h2",
             Self::Operations => b"http/1.1",
         }
     }
@@ -160,6 +164,15 @@ impl Present {
     /// Every connection from now on is shown these.
     pub(super) fn put(&self, certificates: &Arc<Certificates>) {
         *self.0.write() = Arc::clone(certificates);
+    }
+
+    /// What a connection of gRPC by this listener begins with; nothing where no TLS is spoken.
+    pub(super) fn acceptor_of(&self, listener: ListenerName) -> Option<TlsAcceptor> {
+        match listener {
+            ListenerName::Listen => self.acceptor(Secured::Listen),
+            ListenerName::Management => self.acceptor(Secured::Management),
+            ListenerName::ListenUnix => None,
+        }
     }
 
     /// What a connection by this listener begins with; nothing where no TLS is spoken.

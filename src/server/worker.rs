@@ -4,7 +4,7 @@ use super::{
     StartError,
     acceptor::Incoming,
     connection::{Accepted, Connection, Stream},
-    tls::{self, Secured},
+    tls,
 };
 use crate::{
     app::{
@@ -71,6 +71,8 @@ pub(super) struct Services<S: Clone, H: Health> {
     pub(super) audit: AuditStreams,
     /// Where credentials are released.
     pub(super) release: Vec<ListenerName>,
+    /// Where something is managed.
+    pub(super) manage: Vec<ListenerName>,
     /// What the listeners show.
     pub(super) tls: Arc<tls::Present>,
 }
@@ -89,6 +91,7 @@ impl<S: Clone, H: Health> Clone for Services<S, H> {
             acts: Arc::clone(&self.acts),
             audit: self.audit.clone(),
             release: self.release.clone(),
+            manage: self.manage.clone(),
             tls: Arc::clone(&self.tls),
         }
     }
@@ -146,12 +149,13 @@ pub(super) async fn serve<S: Store, H: Health>(
     mut incoming: Incoming,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let Services { decisions, load, release, tls, .. } = front.services.lock().clone();
+    let Services { decisions, load, release, manage, tls, .. } = front.services.lock().clone();
     let (meter, clock) = (Arc::clone(&decisions.house.meter), Arc::clone(&decisions.house.clock));
     let host = Host {
         protocol: protocol(&load),
         patience: load.arrival_timeout,
         release,
+        manage,
         tls,
         meter,
         clock,
@@ -203,6 +207,8 @@ struct Host<S: Clone, H: Health> {
     patience: Duration,
     /// Where credentials are released.
     release: Vec<ListenerName>,
+    /// Where something is managed.
+    manage: Vec<ListenerName>,
     tls: Arc<tls::Present>,
     meter: Arc<Meter>,
     clock: Arc<dyn Clock>,
@@ -215,7 +221,7 @@ impl<S: Store, H: Health> Connections<S, H> {
         let Accepted { stream, place, listener } = accepted;
         let (host, watcher) = (Arc::clone(&self.host), self.all.watcher());
         let taken = match stream {
-            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| match host.tls.acceptor(Secured::Listen) {
+            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| match host.tls.acceptor_of(listener) {
                 None => {
                     drop(tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await }))
                 }
@@ -255,13 +261,14 @@ impl<S: Store, H: Health> Host<S, H> {
         watcher: Watcher,
     ) {
         let stream = TokioIo::new(Connection::new(stream, place, most));
-        let (front, release) = (Arc::clone(&self.front), self.release.contains(&listener));
+        let front = Arc::clone(&self.front);
+        let (release, manages) = (self.release.contains(&listener), self.manage.contains(&listener));
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
             if release {
                 request.extensions_mut().insert(MayRelease);
             }
-            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
+            async move { Ok::<_, Infallible>(entrance.answer(request, manages).await) }
         });
         if let Err(error) = watcher.watch(self.protocol.serve_connection(stream, service)).await {
             self.meter.connections_broken.one();

@@ -9,6 +9,7 @@ mod support;
 mod commands;
 mod files;
 mod handshakes;
+mod management;
 mod operations;
 mod reload;
 mod world;
