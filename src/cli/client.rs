@@ -3,6 +3,7 @@
 use super::{
     failure::Failure,
     secrets::{self, GivenKey},
+    secure::Secure,
     values,
 };
 use crate::proto::v1::{
@@ -30,17 +31,19 @@ use zeroize::Zeroizing;
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is the same for every command that asks a server stands apart in its help.
-const HEADING: &str = "Connection";
+pub(super) const HEADING: &str = "Connection";
 
 /// Where keygate is, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Connection {
-    /// Where keygate listens: `http://host:port` or `unix:/path/to/socket`
+    /// Where keygate listens: `http://host:port`, `https://host:port` or `unix:/path/to/socket`
     #[arg(long, value_name = "URL", help_heading = HEADING, env = "KEYGATE_ENDPOINT", default_value = "http://127.0.0.1:50051")]
     pub endpoint: String,
     /// How long to wait for each answer, such as `500ms` or `10s`
     #[arg(long, value_name = "SPAN", help_heading = HEADING, default_value = "5s", value_parser = values::parse_timeout)]
     pub timeout: Duration,
+    #[command(flatten)]
+    pub secure: Secure,
 }
 
 /// The same, with the key that management asks for.
@@ -79,7 +82,7 @@ impl Connection {
     /// When the endpoint is none, or nobody answers there in time.
     pub async fn open(self) -> Result<Client, Failure> {
         let channel = self.channel().await?;
-        let Self { endpoint, timeout } = self;
+        let Self { endpoint, timeout, .. } = self;
         let inner = AuthorizationClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         Ok(Client { channel, inner, endpoint, timeout })
     }
@@ -91,13 +94,16 @@ impl Connection {
     /// # Errors
     /// When the endpoint is none, or nobody answers there in time.
     pub async fn channel(&self) -> Result<Channel, Failure> {
-        let Self { endpoint, timeout } = self;
+        let Self { endpoint, timeout, secure } = self;
         check_endpoint(endpoint)?;
         let target = Endpoint::from_shared(endpoint.clone()).map_err(|_| not_an_endpoint(endpoint))?;
-        match tokio::time::timeout(*timeout, target.connect()).await {
-            Ok(opened) => opened.map_err(|error| Failure::unreachable(endpoint, &error)),
-            Err(_) => Err(late(endpoint, *timeout)),
-        }
+        let opening = async {
+            if target.uri().scheme_str() == Some("https") {
+                return secure.connect(target.uri(), &target).await;
+            }
+            target.connect().await.map_err(|error| Failure::unreachable(endpoint, &error))
+        };
+        tokio::time::timeout(*timeout, opening).await.unwrap_or_else(|_| Err(late(endpoint, *timeout)))
     }
 }
 
@@ -107,7 +113,8 @@ fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
         return if absolute { Ok(()) } else { Err(not_an_endpoint(endpoint)) };
     }
     let uri: http::Uri = endpoint.parse().map_err(|_| not_an_endpoint(endpoint))?;
-    let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let plain =
+        matches!(uri.scheme_str(), Some("http" | "https")) && matches!(uri.path(), "" | "/") && uri.query().is_none();
     // Whoever writes `user:secret@host` would read it again in errors.
     let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     if plain && bare { Ok(()) } else { Err(not_an_endpoint(endpoint)) }
@@ -115,7 +122,9 @@ fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
 
 fn not_an_endpoint(endpoint: &str) -> Failure {
     let shown = if endpoint.contains('@') { "…" } else { endpoint };
-    Failure::usage(format!("the endpoint `{shown}` is none: allowed is `http://host:port` or `unix:/path/to/socket`"))
+    Failure::usage(format!(
+        "the endpoint `{shown}` is none: allowed is `http://host:port`, `https://host:port` or `unix:/path/to/socket`"
+    ))
 }
 
 fn late(endpoint: &str, timeout: Duration) -> Failure {
@@ -186,7 +195,9 @@ pub async fn answered<T>(
     match tokio::time::timeout(timeout, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         // The transport, too, watches the deadline that the request carries, and says so in this way.
-        Ok(Err(status)) if status.code() == Code::Cancelled => Err(late(endpoint, timeout)),
+        Ok(Err(status)) if status.code() == Code::Cancelled && status.message() == "Timeout expired" => {
+            Err(late(endpoint, timeout))
+        }
         Ok(Err(status)) => Err(Failure::from_status(&status)),
         Err(_) => Err(late(endpoint, timeout)),
     }
@@ -318,9 +329,13 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_scheme_host_and_port() {
-        for endpoint in
-            ["http://127.0.0.1:50051", "http://[::1]:50051", "http://keygate.internal:443/", "unix:/run/k.sock"]
-        {
+        for endpoint in [
+            "http://127.0.0.1:50051",
+            "https://host:443",
+            "http://[::1]:50051",
+            "http://keygate.internal:443/",
+            "unix:/run/k.sock",
+        ] {
             assert_eq!(check_endpoint(endpoint), Ok(()), "{endpoint}");
         }
         for endpoint in [
@@ -329,7 +344,7 @@ mod tests {
             "unix:k.sock",
             "unix://k/s",
             "127.0.0.1:50051",
-            "https://host:443",
+            "https://host:443/path",
             "http://h:1/path",
             "http://",
             "ftp://h:1",
@@ -351,7 +366,11 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_listening_is_said_at_once() {
-        let connection = Connection { endpoint: "http://127.0.0.1:1".to_owned(), timeout: Duration::from_secs(5) };
+        let connection = Connection {
+            endpoint: "http://127.0.0.1:1".to_owned(),
+            timeout: Duration::from_secs(5),
+            secure: Secure::default(),
+        };
         let Err(failure) = connection.open().await else { panic!("somebody listens on port 1") };
         assert!(failure.lines()[0].contains("connection refused"), "{failure:?}");
     }

@@ -87,6 +87,11 @@ impl Failure {
     /// The server refused or failed.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
+        if status.source().is_some() {
+            // No server said this. One that asks for a certificate hangs up when its client has begun to speak, at any moment.
+            let message = format!("the connection broke: {}", root_cause(status));
+            return Self::new(Exit::Failure, "unavailable", message).with_hint(BROKEN);
+        }
         let code = status.code();
         let details = status.get_details_bad_request();
         let violations = details.map(|bad| bad.field_violations).unwrap_or_default();
@@ -155,6 +160,9 @@ impl Failure {
 
 const RUNNING: &str =
     "is keygate running? `keygate serve` starts it; `--endpoint` or KEYGATE_ENDPOINT says where it is";
+
+const BROKEN: &str = "does the server speak TLS there (`https://`), and ask its clients for a certificate (`--cert-file`, \
+                      `--cert-key-file`)? An act may have been done all the same";
 
 /// What to try when the server answers with that code. What keygate says of itself names the cause; a hint that guesses
 /// another one would mislead.

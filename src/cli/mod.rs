@@ -22,6 +22,7 @@ mod pages;
 mod ready;
 mod realm;
 mod secrets;
+mod secure;
 mod serve;
 mod store;
 mod values;

@@ -14,12 +14,17 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
         (false, true) => "",
         (false, false) => " (the file is missing: `keygate serve --reissue-operator-key` makes a new key)",
     };
-    out.line(&format!("listening on {}", ready.address))?;
+    let remark_tls = if ready.secured { " by TLS" } else { "" };
+    out.line(&format!("listening on {}{remark_tls}", ready.address))?;
     if let Some(socket) = &ready.socket {
         out.line(&format!("and on       unix:{}", socket.display()))?;
     }
+    if let Some(management) = ready.management {
+        let remark = if ready.management_secured { " by TLS" } else { "" };
+        out.line(&format!("management   {management}{remark}"))?;
+    }
     if let Some(operations) = ready.operations {
-        out.line(&format!("operations   http://{operations}/metrics"))?;
+        out.line(&format!("operations   {}://{operations}/metrics", scheme(ready.operations_secured)))?;
     }
     out.line(&format!("store        {}", ready.store))?;
     out.line(&format!("realms       {}", ready.realms.join(", ")))?;
@@ -29,9 +34,14 @@ pub(super) fn announce(out: &mut Output, ready: &Ready) -> Result<(), Failure> {
     let file = quoted(&key.to_string());
     let program = quoted(&std::env::args().next().unwrap_or_else(|| "keygate".to_owned()));
     out.line(&format!(
-        "  {program} authenticate --endpoint http://{} --realm keygate --key-stdin < {file}",
+        "  {program} authenticate --endpoint {}://{} --realm keygate --key-stdin < {file}",
+        scheme(ready.secured),
         ready.address
     ))
+}
+
+fn scheme(secured: bool) -> &'static str {
+    if secured { "https" } else { "http" }
 }
 
 /// A path as a shell takes it.

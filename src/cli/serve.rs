@@ -22,11 +22,13 @@ use std::{net::SocketAddr, path::PathBuf};
 ///
 /// While it runs, the settings file, the realm files and the files that they name are looked at every 5 seconds (`[reload]
 /// check_every`), and read at once on SIGHUP. What changed is taken over between two requests; with a mistake in it everything
-/// stays as it was, and the log names every mistake. Listeners, store, threads, caches and limits of the server take a restart.
+/// stays as it was, and the log names every mistake. Certificates and their keys are read again likewise, and shown to whoever connects
+/// from then on. Listeners, store, threads, caches and limits of the server take a restart.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate serve
   keygate serve --listen 0.0.0.0:50051 --data-dir /var/lib/keygate --realm-file /etc/keygate/realms
+  keygate serve --listen 0.0.0.0:50051 --tls-certificate-file tls.crt --tls-key-file tls.key
   KEYGATE_REDIS_URL=redis://redis:6379/0 keygate serve --store redis --log-format json"
 ))]
 pub struct Args {
@@ -39,7 +41,16 @@ pub struct Args {
     /// Unix socket to listen on too
     #[arg(long, value_name = "PATH", env = "KEYGATE_LISTEN_UNIX")]
     listen_unix: Option<PathBuf>,
-    /// Where to tell metrics and health over plain HTTP [default: nowhere]
+    /// PEM file with the certificate to show on `--listen`: TLS is then spoken there, and nothing else
+    #[arg(long, value_name = "FILE", env = "KEYGATE_TLS_CERTIFICATE_FILE")]
+    tls_certificate_file: Option<PathBuf>,
+    /// PEM file with that certificate's private key
+    #[arg(long, value_name = "FILE", env = "KEYGATE_TLS_KEY_FILE")]
+    tls_key_file: Option<PathBuf>,
+    /// PEM file with authorities: clients must then show a certificate of one of them
+    #[arg(long, value_name = "FILE", env = "KEYGATE_TLS_CLIENT_CA_FILE")]
+    tls_client_ca_file: Option<PathBuf>,
+    /// Where to tell metrics and health over HTTP [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_OPERATIONS_LISTEN", value_parser = parse_listen)]
     operations_listen: Option<SocketAddr>,
     /// Directory for what must last; one server each [default: keygate-data]
@@ -154,6 +165,9 @@ impl Args {
             })
         };
         set(&mut settings.listen, self.listen);
+        set(&mut settings.tls.certificate_file, self.tls_certificate_file.map(Some));
+        set(&mut settings.tls.key_file, self.tls_key_file.map(Some));
+        set(&mut settings.tls.client_ca_file, self.tls_client_ca_file.map(Some));
         settings.listen_operations = self.operations_listen.or(settings.listen_operations);
         if let Some(path) = self.listen_unix {
             Settings::check_socket(&path).map_err(|allowed| {

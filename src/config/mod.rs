@@ -21,9 +21,9 @@ mod text;
 pub use loaded::{Loaded, RealmChanges};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
-    CacheSettings, KekSettings, KekSource, ListenerName, LoadSettings, LogFormat, LogLevel, LogSettings, RealmFiles,
-    RedisSettings, RedisUrl, SentinelSettings, Settings, StoreKind, StoreSettings, TlsSettings, TransitSettings,
-    VaultSettings,
+    CacheSettings, ClientCertificates, KekSettings, KekSource, ListenerName, ListenerTls, LoadSettings, LogFormat,
+    LogLevel, LogSettings, ManagementSettings, RealmFiles, RedisSettings, RedisUrl, SentinelSettings, Settings,
+    StoreKind, StoreSettings, TlsSettings, TransitSettings, VaultSettings,
 };
 
 use crate::domain::{

@@ -4,9 +4,11 @@
 mod read;
 mod redis;
 mod running;
+mod tls;
 mod vault;
 
 pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
+pub use tls::{ClientCertificates, ListenerTls};
 
 use super::{mistake::Mistakes, sources};
 use crate::domain::{id::KekName, realm::Routing};
@@ -21,8 +23,12 @@ use std::{
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where metrics and health are told over plain HTTP; absent: nowhere.
+    /// By which files TLS is spoken there.
+    pub tls: ListenerTls,
+    /// Where metrics and health are told over HTTP; absent: nowhere.
     pub listen_operations: Option<SocketAddr>,
+    /// By which files TLS is spoken there.
+    pub operations_tls: ListenerTls,
     /// The Unix socket where it listens too.
     pub listen_unix: Option<PathBuf>,
     /// The mode of that socket's file.
@@ -43,6 +49,8 @@ pub struct Settings {
     pub secrets_file: PathBuf,
     /// Where the first operator key is written; see [`Settings::operator_key_path`].
     pub operator_key_file: PathBuf,
+    /// Where keys and accounts are managed.
+    pub management: ManagementSettings,
     /// What is kept in memory.
     pub cache: CacheSettings,
     /// What is logged, and how.
@@ -55,6 +63,17 @@ pub struct Settings {
     pub vault: VaultSettings,
     /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
     pub check_every: Duration,
+}
+
+/// Where keys and accounts are managed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagementSettings {
+    /// One more address to listen on; absent: none.
+    pub listen: Option<SocketAddr>,
+    /// By which files TLS is spoken there.
+    pub tls: ListenerTls,
+    /// The listeners on which something is managed; on the others management is refused.
+    pub serve_on: Vec<ListenerName>,
 }
 
 /// What providers' credentials are sealed with, and where they are released.
@@ -75,11 +94,13 @@ pub enum ListenerName {
     Listen,
     /// [`Settings::listen_unix`].
     ListenUnix,
+    /// [`ManagementSettings::listen`].
+    Management,
 }
 
 impl ListenerName {
     /// Every listener.
-    pub const ALL: [Self; 2] = [Self::Listen, Self::ListenUnix];
+    pub const ALL: [Self; 3] = [Self::Listen, Self::ListenUnix, Self::Management];
 
     /// The name of the setting.
     #[must_use]
@@ -87,6 +108,7 @@ impl ListenerName {
         match self {
             Self::Listen => "listen",
             Self::ListenUnix => "listen_unix",
+            Self::Management => "management",
         }
     }
 }
@@ -239,7 +261,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)),
+            tls: ListenerTls::default(),
             listen_operations: None,
+            operations_tls: ListenerTls::default(),
             listen_unix: None,
             audit_export_file: None,
             listen_unix_mode: 0o660,
@@ -250,6 +274,11 @@ impl Default for Settings {
             store: StoreSettings { kind: StoreKind::Embedded, redis: RedisSettings::default() },
             secrets_file: PathBuf::from("secrets"),
             operator_key_file: PathBuf::from("operator.key"),
+            management: ManagementSettings {
+                listen: None,
+                tls: ListenerTls::default(),
+                serve_on: ListenerName::ALL.to_vec(),
+            },
             cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text, denials_per_second: 1 },
             limits: LoadSettings {

@@ -160,6 +160,18 @@ impl Endpoint {
         Ok(Self { host, port, tls })
     }
 
+    /// The same, and by TLS it says that it speaks this protocol, by the name that it has there, such as `h2`: what stands
+    /// before several servers chooses by it.
+    #[must_use]
+    pub fn speaking(mut self, protocol: &str) -> Self {
+        self.tls = self.tls.map(|(connector, name)| {
+            let mut config = ClientConfig::clone(connector.config());
+            config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+            (TlsConnector::from(Arc::new(config)), name)
+        });
+        self
+    }
+
     /// A new connection. Takes as long as it takes: whoever asks bounds it.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod envoy;
 mod failure;
 mod fields;
 mod gate;
+mod management;
 mod measure;
 pub mod onboarding;
 mod plain;

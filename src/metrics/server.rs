@@ -73,8 +73,8 @@ const ENDED: Family = Family {
     name: "keygate_connections_refused",
     kind: Kind::Counter,
     labels: &["reason"],
-    help: "Connections that were closed for want of a place, or ended because the client did not speak HTTP/2, not in time, or \
-           broke off.",
+    help: "Connections that were closed for want of a place or because no TLS was agreed on, or ended because the client did not \
+           speak HTTP/2, not in time, or broke off.",
 };
 const AHEAD: Family = Family {
     name: "keygate_clock_ahead_seconds",
@@ -145,6 +145,7 @@ pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     page.family(&ACCEPTED).add(&[], meter.connections.get());
     let mut refused = page.family(&ENDED);
     refused.add(&["no_place"], meter.connections_refused.get()).add(&["broken"], meter.connections_broken.get());
+    refused.add(&["no_tls"], meter.handshakes_failed.get());
     page.family(&AHEAD).add(&[], seconds(u64::try_from(now.clock_ahead.as_micros()).unwrap_or(u64::MAX)));
 
     if let Some(process) = &now.process {

@@ -33,28 +33,6 @@ pub(super) enum Door {
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// By which doors whoever comes in may be handed providers' credentials.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ReleaseOn {
-    tcp: bool,
-    unix: bool,
-}
-
-impl ReleaseOn {
-    pub(super) fn new(listeners: &[ListenerName]) -> Self {
-        let [tcp, unix] = [ListenerName::Listen, ListenerName::ListenUnix].map(|name| listeners.contains(&name));
-        Self { tcp, unix }
-    }
-
-    /// Whether that holds for whoever came in by this stream.
-    pub(super) fn holds(self, stream: &Stream) -> bool {
-        match stream {
-            Stream::Tcp(_) => self.tcp,
-            Stream::Unix(_) => self.unix,
-        }
-    }
-}
-
 enum OpenDoor {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -117,7 +95,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Accepts until told to stop.
 pub(super) async fn run(
-    door: Door,
+    (listener, door): (ListenerName, Door),
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
     places: Arc<Places>,
     mut stop: watch::Receiver<bool>,
@@ -133,7 +111,7 @@ pub(super) async fn run(
             Ok(stream) => {
                 // A worker that ended has said why itself.
                 if let Some(place) = places.take() {
-                    drop(turns.next().map(|worker| worker.send(Accepted { stream, place })));
+                    drop(turns.next().map(|worker| worker.send(Accepted { stream, place, listener })));
                 }
             }
             Err(error) => {

@@ -4,7 +4,12 @@
 //! [`Configuration::again`], its files named in [`Configuration::files`], and put in place where `reload` puts all of it in
 //! place.
 
-use super::{StartError, post, secrets, vault, vault::Watch};
+use super::{
+    StartError, post, secrets,
+    tls::{self, Certificates},
+    vault,
+    vault::Watch,
+};
 use crate::{
     app::{house::House, ports::Entropy, vault::Vault},
     config::{self, Loaded, Settings},
@@ -28,6 +33,7 @@ pub(super) struct Configuration {
     pub(super) issuers: Arc<Issuers>,
     pub(super) post: Arc<Post>,
     pub(super) codes: Arc<Codes>,
+    pub(super) certificates: Arc<Certificates>,
     watch: Watch,
 }
 
@@ -47,7 +53,10 @@ impl Configuration {
         let post = kept(&mut errors, post::open(&settings, &loaded.realms, None));
         let codes = kept(&mut errors, post::open_codes(&settings.data_dir, &loaded.realms));
         let vault = kept(&mut errors, vault::load(&settings.vault, &watch).map_err(|error| vec![error]));
-        let (Some(issuers), Some(post), Some(codes), Some(vault)) = (issuers, post, codes, vault) else {
+        let certificates = kept(&mut errors, Certificates::load(&settings, None));
+        let (Some(issuers), Some(post), Some(codes), Some(vault), Some(certificates)) =
+            (issuers, post, codes, vault, certificates)
+        else {
             return Err(StartError::of(errors));
         };
         Ok(Self {
@@ -59,6 +68,7 @@ impl Configuration {
             issuers: Arc::new(issuers),
             post: Arc::new(post),
             codes: Arc::new(codes),
+            certificates: Arc::new(certificates),
             watch,
         })
     }
@@ -81,9 +91,10 @@ impl Configuration {
         });
         let post = realms.and_then(|realms| kept(&mut errors, post::open(&settings, realms, Some(&self.post))));
         let codes = realms.and_then(|realms| kept(&mut errors, post::open_codes(&settings.data_dir, realms)));
+        let certificates = kept(&mut errors, Certificates::load(&settings, Some(&self.certificates)));
         let files = files(&settings, realms.unwrap_or(&self.loaded.realms));
-        let (Some(loaded), Some(ring), Some(vault), Some(issuers), Some(post), Some(codes)) =
-            (loaded, ring, vault, issuers, post, codes)
+        let (Some(loaded), Some(ring), Some(vault), Some(issuers), Some(post), Some(codes), Some(certificates)) =
+            (loaded, ring, vault, issuers, post, codes, certificates)
         else {
             return Err(Refused { error: StartError::of(errors), files });
         };
@@ -96,6 +107,7 @@ impl Configuration {
             issuers: Arc::new(issuers),
             post: Arc::new(post),
             codes: Arc::new(codes),
+            certificates: Arc::new(certificates),
             watch: self.watch.clone(),
         })
     }
@@ -140,6 +152,7 @@ impl Configuration {
         if !self.issuers.are(&before.issuers) {
             found.push("the issuers of tokens".to_owned());
         }
+        found.extend(self.certificates.differences(&before.certificates).map(|table| format!("`[{table}]`")));
         if self.settings.check_every != before.settings.check_every {
             found.push("`[reload]`".to_owned());
         }
@@ -151,7 +164,8 @@ impl Configuration {
 pub(super) fn files(settings: &Settings, realms: &Realms) -> Vec<PathBuf> {
     let named = Issuers::files(realms).chain(vault::key_files(&settings.vault)).map(ToOwned::to_owned);
     let secrets = post::secret_files(&settings.data_dir, realms);
-    std::iter::once(settings.secrets_path()).chain(named).chain(secrets).collect()
+    let certificates = tls::files(settings).map(ToOwned::to_owned);
+    std::iter::once(settings.secrets_path()).chain(named).chain(secrets).chain(certificates).collect()
 }
 
 /// The value, or nothing, and its errors noted.

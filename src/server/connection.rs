@@ -1,23 +1,24 @@
 //! One connection: the place that it takes up, the time in which its client has to begin speaking, and how its answers are
 //! written.
 
+use crate::config::ListenerName;
 use std::{
     future::Future,
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep},
+    time::Sleep,
 };
 
-/// A connection that belongs to no runtime yet, and the place that it takes up.
+/// A connection that belongs to no runtime yet, the place that it takes up, and the listener that it came in by.
 pub(super) struct Accepted {
     pub(super) stream: Stream,
     pub(super) place: OwnedSemaphorePermit,
+    pub(super) listener: ListenerName,
 }
 
 /// By TCP or by a Unix socket.
@@ -43,9 +44,9 @@ struct Greeting {
 }
 
 impl<IO> Connection<IO> {
-    /// The client has `patience` to begin. Must be called where a runtime's timers are.
-    pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, patience: Duration) -> Self {
-        let greeting = Greeting { missing: PREFACE_BYTES, timer: Box::pin(sleep(patience)) };
+    /// The client has until `timer` ends to begin.
+    pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, timer: Pin<Box<Sleep>>) -> Self {
+        let greeting = Greeting { missing: PREFACE_BYTES, timer };
         Self { stream, greeting: Some(greeting), _place: place }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a server did not start, or stopped.
 
+use super::tls::TlsError;
 use crate::{
     app::{error::AppError, ports::StoreError},
     config::Mistakes,
@@ -91,6 +92,9 @@ pub enum StartError {
     /// A key-encryption key cannot be read.
     #[error("the vault cannot be opened: {0}")]
     Vault(String),
+    /// The files of a listener's TLS cannot be used.
+    #[error("{0}")]
+    Tls(TlsError),
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] store::OpenError),

@@ -16,6 +16,7 @@ mod reload;
 mod secrets;
 mod socket;
 mod stores;
+mod tls;
 mod vault;
 mod watch;
 mod worker;
@@ -23,6 +24,7 @@ mod worker;
 pub use error::StartError;
 pub use reload::{Refusal, ReloadState, Source};
 pub use stores::{StoreProblem, StoreReport, check_store};
+pub use tls::TlsError;
 
 use crate::{
     app::{
@@ -32,7 +34,7 @@ use crate::{
         meter::{Meter, StoreMeter, take_stripe},
         ports::{Clock, Entropy},
     },
-    config::{self, LogFormat, LogLevel, Settings, StoreKind},
+    config::{self, ListenerName, LogFormat, LogLevel, Settings, StoreKind},
     domain::realm::Realm,
     grpc::{ACTS, Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded},
@@ -60,10 +62,18 @@ pub struct Options {
 pub struct Ready {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub secured: bool,
     /// The Unix socket that it listens on beside that.
     pub socket: Option<PathBuf>,
+    /// Where it listens for management beside that.
+    pub management: Option<SocketAddr>,
+    /// Whether it speaks TLS there.
+    pub management_secured: bool,
     /// Where metrics and health are told.
     pub operations: Option<SocketAddr>,
+    /// Whether by TLS.
+    pub operations_secured: bool,
     /// Where the operator key lies.
     pub operator_key: PathBuf,
     /// Whether this start made the operator key.
@@ -107,6 +117,15 @@ pub fn run(
         }
     };
     let (operations_address, operations) = operations.unzip();
+    let management_listener = match settings.management.listen {
+        None => None,
+        Some(address) => {
+            let failed = |cause| StartError::Listen { address, cause };
+            let listener = acceptor::bind(address).map_err(failed)?;
+            Some((listener.local_addr().map_err(failed)?, listener))
+        }
+    };
+    let (management_address, management_listener) = management_listener.unzip();
     let bound = match &settings.listen_unix {
         None => None,
         Some(path) => {
@@ -129,6 +148,7 @@ pub fn run(
     let watch = vault::Watch { meter: Arc::clone(&meter), clock: Arc::clone(&told_time) };
     let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
     let house = Arc::new(configuration.house(None, &entropy));
+    let tls = Arc::new(tls::Present::new(&configuration.certificates));
     configuration.issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &configuration.ring, clock.clone()))?;
@@ -161,7 +181,8 @@ pub fn run(
         let (acts, calls) = (Arc::clone(&acts), Arc::new(Turnstile::new(load.calls.div_ceil(threads.max(1)))));
         in_work.push(calls.in_work());
         let (routing, audit) = (Arc::clone(&configuration.routing), audit.clone());
-        let release = acceptor::ReleaseOn::new(&settings.vault.release_on);
+        let (release, manage) = (settings.vault.release_on.clone(), settings.management.serve_on.clone());
+        let tls = Arc::clone(&tls);
         let is_ready = is_ready.clone();
         let work = move || {
             take_stripe();
@@ -179,6 +200,8 @@ pub fn run(
                     acts,
                     audit,
                     release,
+                    manage,
+                    tls,
                 };
                 let front = Arc::new(worker::Front::open(services)?);
                 // Nobody hears it when the start has failed already.
@@ -202,7 +225,7 @@ pub fn run(
     }
     let realms = configuration.loaded.realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect();
     let (way, runtime) = (store.clone(), background.handle().clone());
-    let parts = reload::Parts { source, fronts, store: way, runtime, clock: told_time, entropy };
+    let parts = reload::Parts { source, fronts, store: way, runtime, clock: told_time, entropy, tls: Arc::clone(&tls) };
     let problems = Arc::clone(&house.problems);
     let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen, told) });
     let (present, issuers) = (reloader.house(), reloader.issuers());
@@ -227,8 +250,9 @@ pub fn run(
     background.spawn(watch::vault(management, leaving.clone()));
     background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));
     let reloading = background.spawn(reloader.run(leaving));
-    let doors = unix.map(acceptor::Door::Unix).into_iter().chain([acceptor::Door::Tcp(listener)]);
-    for door in doors {
+    let unix = unix.map(|listener| (ListenerName::ListenUnix, acceptor::Door::Unix(listener)));
+    let more = management_listener.map(|listener| (ListenerName::Management, acceptor::Door::Tcp(listener)));
+    for door in unix.into_iter().chain(more).chain([(ListenerName::Listen, acceptor::Door::Tcp(listener))]) {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));
     }
     if let Some(listener) = operations {
@@ -247,12 +271,17 @@ pub fn run(
         background.spawn(operations::serve(
             listener,
             operations::Desk { figures, health: Arc::clone(&well) },
+            operations::Security { tls, patience: settings.limits.arrival_timeout },
             stopping,
         ));
     }
     announce(&Ready {
         address,
+        secured: settings.tls.is_set(),
+        management: management_address,
+        management_secured: settings.management.tls.is_set(),
         operations: operations_address,
+        operations_secured: settings.operations_tls.is_set(),
         socket: settings.listen_unix.clone(),
         operator_key,
         operator_key_made: made,

@@ -2,16 +2,18 @@
 
 use super::{
     StartError,
-    acceptor::{Incoming, ReleaseOn},
+    acceptor::Incoming,
     connection::{Accepted, Connection, Stream},
+    tls,
 };
 use crate::{
     app::{
         house::{App, House},
         meter::Meter,
-        ports::Store,
+        ports::{Clock, Store},
+        seldom::Seldom,
     },
-    config::LoadSettings,
+    config::{ListenerName, LoadSettings},
     domain::realm::Routing,
     grpc::{
         Desk, Gate, MayRelease, Rekeying, Turnstile,
@@ -34,15 +36,16 @@ use crate::{
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
 use parking_lot::{Mutex, RwLock};
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     runtime::{Builder, Handle, Runtime},
     sync::{OwnedSemaphorePermit, watch},
+    time::{Sleep, sleep},
 };
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -67,7 +70,11 @@ pub(super) struct Services<S: Clone, H: Health> {
     /// The streams of the audit log that are open on all workers.
     pub(super) audit: AuditStreams,
     /// Where credentials are released.
-    pub(super) release: ReleaseOn,
+    pub(super) release: Vec<ListenerName>,
+    /// Where something is managed.
+    pub(super) manage: Vec<ListenerName>,
+    /// What the listeners show.
+    pub(super) tls: Arc<tls::Present>,
 }
 
 // Derived, it would ask that what stands behind the health service could be cloned too.
@@ -83,7 +90,9 @@ impl<S: Clone, H: Health> Clone for Services<S, H> {
             calls: Arc::clone(&self.calls),
             acts: Arc::clone(&self.acts),
             audit: self.audit.clone(),
-            release: self.release,
+            release: self.release.clone(),
+            manage: self.manage.clone(),
+            tls: Arc::clone(&self.tls),
         }
     }
 }
@@ -141,18 +150,22 @@ pub(super) async fn serve<S: Store, H: Health>(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     // Nothing of the house itself: whoever kept it would keep it beyond a reload.
-    let (load, release, meter) = {
+    let host = {
         let services = front.services.lock();
-        (services.load.clone(), services.release, Arc::clone(&services.decisions.house.meter))
+        let house = &services.decisions.house;
+        Host {
+            protocol: protocol(&services.load),
+            patience: services.load.arrival_timeout,
+            release: services.release.clone(),
+            manage: services.manage.clone(),
+            tls: Arc::clone(&services.tls),
+            meter: Arc::clone(&house.meter),
+            clock: Arc::clone(&house.clock),
+            failed: Seldom::new(),
+            front: Arc::clone(&front),
+        }
     };
-    let connections = Connections {
-        protocol: protocol(&load),
-        patience: load.arrival_timeout,
-        release,
-        meter,
-        front: Arc::clone(&front),
-        all: GracefulShutdown::new(),
-    };
+    let connections = Connections { host: Arc::new(host), stop: stop.clone(), all: GracefulShutdown::new() };
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
     let taken = async {
         while let Some(accepted) = incoming.recv().await {
@@ -185,52 +198,93 @@ fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
 
 /// The connections of one worker.
 struct Connections<S: Clone, H: Health> {
+    host: Arc<Host<S, H>>,
+    stop: watch::Receiver<bool>,
+    all: GracefulShutdown,
+}
+
+/// What connections are served with.
+struct Host<S: Clone, H: Health> {
     protocol: http2::Builder<TokioExecutor>,
     /// How long a client may take to begin.
     patience: Duration,
     /// Where credentials are released.
-    release: ReleaseOn,
+    release: Vec<ListenerName>,
+    /// Where something is managed.
+    manage: Vec<ListenerName>,
+    tls: Arc<tls::Present>,
     meter: Arc<Meter>,
+    clock: Arc<dyn Clock>,
+    failed: Seldom,
     front: Arc<Front<S, H>>,
-    all: GracefulShutdown,
 }
 
 impl<S: Store, H: Health> Connections<S, H> {
     fn take(&self, accepted: Accepted) {
-        let Accepted { stream, place } = accepted;
-        let release = self.release.holds(&stream);
+        let Accepted { stream, place, listener } = accepted;
+        let (host, watcher) = (Arc::clone(&self.host), self.all.watcher());
         let taken = match stream {
-            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| self.serve(stream, place, release)),
-            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| self.serve(stream, place, release)),
+            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| match host.tls.acceptor_of(listener) {
+                None => {
+                    drop(tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await }))
+                }
+                Some(acceptor) => {
+                    let stop = self.stop.clone();
+                    let (most, peer) = (host.timer(), stream.peer_addr().ok());
+                    tokio::spawn(async move {
+                        match tls::shake_hands(&acceptor, stream, most, stop).await {
+                            Ok((stream, left)) => host.serve(stream, left, place, listener, watcher).await,
+                            Err(error) => host.not_agreed(&error, peer),
+                        }
+                    });
+                }
+            }),
+            Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
+                tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await });
+            }),
         };
         if let Err(error) = taken {
             tracing::warn!(%error, "a connection could not be served");
         }
     }
+}
 
-    fn serve(
+impl<S: Store, H: Health> Host<S, H> {
+    /// Ends when a client that came now has to have begun.
+    fn timer(&self) -> Pin<Box<Sleep>> {
+        Box::pin(sleep(self.patience))
+    }
+
+    async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        most: Pin<Box<Sleep>>,
         place: OwnedSemaphorePermit,
-        release: bool,
+        listener: ListenerName,
+        watcher: Watcher,
     ) {
-        let stream = TokioIo::new(Connection::new(stream, place, self.patience));
+        let stream = TokioIo::new(Connection::new(stream, place, most));
         let front = Arc::clone(&self.front);
+        let (release, manages) = (self.release.contains(&listener), self.manage.contains(&listener));
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
             if release {
                 request.extensions_mut().insert(MayRelease);
             }
-            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
+            async move { Ok::<_, Infallible>(entrance.answer(request, manages).await) }
         });
-        let connection = self.all.watch(self.protocol.serve_connection(stream, service));
-        let meter = Arc::clone(&self.meter);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                meter.connections_broken.one();
-                tracing::debug!(%error, "a connection ended before its time");
-            }
-        });
+        if let Err(error) = watcher.watch(self.protocol.serve_connection(stream, service)).await {
+            self.meter.connections_broken.one();
+            tracing::debug!(%error, "a connection ended before its time");
+        }
+    }
+
+    fn not_agreed(&self, error: &tls::NotAgreed, peer: Option<SocketAddr>) {
+        self.meter.handshakes_failed.one();
+        if let Some(left_out) = self.failed.turn(self.clock.ticks()) {
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(%error, peer, left_out, "no TLS was agreed on with a client: its connection was closed");
+        }
     }
 }
 

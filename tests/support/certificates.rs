@@ -55,6 +55,20 @@ impl Authority {
 }
 
 impl Files {
+    /// Takes the place of other files, as a careful program does: whole or not at all.
+    pub fn replace(&self, others: &Self) {
+        for (from, to) in [(&self.key, &others.key), (&self.certificate, &others.certificate)] {
+            let draft = to.with_extension("draft");
+            fs::copy(from, &draft).unwrap();
+            fs::rename(draft, to).unwrap();
+        }
+    }
+
+    /// The certificate itself.
+    pub fn shown(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(&self.certificate).unwrap()
+    }
+
     /// What a server needs that shows the certificate.
     pub fn server(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -4,9 +4,15 @@
 //! test fails if one of them was printed. Errors are searched as they come.
 
 use super::realms;
-use keygate::proto::v1::authorization_client::AuthorizationClient;
+use hyper_util::rt::TokioIo;
+use keygate::{
+    dial::{self, Identity, Tls, Trust},
+    proto::v1::authorization_client::AuthorizationClient,
+};
 use std::{
-    env, fs,
+    env,
+    error::Error,
+    fs,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -37,6 +43,15 @@ pub struct Keygate {
     operator: String,
     printed: Arc<Mutex<Vec<u8>>>,
     secrets: Mutex<Vec<String>>,
+    secured: Option<Secured>,
+}
+
+/// How a client speaks TLS: whom it trusts, and what it shows.
+#[derive(Debug, Clone)]
+pub struct Secured {
+    pub authorities: PathBuf,
+    /// A certificate and its key.
+    pub shown: Option<(PathBuf, PathBuf)>,
 }
 
 /// How a server ended that did not start.
@@ -68,16 +83,22 @@ impl Keygate {
 
     /// The same with this data directory, or how the server ended.
     pub async fn try_start(data: DataDir, arguments: &[&str]) -> Result<Self, Ended> {
+        Self::try_start_secured(data, arguments, None).await
+    }
+
+    /// The same, and its clients speak TLS.
+    pub async fn try_start_secured(data: DataDir, arguments: &[&str], secured: Option<Secured>) -> Result<Self, Ended> {
         let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         if !arguments.iter().any(|argument| argument == "--realm-file") && !names_realms(&arguments) {
             arguments.extend(["--realm-file".to_owned(), realms::shipped().display().to_string()]);
         }
         let printed = Arc::default();
-        let (process, address) = launch(&data, ANY_PORT, &arguments, &printed).await?;
-        let channel = connect(&address).await;
+        let (process, address) = launch(&data, ANY_PORT, &arguments, &printed, secured.as_ref()).await?;
+        let channel = connect(&address, secured.as_ref());
         let operator = fs::read_to_string(data.path().join("operator.key")).unwrap_or_default().trim().to_owned();
         let secrets = Mutex::new(Vec::new());
-        let server = Self { process: Some(process), arguments, data, address, channel, operator, printed, secrets };
+        let process = Some(process);
+        let server = Self { process, arguments, data, address, channel, operator, printed, secrets, secured };
         server.remember(&server.operator);
         Ok(server)
     }
@@ -95,11 +116,11 @@ impl Keygate {
 
     async fn restart_at(&mut self, listen: &str) {
         self.kill();
-        let (process, address) = launch(&self.data, listen, &self.arguments, &self.printed)
+        let (process, address) = launch(&self.data, listen, &self.arguments, &self.printed, self.secured.as_ref())
             .await
             .unwrap_or_else(|ended| panic!("keygate did not start again: {ended:#?}"));
         self.process = Some(process);
-        self.channel = connect(&address).await;
+        self.channel = connect(&address, self.secured.as_ref());
         self.address = address;
     }
 
@@ -128,6 +149,27 @@ impl Keygate {
                 panic!("keygate did not end within {STOP_TIMEOUT:?} of SIGTERM:\n{}", self.output());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Has it read its files again, by SIGHUP, and waits until it has said what came of it: whether it took them over.
+    pub async fn reload(&self) -> bool {
+        let count = || {
+            let output = self.output();
+            let said = |text: &str| output.matches(text).count();
+            (said("the configuration was reloaded"), said("the configuration was not reloaded"))
+        };
+        let (taken, refused) = count();
+        let told = format!("kill -HUP {}", self.process_id());
+        assert!(Command::new("sh").args(["-c", &told]).status().expect("`sh` can be started").success());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match count() {
+                (now, _) if now > taken => return true,
+                (_, now) if now > refused => return false,
+                _ => assert!(Instant::now() < deadline, "nothing came of it:\n{}", self.output()),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -281,6 +323,7 @@ async fn launch(
     listen: &str,
     arguments: &[String],
     printed: &Arc<Mutex<Vec<u8>>>,
+    secured: Option<&Secured>,
 ) -> Result<(Process, String), Ended> {
     let began = Instant::now();
     let before = printed.lock().expect("nobody panics with it").len();
@@ -306,7 +349,7 @@ async fn launch(
             return Err(Ended { status, output: so_far(), after: began.elapsed() });
         }
         if let Some(address) = address_in(&so_far()) {
-            let channel = connect(&address).await;
+            let channel = connect(&address, secured);
             if health(channel).await.is_ok_and(|status| status == ServingStatus::Serving) {
                 return Ok((process, address));
             }
@@ -337,9 +380,36 @@ fn address_in(output: &str) -> Option<String> {
     Some(after[..end].to_owned())
 }
 
-async fn connect(address: &str) -> Channel {
-    let endpoint = Channel::from_shared(format!("http://{address}")).expect("the address is one");
-    endpoint.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30)).connect_lazy()
+fn connect(address: &str, secured: Option<&Secured>) -> Channel {
+    let scheme = if secured.is_some() { "https" } else { "http" };
+    let endpoint = Channel::from_shared(format!("{scheme}://{address}")).expect("the address is one");
+    let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30));
+    match secured {
+        None => endpoint.connect_lazy(),
+        Some(secured) => {
+            let (secured, address) = (secured.clone(), address.to_owned());
+            endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
+                let (secured, address) = (secured.clone(), address.clone());
+                async move { secured.connect(&address).await.map(TokioIo::new) }
+            }))
+        }
+    }
+}
+
+impl Secured {
+    /// A connection, of which every file is read anew.
+    pub async fn connect(&self, address: &str) -> Result<Box<dyn dial::Stream>, Box<dyn Error + Send + Sync>> {
+        let (host, port) = address.rsplit_once(':').expect("an address has a port");
+        let identity = self.shown.as_ref().map(|(certificate, key)| Identity { certificate, key });
+        let tls = Tls { trust: Trust::File(&self.authorities), identity, name: None };
+        let way = dial::Endpoint::to(host, port.parse()?, Some(tls))?.speaking("h2");
+        Ok(way.connect().await?)
+    }
+
+    /// A client's connection of its own.
+    pub fn channel(&self, address: &str) -> Channel {
+        connect(address, Some(self))
+    }
 }
 
 async fn health(channel: Channel) -> Result<ServingStatus, Status> {

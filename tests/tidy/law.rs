@@ -5,7 +5,7 @@
 const LAW: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["server", "config", "domain", "telemetry", "proto"]),
+    ("cli", &["server", "config", "dial", "domain", "telemetry", "proto"]),
     (
         "server",
         &["grpc", "store", "tokens", "courier", "kms", "metrics", "app", "config", "telemetry", "domain", "proto"],
@@ -46,7 +46,7 @@ const CRATES: &[(&str, Places)] = &[
     ("fastrand", Only(&["server"])),
     ("rustix", Only(&["server"])),
     ("jsonwebtoken", Only(&["tokens"])),
-    ("rustls", Only(&["dial"])),
+    ("rustls", Only(&["dial", "server::tls"])),
     ("aes_gcm", Only(&["domain::seal"])),
     ("tokio", NotIn(&["domain", "config"])),
     ("tracing", NotIn(&["domain"])),

@@ -211,6 +211,8 @@ pub struct Meter {
     pub connections_refused: Count,
     /// Connections whose client did not begin in time, or not with HTTP/2, or broke it later.
     pub connections_broken: Count,
+    /// Connections on which no TLS was agreed on.
+    pub handshakes_failed: Count,
     /// Notes of uses that found no room.
     pub uses_dropped: Count,
     /// Notes of uses that were written.

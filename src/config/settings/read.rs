@@ -1,6 +1,9 @@
 //! The settings file.
 
-use super::{LogFormat, LogLevel, RealmFiles, Settings, StoreKind, redis, set, vault::vault};
+use super::{
+    ListenerName, LogFormat, LogLevel, ManagementSettings, RealmFiles, Settings, StoreKind, redis, set, tls,
+    vault::vault,
+};
 use crate::{
     config::{
         caps,
@@ -38,6 +41,8 @@ const KEYS: &[&str] = &[
     "vault",
     "operations",
     "reload",
+    "tls",
+    "management",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -62,6 +67,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     let mut settings = Settings::default();
     settings.data_dir = base.join(settings.data_dir);
     server(&root, base, &mut settings);
+    management(&root, base, &mut settings.management);
     store(&root, base, &mut settings);
     files(&root, &mut settings);
     audit(&root, base, &mut settings);
@@ -75,7 +81,12 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
 
 fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     set(&mut settings.listen, root.get("listen").and_then(|value| address(&value)));
-    let operations = root.table("operations", &["listen"]).and_then(|table| table.get("listen"));
+    tls::read(root, base, &mut settings.tls);
+    let operations = root.table("operations", &["listen", "tls"]);
+    if let Some(table) = &operations {
+        tls::read(table, base, &mut settings.operations_tls);
+    }
+    let operations = operations.and_then(|table| table.get("listen"));
     let nowhere = |value: Value<'_>| if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) };
     set(&mut settings.listen_operations, operations.and_then(nowhere));
     set(&mut settings.listen_unix, root.get("listen_unix").and_then(|value| socket(&value, base)));
@@ -85,6 +96,17 @@ fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     set(&mut settings.data_dir, root.get("data_dir").and_then(|value| path(&value)).map(|path| base.join(path)));
     set(&mut settings.realms, root.get("realms").and_then(|value| realms(&value, base)));
     set(&mut settings.threads, root.get("threads").and_then(|value| threads(&value)));
+}
+
+fn management(root: &Table<'_>, base: &Path, management: &mut ManagementSettings) {
+    let Some(table) = root.table("management", &["listen", "serve_on", "tls"]) else { return };
+    let nowhere = |value: Value<'_>| if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) };
+    set(&mut management.listen, table.get("listen").and_then(nowhere));
+    tls::read(&table, base, &mut management.tls);
+    let listeners = ListenerName::ALL.map(|listener| (listener.name(), listener));
+    if let Some(items) = table.list("serve_on", listeners.len()) {
+        management.serve_on = items.iter().filter_map(|item| item.word(&listeners)).collect();
+    }
 }
 
 fn address(value: &Value<'_>) -> Option<SocketAddr> {

@@ -199,13 +199,16 @@ impl RedisSettings {
         }
         for (files, table) in [(tls, "store.redis.tls"), (&sentinel.files, "store.redis.sentinel")] {
             if files.half() {
-                return Err(format!(
-                    "of `{table}.certificate_file` and `{table}.key_file` one is set without the other"
-                ));
+                return Err(half_given(table));
             }
         }
         Ok(())
     }
+}
+
+/// A certificate without its key, or the other way round.
+pub(super) fn half_given(table: &str) -> String {
+    format!("of `{table}.certificate_file` and `{table}.key_file` one is set without the other")
 }
 
 /// Reads `[store.redis]`.
@@ -247,7 +250,7 @@ fn files(table: &Table<'_>, base: &Path, tls: &mut TlsSettings) {
 }
 
 /// A file; nothing when the text is empty.
-fn file(table: &Table<'_>, key: &str, base: &Path) -> Option<Option<PathBuf>> {
+pub(super) fn file(table: &Table<'_>, key: &str, base: &Path) -> Option<Option<PathBuf>> {
     given(table, key, |value| path(value).map(|path| base.join(path)))
 }
 

@@ -1,6 +1,6 @@
 //! Which settings a running server takes over from a changed file, and which take a restart.
 
-use super::{Settings, VaultSettings};
+use super::{ListenerTls, ManagementSettings, Settings, VaultSettings};
 
 impl Settings {
     /// The settings that a server goes on with that runs with these and finds `read` in its files, and the names of those that
@@ -10,7 +10,9 @@ impl Settings {
         // Every field by its name: whoever adds one has to say here which kind it is of.
         let Self {
             listen,
+            tls,
             listen_operations,
+            operations_tls,
             listen_unix,
             listen_unix_mode,
             drain_delay,
@@ -19,6 +21,7 @@ impl Settings {
             realms,
             threads,
             store,
+            management,
             secrets_file,
             operator_key_file,
             cache,
@@ -30,7 +33,12 @@ impl Settings {
         } = read;
         let stays = [
             ("listen", listen == self.listen),
+            ("tls", tls.is_set() == self.tls.is_set()),
             ("operations.listen", listen_operations == self.listen_operations),
+            ("operations.tls", operations_tls.is_set() == self.operations_tls.is_set()),
+            ("management.listen", management.listen == self.management.listen),
+            ("management.tls", management.tls.is_set() == self.management.tls.is_set()),
+            ("management.serve_on", management.serve_on == self.management.serve_on),
             ("listen_unix", listen_unix == self.listen_unix),
             ("listen_unix_mode", listen_unix_mode == self.listen_unix_mode),
             ("drain_delay", drain_delay == self.drain_delay),
@@ -46,6 +54,14 @@ impl Settings {
         ];
         let take_restart = stays.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect();
         let vault = VaultSettings { release_on: self.vault.release_on.clone(), remember, keks };
-        (Self { realms, secrets_file, routing, vault, check_every, ..self.clone() }, take_restart)
+        // Other files are taken over. Whether TLS is spoken at all is not: a table that got lost would open a listener to everybody.
+        let files =
+            |read: ListenerTls, now: &ListenerTls| if read.is_set() == now.is_set() { read } else { now.clone() };
+        let (tls, operations_tls) = (files(tls, &self.tls), files(operations_tls, &self.operations_tls));
+        let management =
+            ManagementSettings { tls: files(management.tls, &self.management.tls), ..self.management.clone() };
+        let taken =
+            Self { tls, operations_tls, management, realms, secrets_file, routing, vault, check_every, ..self.clone() };
+        (taken, take_restart)
     }
 }

@@ -263,7 +263,7 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:1:10: listen: `localhost` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
         "k:2:10: realms: is empty; must name files or directories, or be \"shipped\"",
         "k:3:11: threads: `0` is out of range; must be a whole number, 1 to 256",
-        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit`, `vault`, `operations` and `reload`",
+        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit`, `vault`, `operations`, `reload`, `tls` and `management`",
         "k:6:8: store.kind: `memory` is not known; allowed are `embedded` and `redis`",
         "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]`, `rediss://…` for TLS, `unix:///path/to/socket`, or `redis+sentinel://[user[:password]@]host[:port],…/primary[/database]` (`rediss+sentinel://…` for TLS)",
         "k:9:12: store.redis.deadline: `5s` is out of range; must be 1ms to 1s",
@@ -294,7 +294,24 @@ fn settings_of_what_is_told_are_checked() {
             "[operations]\nlisten = 'localhost:9464'",
             "k:2:10: operations.listen: `localhost:9464` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
         ),
-        ("[operations]\nport = 9464", "k:2:1: operations.port: is not a known key; allowed is `listen`"),
+        ("[operations]\nport = 9464", "k:2:1: operations.port: is not a known key; allowed are `listen` and `tls`"),
+        ("[tls]\ncertificate_file = 7", "k:2:20: tls.certificate_file: is a whole number; must be a text in quotes"),
+        (
+            "[tls]\ncert = 'c'",
+            "k:2:1: tls.cert: is not a known key; allowed are `certificate_file`, `key_file`, `client_ca_file` and `client_certificates`",
+        ),
+        (
+            "[operations.tls]\nclient_certificates = 'always'",
+            "k:2:23: operations.tls.client_certificates: `always` is not known; allowed are `required` and `optional`",
+        ),
+        (
+            "[management]\nserve_on = ['listener']",
+            "k:2:13: management.serve_on[0]: `listener` is not known; did you mean `listen`? allowed are `listen`, `listen_unix` and `management`",
+        ),
+        (
+            "[management]\nport = 1",
+            "k:2:1: management.port: is not a known key; allowed are `listen`, `serve_on` and `tls`",
+        ),
         ("operations = 'on'", "k:1:14: operations: is a text; must be a table"),
         (
             "[log]\ndenials_per_second = 1001",

@@ -60,7 +60,7 @@ fn the_vault_of_the_settings_names_every_mistake() {
     assert!(!found.concat().contains("hunter2"), "{found:#?}");
     let found: Vec<&str> = found.iter().filter_map(|line| line.split_once(": ").map(|(_, said)| said)).collect();
     let expected = [
-        "vault.release_on[0]: `tcp` is not known; allowed are `listen` and `listen_unix`",
+        "vault.release_on[0]: `tcp` is not known; allowed are `listen`, `listen_unix` and `management`",
         "vault.remember: `1m` is out of range; must be 100ms to 30s",
         "vault.key_encryption_keys: 0 of them say `primary = true`; exactly one must: new credentials are sealed with it, the others only open",
         "vault.key_encryption_keys[0].env: is one source too many; must be one of `file`, `env` and `transit`",

@@ -9,6 +9,7 @@ use crate::{
     grpc::{
         Gate,
         envoy::{CheckService, Question, RateLimitService},
+        management,
         plain::{self, PlainBody},
         releasing::may_release,
     },
@@ -91,11 +92,14 @@ impl<S: Store> Entrance<S> {
         }
     }
 
-    /// Answers a call.
-    pub async fn answer<B>(&self, request: Request<B>) -> Answer
+    /// Answers a call. `manages`: also one that manages.
+    pub async fn answer<B>(&self, request: Request<B>, manages: bool) -> Answer
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
+        if !manages && let Some(refused) = management::refusal(request.uri().path()) {
+            return refused.into_http().map(Either::Right);
+        }
         let _ticket = match self.gate.enter(request.uri().path()) {
             Ok(ticket) => ticket,
             Err(refused) => return refused.into_http().map(Either::Right),

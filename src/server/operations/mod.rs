@@ -8,6 +8,7 @@ mod process;
 pub(super) use figures::{Figures, Load};
 pub(super) use health::Health;
 
+use super::tls::{self, Secured};
 use crate::metrics::Format;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,11 +16,16 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{sleep, timeout},
+};
 
 /// Connections at a time; whoever comes later is turned away.
 const CONNECTIONS: usize = 32;
-/// How long a connection may last, from its beginning until its answer is taken: one request each.
+/// How long a connection may last, from the moment that it is safe until its answer is taken: one request each.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long accepting rests after a failure that passes by itself.
 const REST: Duration = Duration::from_millis(50);
@@ -30,8 +36,20 @@ pub(super) struct Desk {
     pub(super) health: Arc<Health>,
 }
 
+/// How connections are made safe.
+pub(super) struct Security {
+    pub(super) tls: Arc<tls::Present>,
+    /// How long that may take.
+    pub(super) patience: Duration,
+}
+
 /// Answers until told to stop.
-pub(super) async fn serve(listener: std::net::TcpListener, desk: Desk, mut stop: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    desk: Desk,
+    security: Security,
+    mut stop: watch::Receiver<bool>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "nobody listens on the operations port"),
@@ -46,32 +64,46 @@ pub(super) async fn serve(listener: std::net::TcpListener, desk: Desk, mut stop:
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection to the operations port could not be accepted");
-                tokio::time::sleep(REST).await;
+                sleep(REST).await;
                 continue;
             }
         };
         // A scraper comes again; whoever holds all places must not hold up the others for longer than one request may last.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let desk = Arc::clone(&desk);
+        let (desk, acceptor, stop) = (Arc::clone(&desk), security.tls.acceptor(Secured::Operations), stop.clone());
+        let most = Box::pin(sleep(security.patience));
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answer = desk.answer(&request);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut protocol = http1::Builder::new();
-            protocol.timer(TokioTimer::new()).keep_alive(false).max_buf_size(16 * 1_024);
-            let served = protocol.serve_connection(TokioIo::new(stream), service);
-            match tokio::time::timeout(PATIENCE, served).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "a connection to the operations port ended before its time"),
-                Err(_) => tracing::debug!("a connection to the operations port took too long"),
+            let Some(acceptor) = acceptor else { return desk.talk(stream, place).await };
+            match tls::shake_hands(&acceptor, stream, most, stop).await {
+                Ok((stream, _)) => desk.talk(stream, place).await,
+                Err(error) => desk.not_agreed(&error),
             }
-            drop(place);
         });
     }
 }
 
 impl Desk {
+    async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: OwnedSemaphorePermit) {
+        let service = service_fn(|request: Request<Incoming>| {
+            let answer = self.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let mut protocol = http1::Builder::new();
+        protocol.timer(TokioTimer::new()).keep_alive(false).max_buf_size(16 * 1_024);
+        let served = protocol.serve_connection(TokioIo::new(stream), service);
+        match timeout(PATIENCE, served).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a connection to the operations port ended before its time"),
+            Err(_) => tracing::debug!("a connection to the operations port took too long"),
+        }
+        drop(place);
+    }
+
+    fn not_agreed(&self, error: &tls::NotAgreed) {
+        self.figures.meter.handshakes_failed.one();
+        tracing::debug!(%error, "no TLS was agreed on with a client of the operations port: its connection was closed");
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());

@@ -11,6 +11,7 @@ pub use state::{Refusal, ReloadState};
 use super::{
     StartError,
     configuration::{self, Configuration, Refused},
+    tls,
     worker::Front,
 };
 use crate::{
@@ -58,6 +59,7 @@ pub(super) struct Parts<H: Health> {
     pub(super) runtime: Handle,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) tls: Arc<tls::Present>,
 }
 
 /// Looks at the files now and then, and takes over what changed.
@@ -189,7 +191,7 @@ impl<H: Health> Reloader<H> {
 
     /// The new state in the place of the present one, for every call and every step of background work from now on.
     async fn put_in_place(&mut self, next: Configuration) -> Result<(), StartError> {
-        let Parts { fronts, store, runtime, entropy, .. } = &*self.parts;
+        let Parts { fronts, store, runtime, entropy, tls, .. } = &*self.parts;
         let before = Arc::clone(&self.house.borrow());
         let house = Arc::new(next.house(Some(&before), entropy));
         drop(before);
@@ -206,6 +208,7 @@ impl<H: Health> Reloader<H> {
         for (front, entrance) in fronts.iter().zip(entrances) {
             front.put(entrance);
         }
+        tls.put(&next.certificates);
         house.move_in();
         house.news.notify_one();
         let before = std::mem::replace(&mut self.present, Arc::new(next));
