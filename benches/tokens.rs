@@ -23,7 +23,7 @@ use keygate::{
         authenticate::{AuthenticateRequest, Presented, Verdict},
         house::{App, House},
         keys::{CreateKey, Expiry},
-        manager::KeyManager,
+        manager::{KeyManager, Shown},
         ports::{Clock, Entropy, EntropyError},
     },
     config::{self, RealmFiles, Settings},
@@ -170,7 +170,10 @@ fn main() {
         let operator = app.new_operator_secret().expect("there are random bytes");
         app.make_operator(&operator, false).await.expect("the key can be made");
         let bearer = format!("Bearer {}", operator.expose());
-        let manager = app.manager(vec![("authorization", bearer.as_str())]).await.expect("the operator is known");
+        let manager = app
+            .manager(Shown::in_headers(vec![("authorization", bearer.as_str())]))
+            .await
+            .expect("the operator is known");
         let guard = app.house.realm("bench").expect("it is served");
         let create = CreateKey {
             account: AccountId::new("acme").expect("a legal id"),

@@ -359,7 +359,7 @@ on_both_stores! {
         let instant = "must be an instant from 1970 to 9999";
         let key = "must be `key_` and 26 characters, as given when the key was created";
         let size = |page_size| ListEventsRequest { page_size, ..list("") };
-        let actor = "must be the id of a key, `token:ISSUER#SUBJECT`, or `keygate`";
+        let actor = "must be the id of a key, `token:ISSUER#SUBJECT`, `certificate:NAME`, or `keygate`";
         let too_many = format!("must be at most {} acts", keygate::domain::audit::Act::ALL.len());
         for (request, field, problem) in [
             (list("a/b"), "account_id", account),

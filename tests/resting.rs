@@ -9,7 +9,7 @@ use keygate::{
         authenticate::{AuthenticateRequest, Presented, Verdict},
         house::{App, House},
         keys::{CreateKey, Expiry, KeyFilter, UpdateKey},
-        manager::{KeyManager, Manager, Reader},
+        manager::{KeyManager, Manager, Reader, Shown},
         ports::{Clock, Courier, Delivery, Entropy, EntropyError, Store},
     },
     config::{self, RealmFiles, Settings},
@@ -131,7 +131,7 @@ impl<S: Store> World<S> {
 
     async fn manager(&self) -> Manager {
         let header = format!("Bearer {}", self.operator.expose());
-        self.apps[0].manager(vec![("authorization", &header)]).await.unwrap()
+        self.apps[0].manager(Shown::in_headers(vec![("authorization", &header)])).await.unwrap()
     }
 
     async fn create(&self) -> (KeyId, Secret) {

@@ -5,7 +5,7 @@
 
 use super::{
     error::AppError,
-    manager::Manager,
+    manager::{Certified, Manager},
     meter::{Meter, RealmMeter},
     misses::Misses,
     ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
@@ -70,6 +70,8 @@ pub struct House {
     pub(super) misses: Arc<Misses>,
     /// Providers' credentials.
     pub vault: Arc<Vault>,
+    /// Whose certificates manage.
+    pub(super) certified: Arc<Certified>,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
     /// Takes messages to subscribers.
@@ -140,6 +142,7 @@ impl House {
             uses: Arc::default(),
             misses: Arc::new(Misses::new(0)),
             vault: Arc::new(Vault::off()),
+            certified: Arc::default(),
             signer: ring.audit_signer(),
             courier: OnceLock::new(),
             problems: Arc::default(),
@@ -178,6 +181,7 @@ impl House {
             uses: Arc::clone(&self.uses),
             misses: Arc::clone(&self.misses),
             vault: Arc::new(Vault::off()),
+            certified: Arc::default(),
             signer: ring.audit_signer(),
             courier: OnceLock::new(),
             problems: Arc::clone(&self.problems),
@@ -200,6 +204,12 @@ impl House {
     #[must_use]
     pub fn with_budget(self, misses_per_source: u32) -> Self {
         Self { misses: Arc::new(Misses::new(misses_per_source)), ..self }
+    }
+
+    /// The same, in which these certificates manage.
+    #[must_use]
+    pub fn with_certified(self, certified: Arc<Certified>) -> Self {
+        Self { certified, ..self }
     }
 
     /// The same, with a vault.

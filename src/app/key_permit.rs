@@ -5,7 +5,7 @@ use super::{
     authenticate::{AuthenticateRequest, Presented, Verdict},
     error::AppError,
     house::{App, Guarded},
-    manager::{KeyManager, ManagePermit, Manager, Reader, Revoker, Role},
+    manager::{KeyManager, ManagePermit, Manager, Reader, Revoker, Role, Shown},
     ports::Store,
 };
 use crate::domain::{
@@ -194,24 +194,22 @@ impl<S: Store> App<S> {
     ///
     /// # Errors
     /// When nobody does, or the store cannot answer.
-    pub async fn manager_of_keys<'a>(
-        &self,
-        realm: &str,
-        headers: Vec<(&'a str, &'a str)>,
-    ) -> Result<Manager, AppError> {
+    pub async fn manager_of_keys(&self, realm: &str, shown: Shown<'_>) -> Result<Manager, AppError> {
         let operators = self.house.realm(Realms::BUILT_IN)?;
-        let Ok(guard) = self.house.realm(realm) else { return self.manager(headers).await };
+        let Ok(guard) = self.house.realm(realm) else { return self.manager(shown).await };
         let by_owners = guard.realm.management.by_owners;
         let sources = sources(&operators.realm, &guard.realm);
-        let taken = credential::extract(&sources, headers.iter().copied()).ok();
+        let taken = credential::extract(&sources, shown.headers.iter().copied()).ok();
         let is_operators = taken.is_some_and(|taken| operators.realm.recognize(taken.text.expose()).is_some());
         match taken {
             Some(taken) if by_owners && !is_operators => self.owner(guard, taken).await,
-            None if by_owners => Err(AppError::NoOwner { realm: guard.realm.name.clone() }),
+            None if by_owners && shown.certificate.is_none() => {
+                Err(AppError::NoOwner { realm: guard.realm.name.clone() })
+            }
             Some(taken) if !is_operators && guard.realm.recognize(taken.text.expose()).is_some() => {
                 Err(AppError::OwnKey { realm: guard.realm.name.clone() })
             }
-            _ => self.manager(headers).await,
+            _ => self.manager(shown).await,
         }
     }
 

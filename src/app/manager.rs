@@ -10,6 +10,7 @@ use super::{
 use crate::domain::{
     account::Account,
     audit::Actor,
+    certificate::{CertificateName, ClientCertificate},
     id::{AccountRef, Scope},
     key::Acting,
     realm::{Realm, Realms},
@@ -67,7 +68,27 @@ impl Role for KeyManager {
 /// The role that manages the keys that manage, and includes every other.
 const OPERATOR: &str = "operator";
 
-/// Whoever presented a management key.
+/// What whoever wants to manage shows.
+#[derive(Default)]
+pub struct Shown<'a> {
+    /// The headers of the request.
+    pub headers: Vec<(&'a str, &'a str)>,
+    /// The certificate of the connection.
+    pub certificate: Option<&'a ClientCertificate>,
+}
+
+impl<'a> Shown<'a> {
+    /// A management key, and nothing else.
+    #[must_use]
+    pub fn in_headers(headers: Vec<(&'a str, &'a str)>) -> Self {
+        Self { headers, certificate: None }
+    }
+}
+
+/// Whose certificates manage, and their roles.
+pub type Certified = [(CertificateName, Vec<Scope>)];
+
+/// Whoever presented a management key, or showed a certificate that manages.
 pub struct Manager {
     realm: Arc<Realm>,
     actor: Actor,
@@ -147,12 +168,20 @@ impl Manager {
 }
 
 impl<S: Store> App<S> {
-    /// Who presents this management credential.
+    /// Who presents this management credential: a key or, where no key is presented at all, a certificate. The two are never
+    /// added up.
     ///
     /// # Errors
     /// When nobody does, or the store cannot answer.
-    pub async fn manager<'a>(&self, headers: Vec<(&'a str, &'a str)>) -> Result<Manager, AppError> {
+    pub async fn manager(&self, shown: Shown<'_>) -> Result<Manager, AppError> {
         let guard = self.house.realm(Realms::BUILT_IN)?;
+        let Shown { headers, certificate } = shown;
+        let presented = |(name, _): &(&str, &str)| {
+            guard.realm.credentials.iter().any(|source| name.eq_ignore_ascii_case(&source.header))
+        };
+        if let Some(certificate) = certificate.filter(|_| !headers.iter().any(presented)) {
+            return self.certified(guard, certificate);
+        }
         let request = AuthenticateRequest::who(Presented::InHeaders, CanonicalRequest::headers_alone(headers));
         match self.authenticate(guard, &request).await?.verdict {
             Verdict::Allowed { key, .. } => Ok(Manager {
@@ -162,6 +191,21 @@ impl<S: Store> App<S> {
                 owner: None,
             }),
             Verdict::Bearer(_) | Verdict::Public { .. } | Verdict::Denied(_) => Err(AppError::Unauthenticated),
+        }
+    }
+
+    /// Whoever showed a certificate. It is judged with every act: connections may outlive it.
+    fn certified(&self, guard: &Guarded, certificate: &ClientCertificate) -> Result<Manager, AppError> {
+        let ClientCertificate { name, ends_at } = certificate;
+        let found = self.house.certified.iter().find(|(known, _)| known == name);
+        match found.filter(|_| self.house.clock.now() < *ends_at) {
+            Some((_, roles)) => Ok(Manager {
+                realm: Arc::clone(&guard.realm),
+                actor: Actor::Certificate(name.clone()),
+                scopes: roles.clone(),
+                owner: None,
+            }),
+            None => Err(AppError::Unauthenticated),
         }
     }
 }

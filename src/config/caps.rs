@@ -26,6 +26,8 @@ pub const MEMBER_ROLES: usize = 16;
 pub const ERRORS: usize = 64;
 /// Headers of one error.
 pub const ERROR_HEADERS: usize = 16;
+/// Certificates that manage.
+pub const CERTIFICATES: usize = 256;
 /// Webhooks of a realm.
 pub const WEBHOOKS: usize = 16;
 /// Kinds of events that a webhook names.

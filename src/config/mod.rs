@@ -82,6 +82,7 @@ pub fn read(settings: &Settings) -> Result<Loaded, Mistakes> {
             mistakes.push(Mistake { file, line: 0, column: 0, path, problem, allowed });
         }
     }
+    mistakes.extend(settings::wrong_certificates(settings, &realms));
     let releasing = realms.iter().find(|(_, realm)| !realm.providers.is_empty());
     if let Some((_, realm)) = releasing.filter(|_| settings.vault.keks.is_empty()) {
         let problem = format!("is missing, and realm `{}` has `[[providers]]`", realm.name);

@@ -1,17 +1,23 @@
 //! The server's settings: a plain value with a default for everything, so that a file, the environment or a flag may
 //! each set what it likes.
 
+mod management;
 mod read;
 mod redis;
 mod running;
 mod tls;
 mod vault;
 
+pub(super) use management::wrong_certificates;
 pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
 pub use tls::{ClientCertificates, ListenerTls};
 
 use super::{mistake::Mistakes, sources};
-use crate::domain::{id::KekName, realm::Routing};
+use crate::domain::{
+    certificate::CertificateName,
+    id::{KekName, Scope},
+    realm::Routing,
+};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -33,6 +39,10 @@ pub struct Settings {
     pub listen_unix: Option<PathBuf>,
     /// The mode of that socket's file.
     pub listen_unix_mode: u32,
+    /// Whose that file is, a user's name or number; absent: the server's own.
+    pub listen_unix_owner: Option<String>,
+    /// Which group's, a name or number; absent: the server's own.
+    pub listen_unix_group: Option<String>,
     /// How long it goes on after it was told to end and has said so, 0 s to 5 minutes.
     pub drain_delay: Duration,
     /// The file that every event of the audit log is written to, a line each.
@@ -74,6 +84,8 @@ pub struct ManagementSettings {
     pub tls: ListenerTls,
     /// The listeners on which something is managed; on the others management is refused.
     pub serve_on: Vec<ListenerName>,
+    /// Whose certificates manage without a key, and with which roles.
+    pub certificates: Vec<(CertificateName, Vec<Scope>)>,
 }
 
 /// What providers' credentials are sealed with, and where they are released.
@@ -267,6 +279,8 @@ impl Default for Settings {
             listen_unix: None,
             audit_export_file: None,
             listen_unix_mode: 0o660,
+            listen_unix_owner: None,
+            listen_unix_group: None,
             drain_delay: Duration::ZERO,
             data_dir: PathBuf::from("keygate-data"),
             realms: RealmFiles::Shipped,
@@ -278,6 +292,7 @@ impl Default for Settings {
                 listen: None,
                 tls: ListenerTls::default(),
                 serve_on: ListenerName::ALL.to_vec(),
+                certificates: Vec::new(),
             },
             cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text, denials_per_second: 1 },

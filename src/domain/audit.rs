@@ -12,6 +12,7 @@ pub use checkpoint::{Checkpoint, PublicKey, Seal, Sealing, Signed, Signer, State
 pub use ledger::{Broken, Entry, Fault, Known, Ledger, Summary};
 
 use super::{
+    certificate::CertificateName,
     id::{AccountId, Environment, KeyId, MemberId},
     time::Timestamp,
 };
@@ -30,6 +31,8 @@ pub enum Actor {
         /// Whom it is about.
         subject: Arc<str>,
     },
+    /// Whoever showed a certificate that manages.
+    Certificate(CertificateName),
     /// keygate itself.
     System,
 }
@@ -38,17 +41,37 @@ impl Actor {
     /// What the text begins with of whoever presented a token.
     pub const OF_TOKEN: &str = "token:";
 
-    /// The actor as text: a key id, `token:ISSUER#SUBJECT`, or `keygate`. What a token says of whom it is about is no secret; the
+    /// What the text begins with of whoever showed a certificate.
+    pub const OF_CERTIFICATE: &str = "certificate:";
+
+    /// The actor as text: a key id, `token:ISSUER#SUBJECT`, `certificate:NAME`, or `keygate`. What a token says of whom it is about is no secret; the
     /// token itself never stands there.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Key(id) => id.to_string(),
             Self::Token { issuer, subject } => format!("{}{issuer}#{subject}", Self::OF_TOKEN),
-            Self::System => "keygate".to_owned(),
+            Self::Certificate(name) => format!("{}{name}", Self::OF_CERTIFICATE),
+            Self::System => SYSTEM.to_owned(),
         }
     }
+
+    /// What [`Actor::is_text`] allows, in words.
+    pub const TEXT_ALLOWED: &'static str = "the id of a key, `token:ISSUER#SUBJECT`, `certificate:NAME`, or `keygate`";
+
+    /// Whether that is the text of an actor.
+    #[must_use]
+    pub fn is_text(text: &str) -> bool {
+        let certificate =
+            text.strip_prefix(Self::OF_CERTIFICATE).is_some_and(|name| CertificateName::new(name).is_some());
+        let token = text.starts_with(Self::OF_TOKEN) && text.len() <= LONGEST_OF_TOKEN && text.contains('#');
+        text == SYSTEM || certificate || token || KeyId::parse(text).is_ok()
+    }
 }
+
+const SYSTEM: &str = "keygate";
+/// Bytes of the text of whoever presented a token, at most.
+const LONGEST_OF_TOKEN: usize = 2_048;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod account;
 pub mod audit;
+pub mod certificate;
 pub mod commit;
 pub mod credential;
 pub mod deny;

@@ -6,11 +6,20 @@ use super::{
     status,
 };
 use crate::{
-    app::{error::AppError, house::App, manager::Manager, meter::ActResult, ports::Store},
-    domain::id::{AccountId, KeyId},
+    app::{
+        error::AppError,
+        house::App,
+        manager::{Manager, Shown},
+        meter::ActResult,
+        ports::Store,
+    },
+    domain::{
+        certificate::ClientCertificate,
+        id::{AccountId, KeyId},
+    },
     proto::v1,
 };
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use tonic::{
     Request, Response, Status,
@@ -76,6 +85,24 @@ pub(super) struct Act {
     pub(super) account: Option<AccountId>,
     /// Who may do it.
     pub(super) by: By,
+}
+
+/// Whoever calls, by what came with the request: to be judged where acts are done.
+pub(super) struct Caller {
+    pub(super) metadata: MetadataMap,
+    certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Caller {
+    /// Of a request, and its message.
+    pub(super) fn of<M>(request: Request<M>) -> (Self, M) {
+        let (metadata, mut extensions, message) = request.into_parts();
+        (Self { metadata, certificate: extensions.remove() }, message)
+    }
+
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown { headers: headers(&self.metadata), certificate: self.certificate.as_deref() }
+    }
 }
 
 /// Who may act.
@@ -153,7 +180,7 @@ impl<S: Store> Desk<S> {
         R: Send + 'static,
         F: Future<Output = Result<R, AppError>> + Send,
     {
-        let (metadata, _, message) = request.into_parts();
+        let (caller, message) = Caller::of(request);
         let act = Act {
             call,
             name,
@@ -162,13 +189,13 @@ impl<S: Store> Desk<S> {
             account: AccountId::new(message.account()).ok(),
             by: By::Operators,
         };
-        self.run(metadata, act, move |app, manager| work(app, manager, message)).await
+        self.run(caller, act, move |app, manager| work(app, manager, message)).await
     }
 
     /// Does one act, and logs it.
     pub(super) async fn run<R, F>(
         &self,
-        metadata: MetadataMap,
+        caller: Caller,
         act: Act,
         work: impl FnOnce(App<S>, Manager) -> F + Send + 'static,
     ) -> Result<Response<R>, Status>
@@ -177,14 +204,14 @@ impl<S: Store> Desk<S> {
         F: Future<Output = Result<R, AppError>> + Send,
     {
         let (app, most) = (self.app.clone(), self.most);
-        let done = self.runtime.spawn(async move { perform(app, &metadata, act, most, work).await });
+        let done = self.runtime.spawn(async move { perform(app, &caller, act, most, work).await });
         done.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
     }
 }
 
 async fn perform<S, R, F>(
     app: App<S>,
-    metadata: &MetadataMap,
+    by_whom: &Caller,
     act: Act,
     most: Duration,
     work: impl FnOnce(App<S>, Manager) -> F,
@@ -193,7 +220,7 @@ where
     S: Store,
     F: Future<Output = Result<R, AppError>>,
 {
-    let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(metadata) };
+    let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(&by_whom.metadata) };
     let (request_id, realm) = (caller.request_id(), caller.known_realm(&act.realm));
     let Act { call, name, key, account, by, realm: act_realm } = act;
     // Of the highest level, so that a line of any level carries what it says.
@@ -209,8 +236,8 @@ where
     );
     let done = async {
         let manager = match by {
-            By::Operators => app.manager(headers(metadata)).await?,
-            By::OwnersToo => app.manager_of_keys(&act_realm, headers(metadata)).await?,
+            By::Operators => app.manager(by_whom.shown()).await?,
+            By::OwnersToo => app.manager_of_keys(&act_realm, by_whom.shown()).await?,
         };
         Span::current().record("actor", manager.actor().text());
         work(app.clone(), manager).await
@@ -246,7 +273,7 @@ pub(super) fn made(key_id: &str) {
 }
 
 /// A call's metadata as the headers that a management credential is taken from.
-pub(super) fn headers(metadata: &MetadataMap) -> Vec<(&str, &str)> {
+fn headers(metadata: &MetadataMap) -> Vec<(&str, &str)> {
     let header = |entry| match entry {
         KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
         KeyAndValueRef::Binary(name, _) => Some((name.as_str(), "")),

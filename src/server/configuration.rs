@@ -121,6 +121,7 @@ impl Configuration {
                 .with_meter(Arc::clone(&self.watch.meter))
                 .with_budget(self.settings.limits.misses_per_source),
         };
+        let house = house.with_certified(self.settings.management.certificates.as_slice().into());
         let house = house.with_told_denials(self.settings.log.denials_per_second);
         let house = house.with_tokens(self.issuers.clone()).with_vault(Arc::clone(&self.vault));
         let house = house.with_messenger(self.codes.clone());
@@ -153,6 +154,9 @@ impl Configuration {
             found.push("the issuers of tokens".to_owned());
         }
         found.extend(self.certificates.differences(&before.certificates).map(|table| format!("`[{table}]`")));
+        if self.settings.management.certificates != before.settings.management.certificates {
+            found.push("`[[management.certificates]]`".to_owned());
+        }
         if self.settings.check_every != before.settings.check_every {
             found.push("`[reload]`".to_owned());
         }

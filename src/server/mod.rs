@@ -130,7 +130,12 @@ pub fn run(
         None => None,
         Some(path) => {
             let failed = |cause| StartError::Socket { path: path.clone(), cause };
-            Some(socket::bind(path, settings.listen_unix_mode).map_err(failed)?)
+            let access = socket::Access {
+                mode: settings.listen_unix_mode,
+                owner: settings.listen_unix_owner.as_deref(),
+                group: settings.listen_unix_group.as_deref(),
+            };
+            Some(socket::bind(path, &access).map_err(failed)?)
         }
     };
     // Its file goes when this function ends, however it does.

@@ -66,7 +66,7 @@ fn read(path: &Path) -> Result<Option<Secret>, StartError> {
 mod tests {
     use super::*;
     use crate::{
-        app::house::House,
+        app::{house::House, manager::Shown},
         config,
         domain::key::{SecretRing, ServerSecret},
         server::{clock::SystemClock, entropy::SystemEntropy},
@@ -85,7 +85,7 @@ mod tests {
     async fn is_key(app: &App<Embedded>, path: &Path) -> bool {
         let Some(secret) = read(path).unwrap() else { return false };
         let header = format!("Bearer {}", secret.expose());
-        app.manager(vec![("authorization", &header)]).await.is_ok()
+        app.manager(Shown::in_headers(vec![("authorization", &header)])).await.is_ok()
     }
 
     fn lone_file(directory: &Path) -> bool {
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!([made.0, made.1, made.2].map(Result::unwrap), [Bootstrap::Made, Bootstrap::Made, Bootstrap::Made]);
         for secret in &secrets {
             let header = format!("Bearer {}", secret.expose());
-            assert!(app.manager(vec![("authorization", &header)]).await.is_ok());
+            assert!(app.manager(Shown::in_headers(vec![("authorization", &header)])).await.is_ok());
         }
     }
 }

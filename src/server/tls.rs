@@ -3,6 +3,8 @@
 //!
 //! All files are read and checked before one is used. A connection keeps to the certificate that it began with.
 
+pub(super) mod identity;
+
 use super::StartError;
 use crate::config::{ClientCertificates, ListenerName, ListenerTls, Settings};
 use parking_lot::RwLock;

@@ -14,7 +14,7 @@ use crate::{
         seldom::Seldom,
     },
     config::{ListenerName, LoadSettings},
-    domain::realm::Routing,
+    domain::{certificate::ClientCertificate, realm::Routing},
     grpc::{
         Desk, Gate, MayRelease, Rekeying, Turnstile,
         audit::{AuditLogService, AuditStreams},
@@ -226,21 +226,25 @@ impl<S: Store, H: Health> Connections<S, H> {
         let taken = match stream {
             Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| match host.tls.acceptor_of(listener) {
                 None => {
-                    drop(tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await }))
+                    drop(tokio::spawn(async move { host.serve(stream, host.arrival(place, listener), watcher).await }))
                 }
                 Some(acceptor) => {
                     let stop = self.stop.clone();
                     let (most, peer) = (host.timer(), stream.peer_addr().ok());
                     tokio::spawn(async move {
                         match tls::shake_hands(&acceptor, stream, most, stop).await {
-                            Ok((stream, left)) => host.serve(stream, left, place, listener, watcher).await,
+                            Ok((stream, left)) => {
+                                let client = tls::identity::of(&stream);
+                                let arrival = Arrival { most: left, place, listener, client };
+                                host.serve(stream, arrival, watcher).await;
+                            }
                             Err(error) => host.not_agreed(&error, peer),
                         }
                     });
                 }
             }),
             Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
-                tokio::spawn(async move { host.serve(stream, host.timer(), place, listener, watcher).await });
+                tokio::spawn(async move { host.serve(stream, host.arrival(place, listener), watcher).await });
             }),
         };
         if let Err(error) = taken {
@@ -249,7 +253,22 @@ impl<S: Store, H: Health> Connections<S, H> {
     }
 }
 
+/// A connection that is to be served.
+struct Arrival {
+    /// Ends when its client has to have begun.
+    most: Pin<Box<Sleep>>,
+    place: OwnedSemaphorePermit,
+    listener: ListenerName,
+    /// What its client showed.
+    client: Option<Arc<ClientCertificate>>,
+}
+
 impl<S: Store, H: Health> Host<S, H> {
+    /// A connection on which nothing is shown.
+    fn arrival(&self, place: OwnedSemaphorePermit, listener: ListenerName) -> Arrival {
+        Arrival { most: self.timer(), place, listener, client: None }
+    }
+
     /// Ends when a client that came now has to have begun.
     fn timer(&self) -> Pin<Box<Sleep>> {
         Box::pin(sleep(self.patience))
@@ -258,16 +277,18 @@ impl<S: Store, H: Health> Host<S, H> {
     async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        most: Pin<Box<Sleep>>,
-        place: OwnedSemaphorePermit,
-        listener: ListenerName,
+        Arrival { most, place, listener, client }: Arrival,
         watcher: Watcher,
     ) {
         let stream = TokioIo::new(Connection::new(stream, place, most));
         let front = Arc::clone(&self.front);
         let (release, manages) = (self.release.contains(&listener), self.manage.contains(&listener));
+        let client = client.filter(|_| manages);
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
+            if let Some(client) = &client {
+                request.extensions_mut().insert(Arc::clone(client));
+            }
             if release {
                 request.extensions_mut().insert(MayRelease);
             }

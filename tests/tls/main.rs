@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certified;
 mod commands;
 mod files;
 mod handshakes;

@@ -41,7 +41,8 @@ pub struct Args {
     /// Only what was done to the key with this id
     #[arg(long, value_name = "ID", value_parser = key_id)]
     key_id: Option<String>,
-    /// Only what this one did: the id of a key, `token:ISSUER#SUBJECT` for whoever presented an access token, or `keygate`
+    /// Only what this one did: the id of a key, `token:ISSUER#SUBJECT` for whoever presented an access token, `certificate:NAME` for whoever
+    /// showed a certificate, or `keygate`
     #[arg(long, value_name = "ACTOR", value_parser = actor)]
     actor: Option<String>,
     /// Only from this instant on, as RFC 3339: `2030-01-31T12:00:00Z`
@@ -73,12 +74,7 @@ fn key_id(text: &str) -> Result<String, String> {
 }
 
 fn actor(text: &str) -> Result<String, String> {
-    let named = text == "keygate" || (text.starts_with(Actor::OF_TOKEN) && text.contains('#'));
-    if named || values::check_key_id(text).is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err("allowed is the id of a key, `token:ISSUER#SUBJECT`, or `keygate`".to_owned())
-    }
+    if Actor::is_text(text) { Ok(text.to_owned()) } else { Err(format!("allowed is {}", Actor::TEXT_ALLOWED)) }
 }
 
 impl Args {

@@ -1,8 +1,7 @@
 //! The settings file.
 
 use super::{
-    ListenerName, LogFormat, LogLevel, ManagementSettings, RealmFiles, Settings, StoreKind, redis, set, tls,
-    vault::vault,
+    LogFormat, LogLevel, RealmFiles, Settings, StoreKind, management::management, redis, set, tls, vault::vault,
 };
 use crate::{
     config::{
@@ -26,6 +25,8 @@ const KEYS: &[&str] = &[
     "listen",
     "listen_unix",
     "listen_unix_mode",
+    "listen_unix_owner",
+    "listen_unix_group",
     "drain_delay",
     "data_dir",
     "realms",
@@ -87,10 +88,12 @@ fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
         tls::read(table, base, &mut settings.operations_tls);
     }
     let operations = operations.and_then(|table| table.get("listen"));
-    let nowhere = |value: Value<'_>| if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) };
-    set(&mut settings.listen_operations, operations.and_then(nowhere));
+    set(&mut settings.listen_operations, operations.and_then(nowhere_or_address));
     set(&mut settings.listen_unix, root.get("listen_unix").and_then(|value| socket(&value, base)));
     set(&mut settings.listen_unix_mode, root.get("listen_unix_mode").and_then(|value| value.parsed(mode)));
+    let someone = |key: &str| root.get(key).and_then(|value| name_or_number(&value));
+    set(&mut settings.listen_unix_owner, someone("listen_unix_owner"));
+    set(&mut settings.listen_unix_group, someone("listen_unix_group"));
     let delays = Duration::ZERO..=Duration::from_secs(300);
     set(&mut settings.drain_delay, root.get("drain_delay").and_then(|value| value.duration(delays)));
     set(&mut settings.data_dir, root.get("data_dir").and_then(|value| path(&value)).map(|path| base.join(path)));
@@ -98,15 +101,9 @@ fn server(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     set(&mut settings.threads, root.get("threads").and_then(|value| threads(&value)));
 }
 
-fn management(root: &Table<'_>, base: &Path, management: &mut ManagementSettings) {
-    let Some(table) = root.table("management", &["listen", "serve_on", "tls"]) else { return };
-    let nowhere = |value: Value<'_>| if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) };
-    set(&mut management.listen, table.get("listen").and_then(nowhere));
-    tls::read(&table, base, &mut management.tls);
-    let listeners = ListenerName::ALL.map(|listener| (listener.name(), listener));
-    if let Some(items) = table.list("serve_on", listeners.len()) {
-        management.serve_on = items.iter().filter_map(|item| item.word(&listeners)).collect();
-    }
+/// An address; nothing when it is empty.
+pub(super) fn nowhere_or_address(value: Value<'_>) -> Option<Option<SocketAddr>> {
+    if value.text()?.is_empty() { Some(None) } else { address(&value).map(Some) }
 }
 
 fn address(value: &Value<'_>) -> Option<SocketAddr> {
@@ -124,6 +121,15 @@ fn socket(value: &Value<'_>, base: &Path) -> Option<Option<PathBuf>> {
     let found =
         Settings::check_socket(&path).map_err(|allowed| value.wrong(format!("{} is too long", quoted(text)), allowed));
     found.ok().map(|()| Some(path))
+}
+
+/// A user or a group; nothing when it is empty.
+fn name_or_number(value: &Value<'_>) -> Option<Option<String>> {
+    let text = value.text()?;
+    if text.is_empty() {
+        return Some(None);
+    }
+    value.line(256).map(|text| Some(text.to_owned()))
 }
 
 /// A file's mode, such as `0660`.

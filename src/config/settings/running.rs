@@ -15,6 +15,8 @@ impl Settings {
             operations_tls,
             listen_unix,
             listen_unix_mode,
+            listen_unix_owner,
+            listen_unix_group,
             drain_delay,
             audit_export_file,
             data_dir,
@@ -41,6 +43,8 @@ impl Settings {
             ("management.serve_on", management.serve_on == self.management.serve_on),
             ("listen_unix", listen_unix == self.listen_unix),
             ("listen_unix_mode", listen_unix_mode == self.listen_unix_mode),
+            ("listen_unix_owner", listen_unix_owner == self.listen_unix_owner),
+            ("listen_unix_group", listen_unix_group == self.listen_unix_group),
             ("drain_delay", drain_delay == self.drain_delay),
             ("data_dir", data_dir == self.data_dir),
             ("threads", threads == self.threads),
@@ -58,8 +62,11 @@ impl Settings {
         let files =
             |read: ListenerTls, now: &ListenerTls| if read.is_set() == now.is_set() { read } else { now.clone() };
         let (tls, operations_tls) = (files(tls, &self.tls), files(operations_tls, &self.operations_tls));
-        let management =
-            ManagementSettings { tls: files(management.tls, &self.management.tls), ..self.management.clone() };
+        let management = ManagementSettings {
+            tls: files(management.tls, &self.management.tls),
+            certificates: management.certificates,
+            ..self.management.clone()
+        };
         let taken =
             Self { tls, operations_tls, management, realms, secrets_file, routing, vault, check_every, ..self.clone() };
         (taken, take_restart)

@@ -54,18 +54,10 @@ fn read_acts(fields: &mut Fields, numbers: &[i32]) -> Vec<Act> {
     acts
 }
 
-/// Bytes of an actor, at most.
-const ACTOR_BYTES: usize = 2_048;
-
 fn read_actor(text: &str) -> Result<String, &'static str> {
-    let system = Actor::System.text();
-    if text == system {
-        return Ok(system);
-    }
-    if text.starts_with(Actor::OF_TOKEN) && text.len() <= ACTOR_BYTES && text.contains('#') {
-        return Ok(text.to_owned());
-    }
-    KeyId::parse(text).map(|key| key.to_string()).map_err(|_| "the id of a key, `token:ISSUER#SUBJECT`, or `keygate`")
+    // Of a key's id there is more than one way to write it.
+    let key = KeyId::parse(text).map(|key| key.to_string()).ok();
+    key.or_else(|| Actor::is_text(text).then(|| text.to_owned())).ok_or(Actor::TEXT_ALLOWED)
 }
 
 /// A page token names the last event of the page before. It gives no access: whoever uses it is authenticated anew.

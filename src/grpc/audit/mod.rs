@@ -4,7 +4,8 @@ mod events;
 mod streams;
 
 use super::{
-    InWork, Turnstile, acts,
+    InWork, Turnstile,
+    acts::{self, Caller},
     failure::{self, Call, IdIn},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span, field::Empty};
 
 /// What all workers' services share.
@@ -77,12 +78,12 @@ impl<S: Store> AuditLogService<S> {
         self.runtime.spawn(call).await.map_err(|_| streams::going_down())?
     }
 
-    fn reading(&self, name: &'static str, realm: &str, metadata: MetadataMap) -> Reading<S> {
-        let call = Call { house: &self.app.house, name, id: IdIn::Metadata(&metadata) };
+    fn reading(&self, name: &'static str, realm: &str, caller: Caller) -> Reading<S> {
+        let call = Call { house: &self.app.house, name, id: IdIn::Metadata(&caller.metadata) };
         let (request_id, known) = (call.request_id(), call.known_realm(realm));
         // Of the highest level, so that a line of any level carries what it says.
         let span = tracing::error_span!("audit_log", call = name, request_id, realm = known, actor = Empty);
-        Reading { app: self.app.clone(), realm: realm.to_owned(), metadata, request_id, span, most: self.most }
+        Reading { app: self.app.clone(), realm: realm.to_owned(), caller, request_id, span, most: self.most }
     }
 }
 
@@ -90,7 +91,7 @@ impl<S: Store> AuditLogService<S> {
 struct Reading<S> {
     app: App<S>,
     realm: String,
-    metadata: MetadataMap,
+    caller: Caller,
     request_id: String,
     span: Span,
     most: Duration,
@@ -116,7 +117,7 @@ impl<S: Store> Reading<S> {
     }
 
     async fn judge(&self, known: impl FnOnce(&Manager)) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
-        let manager = self.app.manager(acts::headers(&self.metadata)).await?;
+        let manager = self.app.manager(self.caller.shown()).await?;
         known(&manager);
         let guard = self.app.house.realm_to_manage(&self.realm, &manager)?;
         Ok((guard, manager.permit(guard)?))
@@ -148,8 +149,8 @@ impl<S: Store> Reading<S> {
 #[tonic::async_trait]
 impl<S: Store> AuditLog for AuditLogService<S> {
     async fn list(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let reading = self.reading("List", &message.realm, metadata);
+        let (caller, message) = Caller::of(request);
+        let reading = self.reading("List", &message.realm, caller);
         let list = async move {
             let page = reading.step(async {
                 let (guard, permit) = reading.begin().await?;
@@ -166,8 +167,8 @@ impl<S: Store> AuditLog for AuditLogService<S> {
     type FollowStream = ReceiverStream<Result<FollowEventsResponse, Status>>;
 
     async fn follow(&self, request: Request<FollowEventsRequest>) -> Result<Response<Self::FollowStream>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let reading = self.reading("Follow", &message.realm, metadata);
+        let (caller, message) = Caller::of(request);
+        let reading = self.reading("Follow", &message.realm, caller);
         self.run(streams::follow(reading, self.streams.clone(), message)).await
     }
 
@@ -177,8 +178,8 @@ impl<S: Store> AuditLog for AuditLogService<S> {
         &self,
         request: Request<CheckpointRequest>,
     ) -> Result<Response<Self::CheckpointStream>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let reading = self.reading("Checkpoint", &message.realm, metadata);
+        let (caller, message) = Caller::of(request);
+        let reading = self.reading("Checkpoint", &message.realm, caller);
         self.run(streams::checkpoints(reading, self.streams.clone(), message)).await
     }
 

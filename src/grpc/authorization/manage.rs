@@ -17,7 +17,7 @@ use crate::{
         realm::Realm,
     },
     grpc::{
-        acts::{self, Act, By, Desk},
+        acts::{self, Act, By, Caller, Desk},
         authorization::import,
         fields::{Fields, LARGEST_PAGE},
     },
@@ -32,12 +32,12 @@ pub(super) async fn handle<S: Store>(
     desk: &Desk<S>,
     request: Request<v1::ManageKeysRequest>,
 ) -> Result<Response<v1::ManageKeysResponse>, Status> {
-    let (metadata, _, message) = request.into_parts();
+    let (caller, message) = Caller::of(request);
     let operation = message.operation.as_ref();
     let (name, key) = (act_name(operation), operation.and_then(named_key));
     let act = Act { call: "ManageKeys", name, realm: message.realm.clone(), key, account: None, by: By::OwnersToo };
     let work = |app, manager| async move { manage(&app, &manager, message).await };
-    desk.run(metadata, act, work).await
+    desk.run(caller, act, work).await
 }
 
 async fn manage<S: Store>(
