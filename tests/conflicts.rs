@@ -7,9 +7,9 @@
 mod support;
 
 use keygate::proto::v1::{
-    AccountStatus, AddMemberRequest, AuditAct, AuditEvent, AuthenticateResponse, CreateKey, ImportKeys, ImportRow,
-    KeyState, ListKeys, ListMembersRequest, ManageKeysRequest, RevokeAccountKeys, RevokeKey, RotateKey,
-    SetAccountStatusRequest, SetMemberRolesRequest, UpdateKey, authenticate_response::Outcome, import_row::Secret,
+    AccountStatus, AddMemberRequest, AuditAct, AuditEvent, CreateKey, ImportKeys, ImportRow, KeyState, ListKeys,
+    ListMembersRequest, ManageKeysRequest, RevokeAccountKeys, RevokeKey, RotateKey, SetAccountStatusRequest,
+    SetMemberRolesRequest, UpdateKey, authenticate_response::Outcome, import_row::Secret,
     manage_keys_request::Operation, manage_keys_response::Result as Done,
 };
 use std::{
@@ -276,7 +276,7 @@ impl Servers {
         for server in [Some(&*self.first), self.second.as_ref()].into_iter().flatten() {
             let mut working: BTreeMap<&str, usize> = BTreeMap::new();
             for (secret, id) in secrets {
-                let answer = decided(server, secret).await;
+                let answer = server.decided(&by_key(REALM, secret)).await;
                 let works = matches!(answer.outcome, Some(Outcome::Allowed(_)));
                 *working.entry(id).or_default() += usize::from(works);
             }
@@ -287,18 +287,6 @@ impl Servers {
             }
         }
     }
-}
-
-/// What a server decides about a key. A machine that stands still for the 50 ms of a decision is asked again: what it decides
-/// then is what counts.
-async fn decided(server: &Keygate, secret: &str) -> AuthenticateResponse {
-    for _ in 0..100 {
-        match server.try_authenticate(by_key(REALM, secret)).await {
-            Ok(answer) => return answer,
-            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
-        }
-    }
-    panic!("a hundred decisions were not answered in time");
 }
 
 /// The events, but for their order. Suspending a key that is suspended is told as an update.
