@@ -7,9 +7,11 @@ mod support;
 use keygate::{
     app::{
         authenticate::{AuthenticateRequest, Presented, Verdict},
+        embed_tokens::MintEmbedToken,
+        error::AppError,
         house::{App, House},
         keys::{CreateKey, Expiry, KeyFilter, UpdateKey},
-        manager::{KeyManager, Manager, Reader, Shown},
+        manager::{KeyManager, Manager, Minter, Reader, Shown},
         ports::{Clock, Courier, Delivery, Entropy, EntropyError, Store},
     },
     config::{self, RealmFiles, Settings},
@@ -28,6 +30,7 @@ use keygate::{
         embedded::Embedded,
         redis::{Redis, RedisOptions},
     },
+    tokens::Issuers,
 };
 use std::{
     collections::BTreeMap,
@@ -42,7 +45,7 @@ use support::{files::ConfigFile, redis::RedisServer};
 const DAY: Duration = Duration::from_secs(86_400);
 const REALM: &str = r#"
 realm = "shop"
-credentials = [{ header = "authorization", scheme = "Bearer" }]
+credentials = [{ header = "authorization", scheme = "Bearer", accepts = ["key", "token"] }]
 
 [[environments]]
 name = "live"
@@ -50,6 +53,10 @@ prefix = "sh_live_"
 
 [keys]
 suspend_unused_after = "90d"
+
+[embed_tokens]
+lifetime = "1h"
+longest = "1h"
 
 [[webhooks]]
 name = "watch"
@@ -116,6 +123,8 @@ impl<S: Store> World<S> {
         let app = |first| {
             let entropy = Arc::new(Counting(AtomicU64::new(first)));
             let house = House::new(&realms, ring, clock.clone(), entropy);
+            let now: Arc<dyn Clock> = clock.clone();
+            let house = house.with_tokens(Arc::new(Issuers::open(&realms, ring, &now).unwrap()));
             let house = Arc::new(house.with_courier(taken.clone(), false));
             App::new(house, Cached::new(store.clone(), CacheSettings::default(), clock.clone()))
         };
@@ -161,10 +170,28 @@ impl<S: Store> World<S> {
         self.apps[0].update_key(manager.permit_keys::<KeyManager>(guard).unwrap(), &request).await.unwrap();
     }
 
+    /// A token of a key, or why none is minted.
+    async fn mint(&self, key: KeyId) -> Result<String, AppError> {
+        let manager = self.manager().await;
+        let guard = self.apps[0].house.realm("shop").unwrap();
+        let target = AccountId::new("acme").unwrap();
+        let request = MintEmbedToken { key, target, scopes: Vec::new(), lifetime: None };
+        let minted = self.apps[0].mint_embed_token(manager.permit::<Minter>(guard).unwrap(), &request).await?;
+        Ok(minted.text.to_string())
+    }
+
     /// Presents a key to one of the servers: why it was denied, or nothing.
     async fn present(&self, server: usize, key: &Secret) -> Option<DenyReason> {
+        self.judged(server, Presented::Key(SecretRef::new(key.expose()))).await
+    }
+
+    /// The same with a token.
+    async fn present_token(&self, server: usize, token: &str) -> Option<DenyReason> {
+        self.judged(server, Presented::Token(SecretRef::new(token))).await
+    }
+
+    async fn judged(&self, server: usize, presented: Presented<'_>) -> Option<DenyReason> {
         let app = &self.apps[server];
-        let presented = Presented::Key(SecretRef::new(key.expose()));
         let request = AuthenticateRequest::who(presented, CanonicalRequest::headers_alone(Vec::new()));
         match app.authenticate(app.house.realm("shop").unwrap(), &request).await.unwrap().verdict {
             Verdict::Denied(denial) => Some(denial.reason),
@@ -240,6 +267,30 @@ async fn unused_keys_rest<S: Store>(world: World<S>) {
     assert_eq!(world.present(0, &idle_key).await, Some(DenyReason::UnusedKey));
 }
 
+async fn tokens_rest_with_their_key<S: Store>(world: World<S>) {
+    let (id, key) = world.create().await;
+    world.wait(DAY * 89);
+    assert_eq!(world.present(1, &key).await, None);
+    world.apps[1].write_uses().await.unwrap();
+    // The key is old, and was used of late.
+    world.wait(DAY * 90 - Duration::from_secs(1_800));
+    let token = world.mint(id).await.unwrap();
+    for server in [0, 1] {
+        assert_eq!(world.present_token(server, &token).await, None);
+    }
+    world.wait(Duration::from_secs(1_800));
+    for server in [0, 1] {
+        assert_eq!(world.present_token(server, &token).await, Some(DenyReason::UnusedKey));
+    }
+    assert!(matches!(world.mint(id).await, Err(AppError::NotMinted(DenyReason::UnusedKey))));
+    // They awake with it, also where it is remembered as resting.
+    world.resume(id).await;
+    world.wait(Duration::from_secs(2));
+    for server in [0, 1] {
+        assert_eq!(world.present_token(server, &token).await, None);
+    }
+}
+
 async fn rest_and_awakening_are_told<S: Store>(world: World<S>) {
     let (id, key) = world.create().await;
     assert_eq!(world.present(0, &key).await, None);
@@ -289,6 +340,13 @@ async fn unused_keys_rest_embedded() {
 }
 
 #[tokio::test]
+async fn tokens_rest_with_their_key_embedded() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = Embedded::open(folder.path(), &ring(), clock.clone(), 1_000).unwrap();
+    tokens_rest_with_their_key(World::new(clock, &ring(), store).await).await;
+}
+
+#[tokio::test]
 async fn rest_and_awakening_are_told_embedded() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let store = Embedded::open(folder.path(), &ring(), clock.clone(), 1_000).unwrap();
@@ -309,4 +367,12 @@ async fn unused_keys_rest_redis() {
     let options = RedisOptions::new(&redis.url());
     let store = Redis::connect(options, &ring, clock.clone()).await.unwrap();
     unused_keys_rest(World::new(clock, &ring, store).await).await;
+}
+
+#[tokio::test]
+async fn tokens_rest_with_their_key_redis() {
+    let (redis, clock, ring) = (RedisServer::start(), clock(), ring());
+    let options = RedisOptions::new(&redis.url());
+    let store = Redis::connect(options, &ring, clock.clone()).await.unwrap();
+    tokens_rest_with_their_key(World::new(clock, &ring, store).await).await;
 }

@@ -5,7 +5,9 @@
 //! place.
 
 use super::{
-    StartError, post, secrets,
+    StartError, post,
+    reload::Footprint,
+    secrets,
     tls::{self, Certificates},
     vault,
     vault::Watch,
@@ -34,6 +36,8 @@ pub(super) struct Configuration {
     pub(super) post: Arc<Post>,
     pub(super) codes: Arc<Codes>,
     pub(super) certificates: Arc<Certificates>,
+    /// What the secrets say that messages are signed with.
+    signed_with: Footprint,
     watch: Watch,
 }
 
@@ -59,6 +63,7 @@ impl Configuration {
         else {
             return Err(StartError::of(errors));
         };
+        let signed_with = post::said(&settings.data_dir, &loaded.realms);
         Ok(Self {
             routing: Arc::new(settings.routing.clone()),
             settings,
@@ -69,6 +74,7 @@ impl Configuration {
             post: Arc::new(post),
             codes: Arc::new(codes),
             certificates: Arc::new(certificates),
+            signed_with,
             watch,
         })
     }
@@ -98,6 +104,7 @@ impl Configuration {
         else {
             return Err(Refused { error: StartError::of(errors), files });
         };
+        let signed_with = post::said(&settings.data_dir, &loaded.realms);
         Ok(Self {
             routing: Arc::new(settings.routing.clone()),
             settings,
@@ -108,6 +115,7 @@ impl Configuration {
             post: Arc::new(post),
             codes: Arc::new(codes),
             certificates: Arc::new(certificates),
+            signed_with,
             watch: self.watch.clone(),
         })
     }
@@ -152,6 +160,9 @@ impl Configuration {
         }
         if !self.issuers.are(&before.issuers) {
             found.push("the issuers of tokens".to_owned());
+        }
+        if self.signed_with != before.signed_with {
+            found.push("the secrets of webhooks and of onboarding".to_owned());
         }
         found.extend(self.certificates.differences(&before.certificates).map(|table| format!("`[{table}]`")));
         if self.settings.management.certificates != before.settings.management.certificates {

@@ -308,9 +308,9 @@ pub fn run(
     let _ = stop.send(true);
     let drained = drain(workers);
     let written = background.block_on(async {
-        match reloading.await {
-            Ok(house) => App::new(house, store).write_uses().await,
-            Err(_) => Err(AppError::Bug("reloading was not done to its end")),
+        match tokio::time::timeout(DRAIN, reloading).await {
+            Ok(Ok(house)) => App::new(house, store).write_uses().await,
+            Ok(Err(_)) | Err(_) => Err(AppError::Bug("reloading was not done to its end")),
         }
     });
     if let Err(error) = written {

@@ -1,6 +1,6 @@
 //! The ways to the subscribers of all realms, and to those who send one-time codes on: reads the secrets that are signed with.
 
-use super::{StartError, files};
+use super::{StartError, files, reload::Footprint};
 use crate::{
     config::Settings,
     courier::{Codes, Post},
@@ -43,6 +43,11 @@ pub(super) fn secret_files(data_dir: &Path, realms: &Realms) -> impl Iterator<It
         Delivery::Log => None,
     });
     hooks.chain(codes).map(|path| data_dir.join(path))
+}
+
+/// What those files say.
+pub(super) fn said(data_dir: &Path, realms: &Realms) -> Footprint {
+    Footprint::of(secret_files(data_dir, realms))
 }
 
 fn secret(data_dir: &Path, realm: &RealmName, hook: &Webhook) -> Result<SigningSecret, StartError> {

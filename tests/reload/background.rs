@@ -77,6 +77,13 @@ async fn a_subscriber_that_comes_is_told_from_then_on_and_one_that_goes_no_more(
     let told = tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap();
     assert!(told.contains("while") && !told.contains("before"), "{told}");
 
+    // Another secret is taken over, and said to be; what it says is not.
+    fs::write(world.at("hook"), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n").unwrap();
+    world.reload().await;
+    let output = world.stack.output();
+    assert!(output.contains("changed: the secrets of webhooks and of onboarding"), "{output}");
+    assert!(!output.contains("C2FVsBQI"), "{output}");
+
     world.write("one", &realm("one", 100));
     world.reload().await;
     world.stack.new_key("one", "after", "live").await;

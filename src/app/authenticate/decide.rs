@@ -22,7 +22,7 @@ use crate::{
         credential::Taken,
         deny::{Answer, DenyReason},
         id::Environment,
-        key::{DigestScheme, LastUse},
+        key::{DigestScheme, KeySnapshot, LastUse},
         limit::{Charged, LimitOutcome, Plan, Subject},
         realm::Matched,
         time::{LatestTicks, Ticks, Timestamp},
@@ -190,9 +190,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
                 return Ok(Some(self.withheld()));
             }
             // Confirmed by reading, as a digest that leads nowhere is: the store must not tell the two apart by what they cost.
-            // That the account did not change says nothing of the key's uses: those were read with the key.
-            let known = if reason == DenyReason::UnusedKey { key.read_at } else { key.confirmed.get() };
-            let data_age = clock.ticks().since(known);
+            let data_age = clock.ticks().since(known_since(key, reason));
             if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
                 self.steps.note("lookup", || "it was flawed a while ago: reading it again".to_owned());
                 return Ok(None);
@@ -328,4 +326,10 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         decision.steps = self.steps.into_vec();
         decision
     }
+}
+
+/// Since when it is known that the key is flawed so. That the account did not change says nothing of the key's uses: those were read
+/// with the key.
+fn known_since(key: &KeySnapshot, reason: DenyReason) -> Ticks {
+    if reason == DenyReason::UnusedKey { key.read_at } else { key.confirmed.get() }
 }

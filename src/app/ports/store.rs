@@ -20,7 +20,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// of them at least. A key whose secret moves from one of the digests to another meanwhile is found all the same.
     fn find_key(&self, sought: &Sought<'_>) -> impl Future<Output = Result<Found, StoreError>> + Send;
 
-    /// A key by its id, working or not, with the mark that [`Store::charge`] confirms.
+    /// A key by its id, working or not, with when it was last used and the mark that [`Store::charge`] confirms.
     fn find_key_by_id(
         &self,
         owner: &AccountRef,

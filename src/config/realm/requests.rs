@@ -167,6 +167,13 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule], credentials: &[Credent
             accepts: accepts(table, Accepts::BOTH).unwrap_or(Accepts::BOTH),
             public,
         };
+        let taken = |source: &CredentialSource| {
+            operation.accepts.key && source.accepts.key || operation.accepts.token && source.accepts.token
+        };
+        if let (Some(value), false) = (table.get("accepts"), credentials.is_empty() || credentials.iter().any(taken)) {
+            let problem = "names what no place for credentials accepts: nobody could ever do this";
+            value.wrong(problem, "must share a kind with `accepts` of one of `[[credentials]]`");
+        }
         for key in ["scopes", "account", "organization", "accepts"].into_iter().filter(|_| public) {
             if let Some(value) = table.get(key) {
                 value.wrong("stands beside `public = true`", "must be left out: nobody is asked who they are");

@@ -28,19 +28,25 @@ pub(in crate::server) struct Footprint([u8; 32]);
 impl Footprint {
     /// Of no files.
     pub(super) const NONE: Self = Self([0; 32]);
-}
 
-impl Watched {
-    /// Reads them all. A file that is not there, or not to be read, is a state like any other.
-    pub(super) fn footprint(&self) -> Footprint {
-        let realms = config::realm_files(&self.realms);
+    /// Of these files. One that is not there, or not to be read, is a state like any other.
+    pub(in crate::server) fn of(files: impl Iterator<Item = impl AsRef<Path>>) -> Self {
         let mut hash = Sha256::new();
-        for path in self.settings.iter().chain(&realms).chain(&self.others) {
+        for path in files {
+            let path = path.as_ref();
             hash.update((path.as_os_str().len() as u64).to_be_bytes());
             hash.update(path.as_os_str().as_bytes());
             hash.update(content(path));
         }
-        Footprint(hash.finalize().into())
+        Self(hash.finalize().into())
+    }
+}
+
+impl Watched {
+    /// Reads them all.
+    pub(super) fn footprint(&self) -> Footprint {
+        let realms = config::realm_files(&self.realms);
+        Footprint::of(self.settings.iter().chain(&realms).chain(&self.others))
     }
 }
 

@@ -6,6 +6,7 @@
 mod footprint;
 mod state;
 
+pub(super) use footprint::Footprint;
 pub use state::{Refusal, ReloadState};
 
 use super::{
@@ -24,7 +25,7 @@ use crate::{
     store::Backend,
     tokens::Issuers,
 };
-use footprint::{Footprint, Watched};
+use footprint::Watched;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
@@ -139,7 +140,13 @@ impl<H: Health> Reloader<H> {
                 _ = stop.wait_for(|stop| *stop) => return Arc::clone(&self.house.borrow()),
             };
             // Once begun, a reload is done to its end.
-            if told || self.changed().await {
+            // Looking changes nothing: whoever is told to stop stops.
+            let changed = told
+                || tokio::select! {
+                    changed = self.changed() => changed,
+                    _ = stop.wait_for(|stop| *stop) => false,
+                };
+            if changed {
                 self.reload().await;
             }
         }

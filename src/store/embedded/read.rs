@@ -54,8 +54,9 @@ impl Core {
         let Some(key) = self.key(&snapshot, owner, id)? else { return Ok(None) };
         let Some(account) = self.account(&snapshot, owner)? else { return Ok(None) };
         let organizations = self.organizations(&owner.realm, &account)?;
-        let found = KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp);
-        Ok(Some(Arc::new(found.within(organizations))))
+        let last = self.last_use(&snapshot, owner, id)?;
+        let found = KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp).within(organizations);
+        Ok(Some(Arc::new(found.last_used(last.map(|last| last.at)))))
     }
 
     /// Where the digests lead, all as of one instant.

@@ -51,8 +51,9 @@ impl Redis {
         let account = self.account(owner, &account)?;
         let (stamp, organizations) =
             (account.mark(), self.organizations(&owner.realm, &account, found.organizations, read_at)?);
+        let last = found.last_use.map(|last| self.codec.decode_use(owner, id, &last)).transpose()?;
         let snapshot = KeySnapshot::new(&owner.realm, owner.clone(), account, key, read_at, stamp);
-        Ok(Some(Arc::new(snapshot.within(organizations))))
+        Ok(Some(Arc::new(snapshot.within(organizations).last_used(last.map(|last| last.at)))))
     }
 
     /// One round trip.

@@ -159,6 +159,8 @@ pub(super) struct FoundAccount {
     pub(super) organizations: Vec<Option<Vec<u8>>>,
     /// The key that was asked for, working or ended.
     pub(super) key: Option<Vec<u8>>,
+    /// When that was last used.
+    pub(super) last_use: Option<Vec<u8>>,
 }
 
 /// An account, and a key of it if one is named.
@@ -169,9 +171,9 @@ pub(super) async fn account(
 ) -> Result<FoundAccount, StoreError> {
     let keys = keyspace::AccountKeys::new(owner);
     let mut command = cmd("EVALSHA");
-    command.arg(ACCOUNT.get_hash()).arg(if key.is_some() { 3 } else { 1 }).arg(keys.record());
+    command.arg(ACCOUNT.get_hash()).arg(if key.is_some() { 4 } else { 1 }).arg(keys.record());
     if key.is_some() {
-        command.arg(keys.live()).arg(keys.ended());
+        command.arg(keys.live()).arg(keys.ended()).arg(keys.uses());
     }
     command.arg(owner.realm.as_str());
     if let Some(id) = key {
@@ -181,8 +183,9 @@ pub(super) async fn account(
     let mut parts = Parts::of(connection.script(&command, &ACCOUNT).await?).ok_or_else(wrong)?;
     let mut found = || {
         let (account, organizations) = (parts.record()?, parts.records()?);
-        let (live, ended) = if key.is_some() { (parts.record()?, parts.record()?) } else { (None, None) };
-        Some(FoundAccount { account, organizations, key: live.or(ended) })
+        let mut of_key = || if key.is_some() { parts.record() } else { Some(None) };
+        let (live, ended, last_use) = (of_key()?, of_key()?, of_key()?);
+        Some(FoundAccount { account, organizations, key: live.or(ended), last_use })
     };
     found().ok_or_else(wrong)
 }

@@ -194,7 +194,7 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
             && reason.answer() == Answer::InvalidCredential
         {
             // A key that does not work tells nothing of its limits, and is read again like any that is flawed.
-            let data_age = self.app.house.clock.ticks().since(key.confirmed.get());
+            let data_age = self.app.house.clock.ticks().since(super::known_since(key, *reason));
             if freshness == Freshness::Remembered && data_age >= FLAW_REMEMBERED {
                 return Ok(None);
             }
