@@ -22,8 +22,8 @@ pub use loaded::{Loaded, RealmChanges};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
     CacheSettings, KekSettings, KekSource, ListenerName, LoadSettings, LogFormat, LogLevel, LogSettings, RealmFiles,
-    RedisSettings, RedisUrl, SentinelSettings, Settings, StoreKind, StoreSettings, TlsSettings, TransitSettings,
-    VaultSettings,
+    RedisSettings, RedisUrl, SentinelSettings, Settings, StoreKind, StoreSettings, TlsSettings, TracesProtocol,
+    TracesSettings, TransitSettings, VaultSettings,
 };
 
 use crate::domain::{

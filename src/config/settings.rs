@@ -4,9 +4,11 @@
 mod read;
 mod redis;
 mod running;
+mod traces;
 mod vault;
 
 pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
+pub use traces::{TracesProtocol, TracesSettings};
 
 use super::{mistake::Mistakes, sources};
 use crate::domain::{id::KekName, realm::Routing};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub routing: Routing,
     /// What providers' credentials are sealed with, and where they are released.
     pub vault: VaultSettings,
+    /// Which calls are followed, and who is told.
+    pub traces: TracesSettings,
     /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
     pub check_every: Duration,
 }
@@ -266,6 +270,7 @@ impl Default for Settings {
             },
             routing: Routing::default(),
             check_every: Duration::from_secs(5),
+            traces: TracesSettings::default(),
             vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
         }
     }

@@ -160,6 +160,17 @@ impl Endpoint {
         Ok(Self { host, port, tls })
     }
 
+    /// The same, speaking HTTP/2: over TLS that has to be agreed on.
+    #[must_use]
+    pub fn for_http2(self) -> Self {
+        let tls = self.tls.map(|(connector, name)| {
+            let mut config = ClientConfig::clone(connector.config());
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            (TlsConnector::from(Arc::new(config)), name)
+        });
+        Self { tls, ..self }
+    }
+
     /// A new connection. Takes as long as it takes: whoever asks bounds it.
     ///
     /// # Errors

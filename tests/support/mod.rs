@@ -17,6 +17,7 @@ pub mod key_host;
 pub mod keygate;
 pub mod mailbox;
 pub mod operations;
+pub mod otlp;
 pub mod pages;
 pub mod proxy;
 pub mod python;

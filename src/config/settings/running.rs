@@ -1,6 +1,6 @@
 //! Which settings a running server takes over from a changed file, and which take a restart.
 
-use super::{Settings, VaultSettings};
+use super::{LogSettings, Settings, TracesSettings, VaultSettings};
 
 impl Settings {
     /// The settings that a server goes on with that runs with these and finds `read` in its files, and the names of those that
@@ -26,6 +26,7 @@ impl Settings {
             limits,
             routing,
             vault: VaultSettings { release_on, remember, keks },
+            traces,
             check_every,
         } = read;
         let stays = [
@@ -39,13 +40,23 @@ impl Settings {
             ("store", store == self.store),
             ("operator", operator_key_file == self.operator_key_file),
             ("cache", cache == self.cache),
-            ("log", log == self.log),
+            ("log.format", log.format == self.log.format),
+            ("traces", same_receiver(&traces, &self.traces)),
             ("limits", limits == self.limits),
             ("audit", audit_export_file == self.audit_export_file),
             ("vault.release_on", release_on == self.vault.release_on),
         ];
         let take_restart = stays.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect();
         let vault = VaultSettings { release_on: self.vault.release_on.clone(), remember, keks };
-        (Self { realms, secrets_file, routing, vault, check_every, ..self.clone() }, take_restart)
+        let log = LogSettings { format: self.log.format, ..log };
+        let TracesSettings { sample, sample_callers, .. } = traces;
+        let traces = TracesSettings { sample, sample_callers, ..self.traces.clone() };
+        (Self { realms, secrets_file, log, routing, vault, traces, check_every, ..self.clone() }, take_restart)
     }
+}
+
+/// Whether all but the sampling is the same.
+fn same_receiver(read: &TracesSettings, present: &TracesSettings) -> bool {
+    let TracesSettings { sample, sample_callers, .. } = *present;
+    TracesSettings { sample, sample_callers, ..read.clone() } == *present
 }
