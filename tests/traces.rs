@@ -14,6 +14,7 @@ use std::{
 };
 use support::{
     calls::{Answered, by_key, charged},
+    certificates::Authority,
     envoy,
     files::ConfigFile,
     front::Front,
@@ -22,6 +23,7 @@ use support::{
     otlp::{Mood, Receiver, Seen, is_below},
     proxy::Change,
     realms,
+    rotel::Rotel,
     stack::Stack,
 };
 use tonic::{Request, Status};
@@ -379,6 +381,53 @@ async fn headers_for_the_receiver_are_read_anew_and_shown_to_nobody() {
         let sent = receiver.headers().pop().unwrap();
         assert_eq!((sent.get("authorization"), sent["x-tenant"].as_str()), (None, "b"));
     }
+}
+
+/// A collector that others wrote takes what we write, both ways.
+#[tokio::test]
+async fn a_collector_of_others_reads_every_span() {
+    let rotel = Rotel::start().await;
+    for (protocol, url) in rotel.urls() {
+        let text =
+            format!("[traces]\nendpoint = \"{url}\"\nprotocol = \"{protocol}\"\nsample = 1\ngather = \"20ms\"\n");
+        let settings = ConfigFile::new("keygate.toml", &text);
+        let stack = on_redis(&settings).await;
+        let (id, key) = stack.new_key("recover", "acme", "live").await;
+        ask(&stack, charged(by_key("recover", &key), "GET", "/v1/accounts/acme", 1), &[("traceparent", PARENT)])
+            .await
+            .unwrap();
+        rotel.until(&format!("keygate.key_id: Str({id})")).await;
+        let output = rotel.output();
+        for told in
+            [TRACE, "EVALSHA charge", "service.name: Str(keygate)", "SPAN_KIND_CLIENT", "keygate.round_trip: Int(1)"]
+        {
+            assert!(output.contains(told), "{protocol}: `{told}` in:\n{output}");
+        }
+        stack.assert_no_secret("what the collector printed", &output);
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_behind_tls_is_trusted_by_its_authority_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, others) = (Authority::new(folder.path(), "ours"), Authority::new(folder.path(), "others"));
+    let receiver = Receiver::secured(&ours.sign(folder.path(), "receiver", &["localhost"])).await;
+    for protocol in ["http", "grpc"] {
+        let text = |authority: &Authority| {
+            let (port, file) = (receiver.port(), authority.file.display());
+            format!(
+                "[traces]\nendpoint = \"https://localhost:{port}\"\nprotocol = \"{protocol}\"\nca_file = \"{file}\"\n\
+                 sample = 1\ngather = \"20ms\"\n"
+            )
+        };
+        let keygate = embedded(&ConfigFile::new("keygate.toml", &text(&others))).await;
+        ask(&keygate, by_key("recover", "no key"), &[("x-request-id", "never")]).await.unwrap();
+        keygate.wait_for_output("it cannot be trusted").await;
+        let keygate = embedded(&ConfigFile::new("keygate.toml", &text(&ours))).await;
+        ask(&keygate, by_key("recover", "no key"), &[("x-request-id", protocol)]).await.unwrap();
+        receiver.call(protocol).await;
+    }
+    assert!(receiver.spans().iter().all(|span| span.told("keygate.request_id") != "never"));
 }
 
 #[tokio::test]

@@ -17,17 +17,12 @@ pub(super) fn service(value: &Value<'_>) -> Option<Uri> {
     found
 }
 
-/// Reads an address that anybody may hear what is told to, by TLS or not.
-pub(super) fn anywhere(value: &Value<'_>) -> Option<Uri> {
-    let text = value.text()?;
-    let found = text.parse::<Uri>().ok().filter(|uri| {
-        let known = matches!(uri.scheme_str(), Some("http" | "https"));
-        known && uri.host().is_some_and(|host| !host.is_empty()) && is_plain(text)
-    });
-    if found.is_none() {
-        value.wrong("is not the address of a service", "must be `https://…` or `http://…`, without user and fragment");
-    }
-    found
+/// An address that anybody may hear what is told to, by TLS or not.
+pub(super) fn anywhere(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let named = uri.host().is_some_and(|host| !host.is_empty());
+    (known && named && is_plain(text)).then_some(uri)
 }
 
 /// Whether what is told to that address is kept from others: by TLS, or because it does not leave this machine.

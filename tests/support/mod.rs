@@ -24,6 +24,7 @@ pub mod python;
 pub mod raw;
 pub mod realms;
 pub mod redis;
+pub mod rotel;
 pub mod stack;
 pub mod stored;
 pub mod transit;

@@ -1,5 +1,6 @@
 //! A receiver of OTLP over gRPC and over HTTP, by the official definitions, which behaves as badly as it is told to.
 
+use super::certificates::Files;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response,
@@ -19,6 +20,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::Span,
 };
 use prost::Message;
+use rustls::ServerConfig;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -28,9 +30,18 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    task::JoinHandle,
+};
+use tokio_rustls::TlsAcceptor;
 use tonic::{Status, service::Routes};
 use tower::ServiceExt;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +198,17 @@ impl TraceService for Kept {
 
 impl Receiver {
     pub async fn start(mood: Mood) -> Self {
+        Self::with(mood, None).await
+    }
+
+    /// One that speaks TLS, and HTTP/2 only where that was agreed on.
+    pub async fn secured(files: &Files) -> Self {
+        let mut config = ServerConfig::clone(&files.server());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self::with(Mood::Good, Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn with(mood: Mood, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let kept = Kept {
@@ -199,13 +221,24 @@ impl Receiver {
         let task = tokio::spawn(async move {
             let routes = Routes::new(TraceServiceServer::new(service.clone())).prepare();
             while let Ok((stream, _)) = listener.accept().await {
-                let (kept, routes) = (service.clone(), routes.clone());
+                let (kept, routes, tls) = (service.clone(), routes.clone(), tls.clone());
                 tokio::spawn(async move {
+                    let (stream, agreed): (Box<dyn Stream>, bool) = match tls {
+                        None => (Box::new(stream), true),
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => {
+                                let agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                                (Box::new(stream), agreed)
+                            }
+                            Err(_) => return,
+                        },
+                    };
                     let answer = service_fn(move |request: Request<Incoming>| {
                         let (kept, routes) = (kept.clone(), routes.clone());
                         async move {
                             kept.note(request.headers());
                             if request.version() == http::Version::HTTP_2 {
+                                assert!(agreed, "HTTP/2 was spoken without being agreed on");
                                 let answer = routes.oneshot(request.map(tonic::body::Body::new)).await;
                                 let Ok(answer) = answer;
                                 return Ok::<_, Infallible>(answer);

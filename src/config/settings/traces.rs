@@ -83,6 +83,40 @@ impl Default for TracesSettings {
     }
 }
 
+impl TracesSettings {
+    const ENDPOINT: &str = "must be `https://…` or `http://…`, without user, query and fragment";
+    const PATH: &str = "must be left without a query, and without a path where `protocol` is \"grpc\"";
+    const HEADERS: &str = "must be left out, or `endpoint` must be `https://…`, or `http://…` of this machine";
+
+    /// The address of a receiver.
+    ///
+    /// # Errors
+    /// When it is none: says what is allowed.
+    pub fn endpoint(text: &str) -> Result<http::Uri, &'static str> {
+        address::anywhere(text).ok_or(Self::ENDPOINT)
+    }
+
+    /// Whether the settings go together, wherever each comes from.
+    ///
+    /// # Errors
+    /// When they do not: says which, and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        if !self.takes(endpoint) {
+            return Err(format!("the path of `--traces-endpoint` or `traces.endpoint` {}", Self::PATH));
+        }
+        if self.headers_file.is_some() && !address::is_guarded(endpoint) {
+            return Err(format!("`traces.headers_file` would be told in the open; it {}", Self::HEADERS));
+        }
+        Ok(())
+    }
+
+    fn takes(&self, endpoint: &http::Uri) -> bool {
+        let has_path = !matches!(endpoint.path(), "" | "/");
+        endpoint.query().is_none() && !(has_path && self.protocol == TracesProtocol::Grpc)
+    }
+}
+
 pub(super) fn log(root: &Table<'_>, settings: &mut Settings) {
     let Some(table) = root.table("log", &["level", "format", "denials_per_second"]) else { return };
     let levels = LogLevel::ALL.map(|level| (level.name(), level));
@@ -100,16 +134,14 @@ pub(super) fn traces(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     set(&mut traces.protocol, table.get("protocol").and_then(|value| value.word(&protocols)));
     let endpoint = table.get("endpoint").filter(|value| !value.is_text() || value.text() != Some(""));
     if let Some(value) = endpoint
-        && let Some(address) = address::anywhere(&value)
+        && let Some(text) = value.text()
     {
-        let has_path = !matches!(address.path(), "" | "/");
-        if address.query().is_some() || (has_path && traces.protocol == TracesProtocol::Grpc) {
-            value.wrong(
-                "has a path or a query",
-                "must be left without a query, and without a path where `protocol` is \"grpc\"",
-            );
+        match TracesSettings::endpoint(text) {
+            // It may hold a password where there must be none.
+            Err(allowed) => value.wrong("is not the address of a service", allowed),
+            Ok(address) if !traces.takes(&address) => value.wrong("has a path or a query", TracesSettings::PATH),
+            Ok(address) => traces.endpoint = Some(address),
         }
-        traces.endpoint = Some(address);
     }
     set(&mut traces.sample, table.get("sample").and_then(|value| value.millionths()));
     set(&mut traces.sample_callers, table.get("sample_callers").and_then(|value| value.millionths()));
@@ -126,10 +158,7 @@ pub(super) fn traces(root: &Table<'_>, base: &Path, settings: &mut Settings) {
     if let (Some(value), Some(endpoint)) = (&headers, &traces.endpoint)
         && !address::is_guarded(endpoint)
     {
-        value.wrong(
-            "would be told in the open",
-            "must be left out, or `endpoint` must be `https://…`, or `http://…` of this machine",
-        );
+        value.wrong("would be told in the open", TracesSettings::HEADERS);
     }
     let queue = table.get("queue").and_then(|value| usize::try_from(value.number(256..=1_000_000)?).ok());
     set(&mut traces.queue, queue);

@@ -27,7 +27,7 @@ fn every_setting_of_traces_is_read() {
 #[test]
 fn wrong_settings_of_traces_are_named() {
     let number = "must be a number from 0 to 1, such as 0.01";
-    let service = "k:2:12: traces.endpoint: is not the address of a service; must be `https://…` or `http://…`, without user and fragment";
+    let service = "k:2:12: traces.endpoint: is not the address of a service; must be `https://…` or `http://…`, without user, query and fragment";
     let path = "must be left without a query, and without a path where `protocol` is \"grpc\"";
     for (setting, expected) in [
         ("endpoint = 4318", "k:2:12: traces.endpoint: is a whole number; must be a text in quotes".to_owned()),
