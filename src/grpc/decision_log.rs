@@ -111,6 +111,7 @@ impl<'d> Told<'d> {
     }
 
     fn follow(&self, span: &Span, guard: &Guarded) {
+        span.ended(None);
         span.note("rpc.grpc.status_code", 0);
         span.note("keygate.realm", guard.realm.name.to_string());
         span.note("keygate.outcome", self.decision);

@@ -50,6 +50,8 @@ impl Call<'_> {
     }
 
     fn introduced(&self, service: &'static str, span: Span) -> Box<Span> {
+        // Until it is answered: whoever asked may give up.
+        span.ended(Some("cancelled"));
         span.note("rpc.system", "grpc");
         span.note("rpc.service", service);
         span.note("rpc.method", self.name);
@@ -71,6 +73,17 @@ impl Call<'_> {
                 of_call(metadata)
             }
             IdIn::Proxied(_, http) => Caller::read(http.headers_named(PARENT), http.headers_named(STATE)),
+        }
+    }
+
+    /// Tells what was answered where no realm decided.
+    pub(super) fn tell_plainly(&self, outcome: &'static str, reason: Option<String>) {
+        let Some(span) = &self.span else { return };
+        span.ended(None);
+        span.note("rpc.grpc.status_code", 0);
+        span.note("keygate.outcome", outcome);
+        if let Some(reason) = reason {
+            span.note("keygate.reason", reason);
         }
     }
 

@@ -273,11 +273,7 @@ impl<S: Store> CheckService<S> {
             }
             Unjudged::Sealed => (Some(&self.errors.unavailable), "vault_unavailable"),
         };
-        if let Some(span) = &call.span {
-            span.note("rpc.grpc.status_code", 0);
-            span.note("keygate.outcome", "denied");
-            span.note("keygate.reason", reason);
-        }
+        call.tell_plainly("denied", Some(reason.to_owned()));
         self.refused(rendered, reason)
     }
 

@@ -121,6 +121,7 @@ impl<S: Store> RateLimitService<S> {
             return Err(failed(AppError::invalid("domain", "must be a realm, or a domain of `[envoy.domains]`")));
         }
         let Some(guard) = self.realm(&message.domain) else {
+            call.tell_plainly("allowed", None);
             return Ok(plain(unlimited(message.descriptors.len())));
         };
         let question = Question { verb: Verb::ShouldRateLimit, guard, call: &call, begun };

@@ -3,9 +3,12 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod away;
+mod documented;
+#[path = "../support/mod.rs"]
 mod support;
 
-use keygate::proto::v1::{AuthenticateRequest, DenyReason};
+use keygate::proto::v1::AuthenticateRequest;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -13,7 +16,7 @@ use std::{
     time::Duration,
 };
 use support::{
-    calls::{Answered, by_key, charged},
+    calls::{by_key, charged},
     certificates::Authority,
     envoy,
     files::ConfigFile,
@@ -22,7 +25,6 @@ use support::{
     operations::OPERATIONS,
     otlp::{Mood, Receiver, Seen, is_below},
     proxy::Change,
-    realms,
     rotel::Rotel,
     stack::Stack,
 };
@@ -262,88 +264,20 @@ async fn a_store_that_does_not_answer_shows_where_the_time_went() {
     assert!(command.ended - command.began >= 40_000_000, "the deadline is 50 ms: {command:#?}");
 }
 
-mod a_receiver_that_does_not_take_spans_never_slows_a_decision {
-    use super::*;
-
-    /// Asks more than the queue holds, and gives what was counted.
-    async fn row(receiver: &Receiver, protocol: &str) -> Stack {
-        let settings =
-            settings(receiver, &format!("protocol = \"{protocol}\"\nsample = 1\nqueue = 256\ntimeout = \"200ms\""));
-        let keygate = embedded(&settings).await;
-        let (_, key) = keygate.new_key("recover", "acme", "live").await;
-        for _ in 0..300 {
-            let request = charged(by_key("recover", &key), "GET", "/v1/accounts/acme", 1);
-            keygate.authenticate(request).await.allowed();
-        }
-        let page = keygate.metrics().await;
-        assert!(page.sum("keygate_trace_spans_total", &[("result", "dropped")]) > 0.0, "{}", page.text);
-        assert!(page.sum("keygate_trace_spans_waiting", &[]) <= 256.0);
-        keygate.wait_for_output("the receiver of traces does not take spans").await;
-        assert_eq!(keygate.output().matches("the receiver of traces does not take spans").count(), 1);
-        keygate
-    }
-
-    #[tokio::test]
-    async fn because_it_is_silent() {
-        for protocol in ["http", "grpc"] {
-            let receiver = Receiver::start(Mood::Silent).await;
-            let mut stack = row(&receiver, protocol).await;
-            // It ends all the same, within the time that every server takes.
-            stack.keygate.terminate().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn because_it_is_busy_and_goes_on_when_it_has_time() {
-        for protocol in ["http", "grpc"] {
-            let receiver = Receiver::start(Mood::Busy).await;
-            let stack = row(&receiver, protocol).await;
-            receiver.is_now(Mood::Good);
-            receiver.until(|spans| (!spans.is_empty()).then_some(())).await;
-            stack.wait_for_output("the receiver of traces takes spans again").await;
-        }
-    }
-
-    #[tokio::test]
-    async fn because_nobody_is_there() {
-        let receiver = Receiver::start(Mood::Good).await;
-        let settings = settings(&receiver, "sample = 1\nqueue = 256");
-        drop(receiver);
-        let mut keygate = embedded(&settings).await;
-        let (_, key) = keygate.new_key("recover", "acme", "live").await;
-        for _ in 0..300 {
-            keygate.authenticate(charged(by_key("recover", &key), "GET", "/v1/accounts/acme", 1)).await.allowed();
-        }
-        let page = keygate.metrics().await;
-        assert!(page.sum("keygate_trace_spans_total", &[("result", "dropped")]) > 0.0);
-        assert!(page.sum("keygate_trace_export_failures_total", &[]) > 0.0);
-        keygate.keygate.terminate().await;
-    }
-
-    #[tokio::test]
-    async fn because_it_does_not_want_them() {
-        for (mood, protocol, refused_all) in [
-            (Mood::Refusing, "http", true),
-            (Mood::Refusing, "grpc", true),
-            (Mood::Picky, "http", false),
-            (Mood::Picky, "grpc", false),
-        ] {
-            let receiver = Receiver::start(mood).await;
-            let settings = settings(&receiver, &format!("protocol = \"{protocol}\"\nsample = 1"));
-            let keygate = embedded(&settings).await;
-            keygate.authenticate(by_key("recover", "no key")).await.denied_for(DenyReason::MalformedKey);
-            loop {
-                let page = keygate.metrics().await;
-                let spans = |result| page.sum("keygate_trace_spans_total", &[("result", result)]);
-                if spans("refused") >= 1.0 {
-                    assert_eq!(spans("exported") > 0.0, !refused_all && receiver.spans().len() > 1, "{}", page.text);
-                    assert_eq!(spans("dropped"), 0.0);
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
+#[tokio::test]
+async fn a_caller_that_gives_up_is_followed_to_there() {
+    let receiver = Receiver::start(Mood::Good).await;
+    let settings = settings(&receiver, "sample = 1\n[store.redis]\ndeadline = \"1s\"");
+    let stack = on_redis(&settings).await;
+    let (_, key) = stack.new_key("recover", "acme", "live").await;
+    stack.redis.as_ref().unwrap().pause();
+    let mut request = marked(by_key("recover", &key), &[("x-request-id", "r-1")]);
+    request.set_timeout(Duration::from_millis(100));
+    stack.client().authenticate(request).await.unwrap_err();
+    // Until the server has heard of it.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stack.redis.as_ref().unwrap().resume();
+    assert_eq!(receiver.call("r-1").await.0.told("error.type"), "cancelled");
 }
 
 #[tokio::test]
@@ -442,46 +376,4 @@ async fn a_bucket_shows_the_trace_that_is_kept_here() {
     let shown: Vec<&BTreeMap<_, _>> = samples.iter().map(|sample| &sample.exemplar).collect();
     let of_call = shown.iter().find(|shown| shown.get("request_id").is_some_and(|id| id == "r-1")).unwrap();
     assert_eq!(of_call["trace_id"], call.trace);
-}
-
-/// The rows of the two tables of `docs/traces.md`.
-fn documented(heading: &str) -> BTreeSet<String> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/traces.md")).unwrap();
-    let (_, section) = page.split_once(heading).expect("the heading");
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
-}
-
-/// Everything that traffic of many kinds tells stands in the documentation.
-#[tokio::test]
-async fn every_span_and_attribute_is_documented() {
-    let receiver = Receiver::start(Mood::Good).await;
-    let settings = settings(&receiver, "sample = 1");
-    let arguments = arguments(&settings);
-    let shipped = realms::shipped().to_str().unwrap().to_owned();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--realm-file", shipped.as_str()]).collect();
-    let stack = Stack::redis(&arguments).await;
-    let (id, key) = stack.new_key("recover", "acme", "live").await;
-    let request = || charged(by_key("recover", &key), "GET", "/v1/accounts/acme", 1);
-    ask(&stack, request(), &[("x-request-id", "r-1")]).await.unwrap();
-    stack.envoy_check(envoy::check("", "GET", "/a/path", &[])).await;
-    stack.envoy_limit(envoy::limit("recover", &[envoy::descriptor(&[("path", "/a/path")])])).await;
-    stack.get("recover", &id).await;
-    stack.revoke("recover", &id).await;
-    ask(&stack, request(), &[]).await.unwrap();
-    stack.redis.as_ref().unwrap().pause();
-    let (_, other) = ((), key.replace('a', "b"));
-    let _ = ask(&stack, charged(by_key("recover", &other), "GET", "/v1/accounts/acme", 1), &[]).await;
-    stack.redis.as_ref().unwrap().resume();
-    ask(&stack, request(), &[("x-request-id", "last")]).await.unwrap();
-    receiver.call("last").await;
-
-    let spans = receiver.spans();
-    let names: BTreeSet<String> = spans.iter().map(|span| span.name.clone()).collect();
-    let attributes: BTreeSet<String> = spans.iter().flat_map(|span| span.attributes.keys().cloned()).collect();
-    let unnamed: Vec<_> = names.difference(&documented("\n## Spans\n")).cloned().collect();
-    let untold: Vec<_> = attributes.difference(&documented("\n## Attributes\n")).cloned().collect();
-    assert!(unnamed.is_empty() && untold.is_empty(), "not in docs/traces.md: spans {unnamed:?}, attributes {untold:?}");
-    stack.assert_no_secret("what the receiver of traces got", &receiver.text());
 }
