@@ -11,7 +11,7 @@
 //!                     → kms   → dial, app::ports, domain
 //!                     → metrics → app::meter, domain
 //!                     → config → domain
-//!                     → telemetry
+//!                     → telemetry → dial, app::ports, domain
 //! ```
 //!
 //! `tests/tidy` holds the house to it.

@@ -9,9 +9,14 @@ use keygate::proto::v1::{
     AuthenticateRequest, CheckRateLimitRequest, DenyReason, Subject, check_rate_limit_request::Selection,
     manage_keys_request::Operation,
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
 use support::{
     calls::{Answered, assert_invalid, by_key, charged, key_for},
+    envoy,
     stack::Stack,
 };
 use tonic::{Code, Request, Status};
@@ -143,6 +148,49 @@ async fn every_decision_carries_its_request_id_in_the_log() {
     // An id that is none is replaced.
     assert!(!stack.output().contains("an id"));
     assert_eq!(lines(&stack, &["malformed_key", "request_id="]).await.len(), 2);
+}
+
+/// The fields of the decision line that `docs/operations.md` promises.
+fn promised() -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, section) = page.split_once("**The decision line.**").expect("it is documented");
+    let table = section.split("The sampled line").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_line_of_a_decision_has_the_fields_that_are_promised() {
+    let stack = Stack::embedded(&["--log-level", "debug", "--log-format", "json"]).await;
+    let (_, key) = stack.new_key("recover", "acme", "live").await;
+    stack.authenticate(charged(by_key("recover", &key), "GET", "/v1/accounts/acme", 1)).await.allowed();
+    stack.authenticate(charged(by_key("recover", &key), "POST", "/v1/accounts/acme/leads/bulk", 51)).await.denied();
+    stack.authenticate(by_key("recover", "no key")).await.denied();
+    stack.envoy_check(envoy::check("recover", "GET", "/a/../b%", &[("x-partner-key", &key)])).await;
+    stack.envoy_limit(envoy::limit("recover", &[envoy::descriptor(&[("path", "/a")])])).await;
+    stack.wait_for_output("should_rate_limit").await;
+    let promised = promised();
+    let own = ["timestamp", "level", "target", "message", "span", "spans"];
+    let mut found = BTreeSet::new();
+    let mut verbs = BTreeSet::new();
+    for line in stack.output().lines() {
+        let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(line) else { continue };
+        if !fields.contains_key("decision") {
+            continue;
+        }
+        for needed in ["request_id", "realm", "verb", "decision", "degraded"] {
+            assert!(fields.contains_key(needed), "`{needed}` in {line}");
+        }
+        verbs.insert(fields["verb"].as_str().unwrap().to_owned());
+        found.extend(fields.keys().filter(|name| !own.contains(&name.as_str())).cloned());
+    }
+    assert_eq!(verbs.len(), 3, "{verbs:?}");
+    let unknown: Vec<_> = found.difference(&promised).collect();
+    let missing: Vec<_> = promised.difference(&found).map(String::as_str).collect();
+    assert!(unknown.is_empty(), "not in docs/operations.md: {unknown:?}");
+    // What takes tokens, and traces: other tests see them.
+    assert_eq!(missing, ["issuer", "trace_id"], "{}", stack.output());
 }
 
 #[cfg(target_os = "linux")]

@@ -34,9 +34,14 @@ impl Plan {
 
     /// Starts keygate, imports the keys and starts it again.
     pub fn keygate(&self, keys: &[String], redis: Option<String>) -> Keygate {
+        self.keygate_with(keys, redis, "")
+    }
+
+    /// The same with more settings.
+    pub fn keygate_with(&self, keys: &[String], redis: Option<String>, more: &str) -> Keygate {
         let count = keys.len();
         println!("\nimporting {count} keys for {} accounts …", count.div_ceil(KEYS_PER_ACCOUNT));
-        let mut server = Keygate::start(self.cores, redis);
+        let mut server = Keygate::with(self.cores, redis, more);
         server.manager().import(keys, 0, KEYS_PER_ACCOUNT);
         server.restart();
         server

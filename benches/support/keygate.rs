@@ -44,13 +44,18 @@ pub struct Keygate {
 impl Keygate {
     /// Starts a server with an empty store: on that Redis, or on the embedded store.
     pub fn start(cores: Cores, redis: Option<String>) -> Self {
+        Self::with(cores, redis, "")
+    }
+
+    /// The same with more settings.
+    pub fn with(cores: Cores, redis: Option<String>, more: &str) -> Self {
         let dir = TempDir::with_prefix("keygate-bench-").expect("a temporary directory can be made");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = free.local_addr().expect("it is bound");
         drop(free);
         let write = |name, text: &str| fs::write(dir.path().join(name), text).expect("the directory can be written");
         write("bench.toml", keys::REALM_FILE);
-        write("keygate.toml", &settings(address, redis.as_deref()));
+        write("keygate.toml", &(settings(address, redis.as_deref()) + more));
         let mut server = Self { cores, dir, address, child: None, start_up: Duration::ZERO };
         server.launch();
         server

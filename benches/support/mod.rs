@@ -19,6 +19,7 @@ pub mod python;
 #[path = "../../tests/support/redis.rs"]
 pub mod redis;
 pub mod report;
+pub mod sink;
 
 use std::env;
 

@@ -8,7 +8,9 @@ use super::{
     manager::{Certified, Manager},
     meter::{Meter, RealmMeter},
     misses::Misses,
-    ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
+    ports::{
+        Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, trace::Following,
+    },
     problems::Problems,
     uses::UseQueue,
     vault::Vault,
@@ -82,6 +84,8 @@ pub struct House {
     pub news: Arc<Notify>,
     /// What is counted.
     pub meter: Arc<Meter>,
+    /// Who follows calls.
+    pub following: Following,
     /// Denials of each realm that the log tells in a second, at most.
     pub denials_a_second: u32,
     locks: Arc<[Mutex<()>]>,
@@ -148,6 +152,7 @@ impl House {
             problems: Arc::default(),
             news: Arc::default(),
             meter,
+            following: Following::default(),
             denials_a_second: 0,
             locks: (0..Self::LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
@@ -160,6 +165,12 @@ impl House {
     pub fn with_meter(mut self, meter: Arc<Meter>) -> Self {
         self.realms.iter_mut().for_each(|guarded| guarded.meter = meter.realm(&guarded.realm));
         Self { meter, ..self }
+    }
+
+    /// The same, with whoever follows calls. Without it none is followed.
+    #[must_use]
+    pub fn with_following(self, following: Following) -> Self {
+        Self { following, ..self }
     }
 
     /// The same, which tells so many denials of each realm in a second.
@@ -187,6 +198,7 @@ impl House {
             problems: Arc::clone(&self.problems),
             news: Arc::clone(&self.news),
             meter: Arc::clone(&self.meter),
+            following: self.following.clone(),
             denials_a_second: self.denials_a_second,
             locks: Arc::clone(&self.locks),
             hasher: self.hasher.clone(),

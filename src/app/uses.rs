@@ -59,6 +59,16 @@ impl<S: Store> App<S> {
     /// When the store cannot answer.
     pub async fn write_uses(&self) -> Result<(), AppError> {
         let used = self.house.uses.take();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let Some(span) = self.house.following.work("write uses", &self.house.clock) else {
+            return self.write_used(&used).await;
+        };
+        span.around(self.write_used(&used)).await
+    }
+
+    async fn write_used(&self, used: &[Arc<KeySnapshot>]) -> Result<(), AppError> {
         let mut outcome = Ok(());
         for batch in used.chunks(UseQueue::BATCH) {
             let taken: Vec<Option<Noted>> = batch.iter().map(|key| key.pending_use.take()).collect();

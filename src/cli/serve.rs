@@ -7,7 +7,7 @@ use super::{
     ready, realm, store,
 };
 use crate::{
-    config::{LogFormat, LogLevel, Mistakes, RealmFiles, RedisUrl, Settings, StoreKind},
+    config::{LogFormat, LogLevel, Mistakes, RealmFiles, RedisUrl, Settings, StoreKind, TracesSettings},
     server::{self, Options, Ready, Source, StartError},
 };
 use clap::{ValueEnum, builder::RangedU64ValueParser};
@@ -53,6 +53,9 @@ pub struct Args {
     /// Where to tell metrics and health over HTTP [default: nowhere]
     #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_OPERATIONS_LISTEN", value_parser = parse_listen)]
     operations_listen: Option<SocketAddr>,
+    /// Where to tell traces over OTLP, such as `http://127.0.0.1:4318` [default: nowhere]
+    #[arg(long, value_name = "URL", env = "KEYGATE_TRACES_ENDPOINT", hide_env_values = true)]
+    traces_endpoint: Option<String>,
     /// Directory for what must last; one server each [default: keygate-data]
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -175,6 +178,14 @@ impl Args {
             })?;
             settings.listen_unix = Some(path);
         }
+        // It may hold a password where there must be none: no message repeats it.
+        if let Some(text) = self.traces_endpoint {
+            let endpoint = TracesSettings::endpoint(&text).map_err(|allowed| {
+                Failure::usage(format!("`--traces-endpoint` or KEYGATE_TRACES_ENDPOINT is no address: it {allowed}"))
+            })?;
+            settings.traces.endpoint = Some(endpoint);
+        }
+        settings.traces.check().map_err(Failure::usage)?;
         set(&mut settings.data_dir, self.data_dir);
         set(&mut settings.store.kind, self.store.map(StoreKind::from));
         set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);

@@ -17,11 +17,27 @@ pub(super) fn service(value: &Value<'_>) -> Option<Uri> {
     found
 }
 
+/// An address that anybody may hear what is told to, by TLS or not.
+pub(super) fn anywhere(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let named = uri.host().is_some_and(|host| !host.is_empty());
+    (known && named && is_plain(text)).then_some(uri)
+}
+
+/// Whether what is told to that address is kept from others: by TLS, or because it does not leave this machine.
+pub(super) fn is_guarded(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && local)
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.contains(['@', '#']) && text.len() <= caps::URL_BYTES
+}
+
 fn trusted(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
-    let host = uri.host()?.trim_matches(['[', ']']);
-    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let reached = uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && local);
-    let plain = !text.contains(['@', '#']) && !host.is_empty() && text.len() <= caps::URL_BYTES;
-    (reached && plain).then_some(uri)
+    let named = !uri.host()?.trim_matches(['[', ']']).is_empty();
+    (named && is_guarded(&uri) && is_plain(text)).then_some(uri)
 }

@@ -48,6 +48,8 @@ pub const NAME_BYTES: usize = 64;
 pub const PROVIDERS: usize = 16;
 /// Bytes of the value of a provider's header, without the credential.
 pub const PROVIDER_VALUE_BYTES: usize = 256;
+/// Attributes that a server tells of itself in traces.
+pub const ATTRIBUTES: usize = 64;
 /// Key-encryption keys of a server.
 pub const KEKS: usize = 16;
 /// Hosts, and domains, that the settings assign to realms.

@@ -23,7 +23,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use settings::{
     CacheSettings, ClientCertificates, KekSettings, KekSource, ListenerName, ListenerTls, LoadSettings, LogFormat,
     LogLevel, LogSettings, ManagementSettings, RealmFiles, RedisSettings, RedisUrl, SentinelSettings, Settings,
-    StoreKind, StoreSettings, TlsSettings, TransitSettings, VaultSettings,
+    StoreKind, StoreSettings, TlsSettings, TracesProtocol, TracesSettings, TransitSettings, VaultSettings,
 };
 
 use crate::domain::{

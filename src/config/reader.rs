@@ -124,6 +124,25 @@ impl<'t> Value<'t> {
         number
     }
 
+    /// A part of everything, 0 to 1, in millionths.
+    pub fn millionths(&self) -> Option<u32> {
+        let allowed = "a number from 0 to 1, such as 0.01";
+        let number = match self.value.get_ref() {
+            DeValue::Float(written) => written.as_str().parse::<f64>().ok(),
+            DeValue::Integer(written) => written.as_str().parse::<f64>().ok(),
+            _ => {
+                self.not_a(allowed);
+                return None;
+            }
+        };
+        let Some(number) = number.filter(|number| (0.0..=1.0).contains(number)) else {
+            self.wrong("is out of range", format!("must be {allowed}"));
+            return None;
+        };
+        // The range holds, and what is cut off is smaller than a millionth.
+        Some((number * 1_000_000.0).round() as u32)
+    }
+
     /// True or false.
     pub fn truth(&self) -> Option<bool> {
         let DeValue::Boolean(truth) = self.value.get_ref() else {

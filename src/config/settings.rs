@@ -6,11 +6,13 @@ mod read;
 mod redis;
 mod running;
 mod tls;
+mod traces;
 mod vault;
 
 pub(super) use management::wrong_certificates;
 pub use redis::{RedisSettings, RedisUrl, SentinelSettings, TlsSettings};
 pub use tls::{ClientCertificates, ListenerTls};
+pub use traces::{TracesProtocol, TracesSettings};
 
 use super::{mistake::Mistakes, sources};
 use crate::domain::{
@@ -71,6 +73,8 @@ pub struct Settings {
     pub routing: Routing,
     /// What providers' credentials are sealed with, and where they are released.
     pub vault: VaultSettings,
+    /// Which calls are followed, and who is told.
+    pub traces: TracesSettings,
     /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
     pub check_every: Duration,
 }
@@ -310,6 +314,7 @@ impl Default for Settings {
             },
             routing: Routing::default(),
             check_every: Duration::from_secs(5),
+            traces: TracesSettings::default(),
             vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
         }
     }

@@ -4,11 +4,13 @@
 
 mod endpoint;
 mod flaw;
+mod grpc;
 mod identity;
 
 use bytes::Bytes;
 pub use endpoint::{ConnectError, Endpoint, EndpointError, Stream, Tls, Trust};
 pub use flaw::Flaw;
+pub use grpc::{GrpcAnswer, GrpcSite};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;

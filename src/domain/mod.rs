@@ -24,5 +24,6 @@ pub mod seal;
 pub mod secret;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod vault;
 pub mod webhook;

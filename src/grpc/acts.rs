@@ -3,6 +3,7 @@
 
 use super::{
     failure::{self, Call, Fault, IdIn},
+    followed::around,
     status,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::{KeyAndValueRef, MetadataMap},
 };
 use tracing::{Instrument, Span, field::Empty};
@@ -220,7 +221,8 @@ where
     S: Store,
     F: Future<Output = Result<R, AppError>>,
 {
-    let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(&by_whom.metadata) };
+    let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(&by_whom.metadata), span: None };
+    let caller = caller.followed_act();
     let (request_id, realm) = (caller.request_id(), caller.known_realm(&act.realm));
     let Act { call, name, key, account, by, realm: act_realm } = act;
     // Of the highest level, so that a line of any level carries what it says.
@@ -228,6 +230,7 @@ where
         "act",
         call,
         request_id,
+        trace_id = caller.span.as_ref().map(|span| tracing::field::display(span.trace())),
         realm,
         act = name,
         actor = Empty,
@@ -240,11 +243,16 @@ where
             By::OwnersToo => app.manager_of_keys(&act_realm, by_whom.shown()).await?,
         };
         Span::current().record("actor", manager.actor().text());
+        if let Some(followed) = &caller.span {
+            followed.note("keygate.actor", manager.actor().text().to_string());
+        }
         work(app.clone(), manager).await
     };
+    let done = async { around!(&caller.span, done) };
     let done = tokio::time::timeout(most, done.instrument(span.clone())).await;
     debug_assert!(ACTS.contains(&name), "`{name}` is not among the acts that are counted");
-    app.house.meter.act(name, result(&done));
+    let came_to = result(&done);
+    app.house.meter.act(name, came_to);
     let answer = span.in_scope(|| match done {
         Ok(done) => told(done, "done", "not done"),
         Err(_) => {
@@ -253,6 +261,15 @@ where
             Err(Status::unavailable(format!("the act took longer than {most} ms; whether it was done is not known")))
         }
     });
+    if let Some(followed) = &caller.span {
+        let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        followed.note("rpc.grpc.status_code", i64::from(i32::from(code)));
+        followed.note("keygate.act", name);
+        followed.note("keygate.realm", realm.to_owned());
+        followed.note("keygate.outcome", came_to.name());
+        let failed = matches!(came_to, ActResult::Failed | ActResult::TimedOut);
+        followed.ended(failed.then(|| came_to.name()));
+    }
     failure::echoed(&request_id, answer)
 }
 

@@ -49,7 +49,7 @@ impl<S: Store> EmbedTokens for EmbedTokensService<S> {
         request: Request<v1::EmbedKeySetRequest>,
     ) -> Result<Response<v1::EmbedKeySetResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
-        let call = Call { house: &self.app.house, name: "KeySet", id: IdIn::Metadata(&metadata) };
+        let call = Call { house: &self.app.house, name: "KeySet", id: IdIn::Metadata(&metadata), span: None };
         let found = self.app.house.realm(&message.realm).and_then(|guard| self.app.embed_key_set(guard));
         let answer = found.map(|jwk_set| v1::EmbedKeySetResponse { jwk_set });
         failure::echoed(&call.request_id(), answer.map_err(|error| call.failed(&message.realm, &error)))

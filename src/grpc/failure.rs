@@ -2,12 +2,17 @@
 //! id that joins them. A store that is away fails every request, so of each kind of failure one line a second is written.
 
 use super::{envoy::HttpRequest, status};
-use crate::app::{error::AppError, house::House, meter::Marks, ports::StoreError, seldom::Seldom, vault::VaultError};
+use crate::app::{
+    error::AppError,
+    house::House,
+    meter::Marks,
+    ports::{StoreError, trace::Span},
+    seldom::Seldom,
+    vault::VaultError,
+};
 use tonic::{Response, Status, metadata::MetadataMap};
 
 const REQUEST_ID: &str = "x-request-id";
-/// W3C Trace Context, section 3.2: `00-` trace id `-` parent id `-` flags.
-const TRACE_PARENT: &str = "traceparent";
 
 // One log, however many workers write to it.
 static UNAVAILABLE: Seldom = Seldom::new();
@@ -78,14 +83,16 @@ pub(super) struct Call<'c> {
     pub(super) name: &'static str,
     /// Where its request id may stand.
     pub(super) id: IdIn<'c>,
+    /// Present where the call is followed.
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// Where a request id is looked for.
 pub(super) enum IdIn<'c> {
     /// What came with the call.
     Metadata(&'c MetadataMap),
-    /// The request that a proxy asks about: the id that the proxy's own log tells.
-    Proxied(&'c HttpRequest<'c>),
+    /// The request that a proxy asks about: the id that the proxy's own log tells. With what came with the proxy's own call.
+    Proxied(&'c MetadataMap, &'c HttpRequest<'c>),
 }
 
 impl<'c> Call<'c> {
@@ -94,7 +101,7 @@ impl<'c> Call<'c> {
         self.given_id().map_or_else(|| self.house.new_request_id(), ToOwned::to_owned)
     }
 
-    fn given_id(&self) -> Option<&str> {
+    pub(super) fn given_id(&self) -> Option<&str> {
         let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
         self.header(REQUEST_ID).filter(legal)
     }
@@ -102,17 +109,18 @@ impl<'c> Call<'c> {
     fn header(&self, name: &str) -> Option<&str> {
         match self.id {
             IdIn::Metadata(metadata) => metadata.get(name).and_then(|value| value.to_str().ok()),
-            IdIn::Proxied(http) => http.header(name).and_then(|value| std::str::from_utf8(value).ok()),
+            IdIn::Proxied(_, http) => http.header(name).and_then(|value| std::str::from_utf8(value).ok()),
         }
     }
 
     /// What leads from a number to this call: what came with it, nothing that was made for it. Ids longer than most are left
     /// out: all of an exemplar's may have 128 characters.
     pub(super) fn marks(&self) -> Marks {
-        let hexadecimal = |id: &&str| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let trace_id = self.header(TRACE_PARENT).and_then(|parent| parent.split('-').nth(1)).filter(hexadecimal);
+        // A trace that nobody keeps would lead nowhere; one that is not followed here may be kept by others.
+        let others = || self.caller().filter(|caller| caller.sampled).map(|caller| caller.trace);
+        let trace_id = self.span.as_ref().map(|span| span.trace()).or_else(others);
         let request_id = self.given_id().filter(|id| id.len() <= 64);
-        Marks { request_id: request_id.map(ToOwned::to_owned), trace_id: trace_id.map(ToOwned::to_owned) }
+        Marks { request_id: request_id.map(ToOwned::to_owned), trace_id: trace_id.map(|trace| trace.to_string()) }
     }
 
     /// The realm that a request names, if there is one. What is no realm's name may be anything, a key that was put in the wrong
@@ -125,6 +133,7 @@ impl<'c> Call<'c> {
     pub(super) fn failed(&self, realm: &str, error: &AppError) -> Status {
         let mut status = status(error);
         let fault = Fault::of(error);
+        self.tell_status(&status, error, &fault);
         let turn = match &fault {
             Fault::Callers => tracing::enabled!(tracing::Level::DEBUG).then_some(0),
             Fault::Passing(seldom) | Fault::Grave(seldom) => seldom.turn(self.house.clock.ticks()),

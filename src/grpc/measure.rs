@@ -30,7 +30,7 @@ pub(super) struct Question<'c> {
 impl Question<'_> {
     /// Counts a decision, and logs it.
     pub(super) fn decided(&self, decision: &Decision<'_>) {
-        decision_log::write(self.call, self.guard, decision);
+        decision_log::write(self.call, self.guard, self.verb, decision);
         match &decision.verdict {
             Verdict::Denied(denial) => self.denied(denial),
             Verdict::Allowed { .. } | Verdict::Bearer(_) | Verdict::Public { .. } => self.answered(Answer::Allowed),
@@ -40,7 +40,7 @@ impl Question<'_> {
 
     /// The same of a decision on limits alone.
     pub(super) fn decided_limits(&self, decision: &LimitDecision<'_>) {
-        decision_log::write_limits(self.call, self.guard, decision);
+        decision_log::write_limits(self.call, self.guard, self.verb, decision);
         match &decision.denial {
             Some(denial) => self.denied(denial),
             None => self.answered(Answer::Allowed),
@@ -50,8 +50,11 @@ impl Question<'_> {
 
     /// The same of the limits of descriptors.
     pub(super) fn decided_descriptors(&self, outcomes: &[LimitOutcome<'_>], cost: u32) {
-        match LimitOutcome::spokesman(outcomes).filter(|outcome| outcome.denies()) {
-            Some(outcome) => self.denied(&Denial::by_limit(outcome, cost, None)),
+        let denying = LimitOutcome::spokesman(outcomes).filter(|outcome| outcome.denies());
+        let denial = denying.map(|outcome| Denial::by_limit(outcome, cost, None));
+        decision_log::write_descriptors(self.call, self.guard, self.verb, denial.as_ref());
+        match &denial {
+            Some(denial) => self.denied(denial),
             None => self.answered(Answer::Allowed),
         }
         self.stood(outcomes, false);
@@ -59,7 +62,13 @@ impl Question<'_> {
 
     /// Counts a question that could not be answered.
     pub(super) fn failed(&self, error: &AppError) {
-        self.answered(Answer::Failed(Failure::of(error)));
+        let failure = Failure::of(error);
+        if let Some(span) = &self.call.span {
+            span.note("keygate.realm", self.guard.realm.name.to_string());
+            span.note("keygate.outcome", if failure == Failure::Invalid { "refused" } else { "failed" });
+            span.note("keygate.reason", failure.name());
+        }
+        self.answered(Answer::Failed(failure));
     }
 
     fn denied(&self, denial: &Denial<'_>) {

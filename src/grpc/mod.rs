@@ -9,6 +9,7 @@ pub mod embed_tokens;
 pub mod envoy;
 mod failure;
 mod fields;
+mod followed;
 mod gate;
 mod management;
 mod measure;

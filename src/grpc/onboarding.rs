@@ -78,7 +78,7 @@ fn told<S: Store, R>(
     realm: &str,
     done: Result<R, AppError>,
 ) -> Result<Response<R>, Status> {
-    let call = Call { house: &app.house, name, id: IdIn::Metadata(metadata) };
+    let call = Call { house: &app.house, name, id: IdIn::Metadata(metadata), span: None };
     let request_id = call.request_id();
     failure::echoed(&request_id, done.map_err(|error| call.failed(realm, &error)))
 }

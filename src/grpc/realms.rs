@@ -44,7 +44,8 @@ impl<S: Store> Realms for RealmsService<S> {
         &self,
         request: Request<RenderErrorRequest>,
     ) -> Result<Response<RenderErrorResponse>, Status> {
-        let call = Call { house: &self.app.house, name: "RenderError", id: IdIn::Metadata(request.metadata()) };
+        let call =
+            Call { house: &self.app.house, name: "RenderError", id: IdIn::Metadata(request.metadata()), span: None };
         let message = request.get_ref();
         let rendered = self.render(message).map_err(|error| call.failed(&message.realm, &error))?;
         Ok(Response::new(RenderErrorResponse {

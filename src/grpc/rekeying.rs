@@ -1,6 +1,7 @@
 //! Work that a decision leaves for after its answer.
 
-use crate::app::{house::App, ports::Store, rekey::Rekey};
+use super::followed::around;
+use crate::app::{house::App, meter::Failure, ports::Store, rekey::Rekey};
 use std::sync::Arc;
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -33,7 +34,12 @@ impl<S: Store> Rekeying<S> {
         let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return meter.rekeying_put_off.one() };
         let app = self.management.clone();
         self.runtime.spawn(async move {
-            let done = app.rekey(&work).await;
+            let span = app.house.following.work("rekey", &app.house.clock);
+            let done = around!(&span, app.rekey(&work));
+            if let Some(span) = &span {
+                span.note("keygate.key_id", work.key().to_string());
+                span.ended(done.as_ref().err().map(|error| Failure::of(error).name()));
+            }
             let meter = &app.house.meter;
             if done.is_ok() {
                 meter.rekeyed.one()

@@ -109,9 +109,34 @@ const ISSUER_FETCHES: Family = Family {
     help: "Attempts to fetch the issuer's keys.",
 };
 
+const SPANS: Family = Family {
+    name: "keygate_trace_spans",
+    kind: Kind::Counter,
+    labels: &["result"],
+    help: "Spans that the receiver of traces took, that it did not want, or that were dropped.",
+};
+const SPANS_WAITING: Family = Family {
+    name: "keygate_trace_spans_waiting",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Spans that wait for the receiver of traces.",
+};
+const EXPORT_FAILURES: Family = Family {
+    name: "keygate_trace_export_failures",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Attempts to hand spans over that failed.",
+};
+
 pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     let (meter, now) = (scene.meter, &scene.now);
     let realms = meter.realms();
+    let traces = &meter.traces;
+    let mut spans = page.family(&SPANS);
+    spans.add(&["exported"], traces.exported.get()).add(&["dropped"], traces.dropped.get());
+    spans.add(&["refused"], traces.refused.get());
+    page.family(&SPANS_WAITING).add(&[], traces.waiting.get());
+    page.family(&EXPORT_FAILURES).add(&[], traces.failures.get());
     let mut acts = page.family(&ACTS);
     for (act, counts) in meter.acts() {
         for (result, count) in ActResult::ALL.into_iter().zip(counts) {

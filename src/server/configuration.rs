@@ -168,6 +168,12 @@ impl Configuration {
         if self.settings.management.certificates != before.settings.management.certificates {
             found.push("`[[management.certificates]]`".to_owned());
         }
+        if self.settings.log != before.settings.log {
+            found.push("`[log]`".to_owned());
+        }
+        if self.settings.traces != before.settings.traces {
+            found.push("`[traces]`".to_owned());
+        }
         if self.settings.check_every != before.settings.check_every {
             found.push("`[reload]`".to_owned());
         }

@@ -65,6 +65,9 @@ pub enum StartError {
     /// Settings of the file and those of flags and variables do not go together.
     #[error("{0}")]
     Settings(String),
+    /// Nobody can be told of traces.
+    #[error("traces cannot be told to `traces.endpoint`: {0}")]
+    Traces(String),
     /// One-time codes cannot be brought.
     #[error("the one-time codes of realm `{realm}` cannot be handed to their webhook: {problem}")]
     Onboarding {

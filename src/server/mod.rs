@@ -16,6 +16,7 @@ mod reload;
 mod secrets;
 mod socket;
 mod stores;
+mod telling;
 mod tls;
 mod vault;
 mod watch;
@@ -34,17 +35,17 @@ use crate::{
         meter::{Meter, StoreMeter, take_stripe},
         ports::{Clock, Entropy},
     },
-    config::{self, ListenerName, LogFormat, LogLevel, Settings, StoreKind},
+    config::{self, ListenerName, Settings, StoreKind},
     domain::realm::Realm,
     grpc::{ACTS, Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded},
-    telemetry,
 };
 use clock::SystemClock;
 use configuration::Configuration;
 use entropy::SystemEntropy;
 use reload::Reloader;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+use telling::{Handing, Telling};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{mpsc, watch as signal},
@@ -98,7 +99,7 @@ pub fn run(
     source: Source,
     announce: impl FnOnce(&Ready),
 ) -> Result<(), StartError> {
-    telemetry::start(level(settings.log.level), format(settings.log.format));
+    telling::start_log(&settings.log);
     dumps::forbid()?;
     let background = background_runtime()?;
     // Before anything else: else SIGHUP would end a server that is still starting.
@@ -152,13 +153,16 @@ pub fn run(
     let seen = source.look(settings, &loaded.realms, before);
     let watch = vault::Watch { meter: Arc::clone(&meter), clock: Arc::clone(&told_time) };
     let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
-    let house = Arc::new(configuration.house(None, &entropy));
+    let (telling, exporter) = Telling::open(&settings.traces, &meter.traces, &told_time)?;
+    let following = telling.following();
+    let house = Arc::new(configuration.house(None, &entropy).with_following(following.clone()));
     let tls = Arc::new(tls::Present::new(&configuration.certificates));
     configuration.issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &configuration.ring, clock.clone()))?;
     let store_meter = Arc::new(StoreMeter::new());
     let store = if meter.is_on() { store.measured(&store_meter) } else { store };
+    let store = if following.is_on() { store.followed() } else { store };
     // Not before: whoever cannot start hears of that alone.
     configuration.tell_weaknesses();
     let management = App::new(Arc::clone(&house), store.at_leisure());
@@ -228,9 +232,19 @@ pub fn run(
         let _ = stop.send(true);
         return drain(workers);
     }
+    let handing = exporter.map(|exporter| Handing::start(exporter, &background));
     let realms = configuration.loaded.realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect();
     let (way, runtime) = (store.clone(), background.handle().clone());
-    let parts = reload::Parts { source, fronts, store: way, runtime, clock: told_time, entropy, tls: Arc::clone(&tls) };
+    let parts = reload::Parts {
+        source,
+        fronts,
+        store: way,
+        runtime,
+        clock: told_time,
+        entropy,
+        telling,
+        tls: Arc::clone(&tls),
+    };
     let problems = Arc::clone(&house.problems);
     let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen, told) });
     let (present, issuers) = (reloader.house(), reloader.issuers());
@@ -316,6 +330,9 @@ pub fn run(
     if let Err(error) = written {
         tracing::warn!(%error, "the latest uses of keys could not be written");
     }
+    if let Some(handing) = handing {
+        handing.finish(&background);
+    }
     background.shutdown_timeout(Duration::from_secs(1));
     ended.and(drained)
 }
@@ -362,21 +379,4 @@ fn store_options(settings: &Settings) -> StoreOptions {
         miss_lifetime: FLAW_REMEMBERED,
     };
     StoreOptions { place, cache }
-}
-
-fn level(level: LogLevel) -> tracing::Level {
-    match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
-    }
-}
-
-fn format(format: LogFormat) -> telemetry::Format {
-    match format {
-        LogFormat::Text => telemetry::Format::Text,
-        LogFormat::Json => telemetry::Format::Json,
-    }
 }

@@ -4,7 +4,10 @@ use super::{StartError, files};
 use crate::{
     app::{
         meter::Meter,
-        ports::{Clock, KeyService, KeyServiceAnswer, KeyServiceError},
+        ports::{
+            Clock, KeyService, KeyServiceAnswer, KeyServiceError,
+            trace::{self, Kind},
+        },
         vault::{Kek, KeyRing, ServiceKey, Vault},
     },
     config::{KekSettings, KekSource, TransitSettings, VaultSettings},
@@ -38,8 +41,13 @@ struct Measured<K> {
 impl<K> Measured<K> {
     async fn timed<T>(&self, opens: bool, answer: KeyServiceAnswer<'_, T>) -> Result<T, KeyServiceError> {
         let Watch { meter, clock } = &self.watch;
+        let name = if opens { "key service open" } else { "key service wrap" };
+        let span = trace::here().map(|here| here.step(name, Kind::Client));
         let begun = clock.ticks();
         let answer = answer.await;
+        if let Some(span) = &span {
+            span.ended(answer.is_err().then_some("unavailable"));
+        }
         let [wrap, open] = &meter.key_service;
         let (took, failed) = if opens { open } else { wrap };
         took.note(clock.ticks().since(begun));

@@ -12,11 +12,13 @@
 //! acknowledged here (a commit whose caller went away, a commit of another node) shows after the miss's lifetime at the
 //! latest.
 
+mod asked;
+
 use crate::{
     app::ports::{
         Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
         Problem, Sought, Store, StoreError,
-        meter::{Command, Count, StoreFault, StoreMeter},
+        meter::{Command, Count, StoreMeter},
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -34,7 +36,6 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 use std::{
-    future::Future,
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc,
@@ -87,6 +88,8 @@ pub struct Cached<S> {
     store: S,
     memory: Arc<Memory>,
     meter: Option<Arc<StoreMeter>>,
+    /// What the store is called where calls are followed; absent: none is.
+    followed: Option<&'static str>,
 }
 
 struct Memory {
@@ -183,13 +186,13 @@ impl<S: Store> Cached<S> {
             generation: AtomicU64::new(0),
             clock,
         };
-        Self { store, memory: Arc::new(memory), meter: None }
+        Self { store, memory: Arc::new(memory), meter: None, followed: None }
     }
 
     /// The same memory over another way to the same store.
     #[must_use]
     pub fn over(&self, store: S) -> Self {
-        Self { store, memory: Arc::clone(&self.memory), meter: self.meter.clone() }
+        Self { store, memory: Arc::clone(&self.memory), meter: self.meter.clone(), followed: self.followed }
     }
 
     /// The store underneath.
@@ -202,6 +205,12 @@ impl<S: Store> Cached<S> {
     #[must_use]
     pub fn measured(self, meter: Arc<StoreMeter>) -> Self {
         Self { meter: Some(meter), ..self }
+    }
+
+    /// The same; what the store underneath is asked is told to whoever follows the call. `system` is what it is called.
+    #[must_use]
+    pub fn followed(self, system: &'static str) -> Self {
+        Self { followed: Some(system), ..self }
     }
 
     /// How many keys are remembered.
@@ -226,19 +235,6 @@ impl<S: Store> Cached<S> {
     #[must_use]
     pub fn accounts_asked(&self) -> [u64; 2] {
         self.memory.accounts_asked.each_ref().map(Count::get)
-    }
-
-    /// Waits for the store and notes how long that took.
-    async fn timed<T, E>(&self, command: Command, asked: impl Future<Output = Result<T, E>>) -> Result<T, E>
-    where
-        StoreFault: for<'e> From<&'e E>,
-    {
-        let Some(meter) = &self.meter else { return asked.await };
-        let begun = self.memory.clock.ticks();
-        let done = asked.await;
-        let took = self.memory.clock.ticks().since(begun);
-        meter.note(command, took, done.as_ref().err().map(StoreFault::from));
-        done
     }
 }
 

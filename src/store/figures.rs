@@ -42,6 +42,15 @@ impl Backend {
         }
     }
 
+    /// The same; what the store is asked is told to whoever follows the call.
+    #[must_use]
+    pub fn followed(self) -> Self {
+        match self {
+            Self::Embedded(store) => Self::Embedded(store.followed("redb")),
+            Self::Redis(store) => Self::Redis(store.followed("redis")),
+        }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn figures(&self) -> StoreFigures {

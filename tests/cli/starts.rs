@@ -57,6 +57,15 @@ async fn a_second_server_on_the_same_port_is_told_so() {
     let taken = other.local_addr().unwrap().to_string();
     let named = ["serve", "--listen", "localhost:50051", "--data-dir", data.to_str().unwrap()];
     keygate(&named).run().ends(2).complains("such as `127.0.0.1:50051`");
+    for (endpoint, said) in [
+        ("collector:4318", "must be `https://…` or `http://…`, without user, query and fragment"),
+        ("http://a:hunter2@collector", "must be `https://…` or `http://…`"),
+        ("http://collector?x=1", "without a query"),
+    ] {
+        let ran = keygate(&["serve", "--traces-endpoint", endpoint]).run().ends(2);
+        ran.complains(said);
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
     keygate(&["serve", "--listen", &taken, "--data-dir", data.to_str().unwrap()]).run().ends(1).complains(&taken);
 }
 

@@ -9,6 +9,7 @@ mod support;
 
 mod background;
 mod load;
+mod logging;
 mod mistakes;
 mod realms;
 mod secrets;

@@ -118,6 +118,18 @@ impl World {
         self.until(|| self.answers() > before).await;
     }
 
+    /// Sends SIGHUP to a server that says nothing of it, and waits until its realms are another generation, which it tells on
+    /// its health service: refused and right again, or right all along.
+    pub async fn told_silently(&self) {
+        let told = format!("kill -HUP {}", self.stack.process_id());
+        assert!(Command::new("sh").args(["-c", &told]).status().unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.configuration().await != ServingStatus::Serving {
+            assert!(Instant::now() < deadline, "the files were not taken over:\n{}", self.stack.output());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The same, and it took the files over.
     pub async fn reload(&self) {
         let before = self.count(RELOADED);

@@ -19,6 +19,7 @@ fn a_use_along_the_law() {
     keeps("src/store/mod.rs", "use crate::{app::ports::{self, Store}, domain::Id, proto::store_v1};");
     keeps("src/app/mod.rs", "use crate::domain::realm::Realm;");
     keeps("src/config/mod.rs", "use crate::domain::realm::Realm;");
+    keeps("src/telemetry/traces/mod.rs", "use crate::{app::ports::trace::Tracer, dial::Site, domain::trace::TraceId};");
 }
 
 #[test]

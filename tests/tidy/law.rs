@@ -19,7 +19,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("dial", &[]),
     ("app", &["domain"]),
     ("config", &["domain"]),
-    ("telemetry", &[]),
+    ("telemetry", &["dial", "app::ports", "domain"]),
     ("domain", &[]),
     ("proto", &[]),
 ];
@@ -37,7 +37,9 @@ use Places::{NotIn, Only};
 /// A crate, with all crates that continue its name with `_`, and where it may be named.
 const CRATES: &[(&str, Places)] = &[
     ("tonic", Only(&["grpc", "server", "cli", "proto"])),
-    ("prost", Only(&["grpc", "store::record", "proto"])),
+    ("prost", Only(&["grpc", "store::record", "proto", "telemetry::traces"])),
+    ("opentelemetry", Only(&["telemetry"])),
+    ("tracing_subscriber", Only(&["telemetry"])),
     ("envoy_types", Only(&["grpc"])),
     ("redis", Only(&["store::redis"])),
     ("redb", Only(&["store::embedded"])),

@@ -10,7 +10,15 @@ mod notice;
 pub use dead::{DeadLetter, DeadPage, Redelivered};
 pub use deliver::Rounds;
 
-use super::{error::AppError, house::App, ports::Store, seldom::Seldom};
+use super::{
+    error::AppError,
+    house::App,
+    ports::{
+        Store,
+        trace::{self, Kind},
+    },
+    seldom::Seldom,
+};
 use crate::domain::{
     id::RealmName,
     time::Timestamp,
@@ -30,7 +38,15 @@ impl<S: Store> App<S> {
             problem: "this server sends nothing".to_owned(),
             for_good: false,
         })?;
+        let step = || Some(trace::here()?.step("deliver webhook", Kind::Client));
+        let span = step().or_else(|| self.house.following.work("deliver webhook", &self.house.clock));
         let sent = courier.send(realm, letter, self.house.clock.now()).await;
+        if let Some(span) = &span {
+            span.note("keygate.realm", realm.to_string());
+            span.note("keygate.webhook", letter.hook.to_string());
+            span.ended(sent.is_err().then_some("undelivered"));
+        }
+        drop(span);
         self.count_delivery(realm, letter, sent.is_ok());
         if let Err(undelivered) = &sent
             && let Some(left_out) = FAILED.turn(self.house.clock.ticks())

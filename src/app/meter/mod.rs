@@ -4,8 +4,9 @@
 
 mod realm;
 
-pub use super::ports::meter::{
-    BOUNDS_US, BUCKETS, Command, Count, Durations, DurationsRead, Level, StoreFault, StoreMeter, take_stripe,
+pub use super::ports::{
+    meter::{BOUNDS_US, BUCKETS, Command, Count, Durations, DurationsRead, Level, StoreFault, StoreMeter, take_stripe},
+    trace::TraceMeter,
 };
 pub use realm::{Answer, Exemplar, LimitState, Marks, RealmMeter, Remembered, Stored, Verb};
 
@@ -231,6 +232,8 @@ pub struct Meter {
     pub key_service: [(Durations, Count); 2],
     /// The configuration in force.
     pub configuration: ConfigurationMeter,
+    /// How following calls goes.
+    pub traces: Arc<TraceMeter>,
 }
 
 impl Meter {

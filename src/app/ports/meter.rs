@@ -217,6 +217,25 @@ impl Command {
             Self::Ping => "ping",
         }
     }
+
+    /// What it is called where a call is followed.
+    #[must_use]
+    pub const fn span(self) -> &'static str {
+        match self {
+            Self::FindKey => "store find_key",
+            Self::FindKeyById => "store find_key_by_id",
+            Self::FindAccount => "store find_account",
+            Self::Charge => "store charge",
+            Self::Commit => "store commit",
+            Self::Read => "store read",
+            Self::List => "store list",
+            Self::NoteUses => "store note_uses",
+            Self::ReadUses => "store read_uses",
+            Self::ReadAudit => "store read_audit",
+            Self::Memo => "store memo",
+            Self::Ping => "store ping",
+        }
+    }
 }
 
 /// Why a store did not do it.

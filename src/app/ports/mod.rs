@@ -3,6 +3,7 @@
 pub mod meter;
 mod problem;
 mod store;
+pub mod trace;
 
 use crate::domain::{
     embed::EmbedToken,

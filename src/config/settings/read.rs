@@ -1,7 +1,11 @@
 //! The settings file.
 
 use super::{
-    LogFormat, LogLevel, RealmFiles, Settings, StoreKind, management::management, redis, set, tls, vault::vault,
+    RealmFiles, Settings, StoreKind,
+    management::management,
+    redis, set, tls,
+    traces::{log, traces},
+    vault::vault,
 };
 use crate::{
     config::{
@@ -44,6 +48,7 @@ const KEYS: &[&str] = &[
     "reload",
     "tls",
     "management",
+    "traces",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -76,6 +81,8 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     envoy(&root, &mut settings);
     vault(&root, base, &mut settings);
     reload(&root, &mut settings);
+    log(&root, &mut settings);
+    traces(&root, base, &mut settings);
     drop(document);
     Mistakes::unless_none(report.finish(syntax), Some(settings))
 }
@@ -203,14 +210,6 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         set(&mut cache.keys, table.get("keys").and_then(|value| count(value, CACHED)));
         set(&mut cache.accounts, table.get("accounts").and_then(|value| count(value, CACHED)));
         set(&mut cache.unknown_keys, table.get("unknown_keys").and_then(|value| count(value, CACHED)));
-    }
-    if let Some(table) = root.table("log", &["level", "format", "denials_per_second"]) {
-        let levels = LogLevel::ALL.map(|level| (level.name(), level));
-        set(&mut settings.log.level, table.get("level").and_then(|value| value.word(&levels)));
-        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-        set(&mut settings.log.format, table.get("format").and_then(|value| value.word(&formats)));
-        let denials = table.get("denials_per_second").and_then(|value| u32::try_from(value.number(0..=1_000)?).ok());
-        set(&mut settings.log.denials_per_second, denials);
     }
     if let Some(table) = root.table("limits", LIMIT_KEYS) {
         let limits = &mut settings.limits;

@@ -1,6 +1,6 @@
 //! Which settings a running server takes over from a changed file, and which take a restart.
 
-use super::{ListenerTls, ManagementSettings, Settings, VaultSettings};
+use super::{ListenerTls, LogSettings, ManagementSettings, Settings, TracesSettings, VaultSettings};
 
 impl Settings {
     /// The settings that a server goes on with that runs with these and finds `read` in its files, and the names of those that
@@ -31,6 +31,7 @@ impl Settings {
             limits,
             routing,
             vault: VaultSettings { release_on, remember, keks },
+            traces,
             check_every,
         } = read;
         let stays = [
@@ -51,7 +52,8 @@ impl Settings {
             ("store", store == self.store),
             ("operator", operator_key_file == self.operator_key_file),
             ("cache", cache == self.cache),
-            ("log", log == self.log),
+            ("log.format", log.format == self.log.format),
+            ("traces", same_receiver(&traces, &self.traces)),
             ("limits", limits == self.limits),
             ("audit", audit_export_file == self.audit_export_file),
             ("vault.release_on", release_on == self.vault.release_on),
@@ -67,8 +69,28 @@ impl Settings {
             certificates: management.certificates,
             ..self.management.clone()
         };
-        let taken =
-            Self { tls, operations_tls, management, realms, secrets_file, routing, vault, check_every, ..self.clone() };
+        let log = LogSettings { format: self.log.format, ..log };
+        let TracesSettings { sample, sample_callers, .. } = traces;
+        let traces = TracesSettings { sample, sample_callers, ..self.traces.clone() };
+        let taken = Self {
+            tls,
+            operations_tls,
+            management,
+            realms,
+            secrets_file,
+            log,
+            routing,
+            vault,
+            traces,
+            check_every,
+            ..self.clone()
+        };
         (taken, take_restart)
     }
+}
+
+/// Whether all but the sampling is the same.
+fn same_receiver(read: &TracesSettings, present: &TracesSettings) -> bool {
+    let TracesSettings { sample, sample_callers, .. } = *present;
+    TracesSettings { sample, sample_callers, ..read.clone() } == *present
 }

@@ -3,4 +3,5 @@ mod mistakes;
 mod never_panics;
 mod shipped;
 mod tokens;
+mod traces;
 mod vault;

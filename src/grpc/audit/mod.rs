@@ -79,7 +79,7 @@ impl<S: Store> AuditLogService<S> {
     }
 
     fn reading(&self, name: &'static str, realm: &str, caller: Caller) -> Reading<S> {
-        let call = Call { house: &self.app.house, name, id: IdIn::Metadata(&caller.metadata) };
+        let call = Call { house: &self.app.house, name, id: IdIn::Metadata(&caller.metadata), span: None };
         let (request_id, known) = (call.request_id(), call.known_realm(realm));
         // Of the highest level, so that a line of any level carries what it says.
         let span = tracing::error_span!("audit_log", call = name, request_id, realm = known, actor = Empty);

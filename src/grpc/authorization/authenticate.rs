@@ -20,6 +20,7 @@ use crate::{
     grpc::{
         failure::{Call, IdIn},
         fields::Fields,
+        followed::around,
         measure::{Begun, Question},
         plain::Answer,
         releasing::may_release,
@@ -58,15 +59,16 @@ async fn answered<'s, S: Store>(
     request: &Request<v1::AuthenticateRequest>,
 ) -> Result<(&'s Guarded, Decision<'s>), Status> {
     let (house, message) = (&service.decisions.house, request.get_ref());
-    let call = Call { house, name: "Authenticate", id: IdIn::Metadata(request.metadata()) };
     let begun = house.clock.reading();
+    let call = Call { house, name: "Authenticate", id: IdIn::Metadata(request.metadata()), span: None };
+    let call = call.followed("keygate.v1.Authorization", begun);
     let unknown = |error: AppError| {
         house.meter.astray(Verb::Authenticate, Astray::UnknownRealm);
         call.failed(&message.realm, &error)
     };
     let guard = house.realm(&message.realm).map_err(unknown)?;
     let question = Question { verb: Verb::Authenticate, guard, call: &call, begun };
-    match decide(service, guard, message, may_release(request.extensions()), begun).await {
+    match around!(&call.span, decide(service, guard, message, may_release(request.extensions()), begun)) {
         Ok(decision) => {
             question.decided(&decision);
             Ok((guard, decision))

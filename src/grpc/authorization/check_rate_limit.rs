@@ -16,6 +16,7 @@ use crate::{
     grpc::{
         failure::{Call, IdIn},
         fields::{Fields, one_of},
+        followed::around,
         measure::Question,
         render,
     },
@@ -44,15 +45,16 @@ pub(super) async fn handle<S: Store>(
     request: &Request<v1::CheckRateLimitRequest>,
 ) -> Result<v1::CheckRateLimitResponse, Status> {
     let message = request.get_ref();
-    let call = Call { house: &app.house, name: "CheckRateLimit", id: IdIn::Metadata(request.metadata()) };
     let begun = app.house.clock.reading();
+    let call = Call { house: &app.house, name: "CheckRateLimit", id: IdIn::Metadata(request.metadata()), span: None };
+    let call = call.followed("keygate.v1.Authorization", begun);
     let unknown = |error: AppError| {
         app.house.meter.astray(Verb::CheckRateLimit, Astray::UnknownRealm);
         call.failed(&message.realm, &error)
     };
     let guard = app.house.realm(&message.realm).map_err(unknown)?;
     let question = Question { verb: Verb::CheckRateLimit, guard, call: &call, begun };
-    let decided = decide(app, guard, message).await;
+    let decided = around!(&call.span, decide(app, guard, message));
     let decision = decided.map_err(|error| {
         question.failed(&error);
         call.failed(&message.realm, &error)

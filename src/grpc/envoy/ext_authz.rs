@@ -29,7 +29,8 @@ use crate::{
     grpc::{
         Rekeying,
         failure::{Call, IdIn},
-        measure,
+        followed::around,
+        measure::{self, Begun},
         plain::Answer,
         releasing::may_release,
         render,
@@ -139,9 +140,11 @@ impl<S: Store> CheckService<S> {
         question: &Question<'_>,
         may_release: bool,
     ) -> Result<Result<(&Guarded, Decision<'_>), CheckResponse>, Status> {
-        let id = question.http.as_ref().map_or(IdIn::Metadata(metadata), IdIn::Proxied);
-        let call = Call { house: &self.app.house, name: "Check", id };
-        let unjudged = match self.decide(&call, question, may_release).await {
+        let begun = self.app.house.clock.reading();
+        let id = question.http.as_ref().map_or(IdIn::Metadata(metadata), |http| IdIn::Proxied(metadata, http));
+        let call = Call { house: &self.app.house, name: "Check", id, span: None };
+        let call = call.followed("envoy.service.auth.v3.Authorization", begun);
+        let unjudged = match self.decide(&call, begun, question, may_release).await {
             Ok(Ok(decided)) => return Ok(Ok(decided)),
             Ok(Err(unjudged)) => unjudged,
             // A limit that these requests cannot be counted by is a mistake of the realm.
@@ -170,10 +173,10 @@ impl<S: Store> CheckService<S> {
     async fn decide(
         &self,
         call: &Call<'_>,
+        begun: Begun,
         question: &Question<'_>,
         may_release: bool,
     ) -> Result<Result<(&Guarded, Decision<'_>), Unjudged>, AppError> {
-        let begun = self.app.house.clock.reading();
         let Question { http: Some(http), route, peer } = question else {
             return Ok(Err(Unjudged::Malformed("it is not an HTTP request".to_owned())));
         };
@@ -194,7 +197,7 @@ impl<S: Store> CheckService<S> {
         let RouteRules { operation, environment, cost } = rules;
         let request = AuthorizeRequest { request, source_address, operation, environment, cost, may_release, begun };
         let asked = measure::Question { verb: Verb::Check, guard, call, begun };
-        let decided = self.app.authorize(guard, request).await;
+        let decided = around!(&call.span, self.app.authorize(guard, request));
         let mut decision = decided.inspect_err(|error| asked.failed(error))?;
         if let Some(work) = decision.rekey.take() {
             self.rekeying.later(work);
@@ -270,6 +273,7 @@ impl<S: Store> CheckService<S> {
             }
             Unjudged::Sealed => (Some(&self.errors.unavailable), "vault_unavailable"),
         };
+        call.tell_plainly("denied", Some(reason.to_owned()));
         self.refused(rendered, reason)
     }
 

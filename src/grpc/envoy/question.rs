@@ -49,7 +49,7 @@ impl<'m> HttpRequest<'m> {
     }
 
     /// Every line of that header.
-    pub(super) fn headers_named(&self, wanted: &str) -> impl Iterator<Item = &'m [u8]> {
+    pub(in crate::grpc) fn headers_named(&self, wanted: &str) -> impl Iterator<Item = &'m [u8]> {
         self.headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
     }
 

@@ -18,6 +18,7 @@ use crate::{
     grpc::{
         failure::{Call, IdIn},
         fields::Fields,
+        followed::around,
         measure::Question,
         plain::Answer,
         render,
@@ -107,22 +108,30 @@ impl<S: Store> RateLimitService<S> {
         plain: impl Fn(RateLimitResponse) -> A + Send,
     ) -> Result<A, Status> {
         let message = request.get_ref();
-        let call = Call { house: &self.app.house, name: "ShouldRateLimit", id: IdIn::Metadata(request.metadata()) };
+        let begun = self.app.house.clock.reading();
+        let call = Call {
+            house: &self.app.house,
+            name: "ShouldRateLimit",
+            id: IdIn::Metadata(request.metadata()),
+            span: None,
+        };
+        let call = call.followed("envoy.service.ratelimit.v3.RateLimitService", begun);
         let failed = |error: AppError| call.failed(&message.domain, &error);
         if message.domain.is_empty() {
             return Err(failed(AppError::invalid("domain", "must be a realm, or a domain of `[envoy.domains]`")));
         }
         let Some(guard) = self.realm(&message.domain) else {
+            call.tell_plainly("allowed", None);
             return Ok(plain(unlimited(message.descriptors.len())));
         };
-        let begun = self.app.house.clock.reading();
         let question = Question { verb: Verb::ShouldRateLimit, guard, call: &call, begun };
         let failed = |error: AppError| {
             question.failed(&error);
             failed(error)
         };
         let described = read(&guard.realm, message).map_err(failed)?;
-        let decision = self.app.check_descriptors(guard, &described).await.map_err(failed)?;
+        let decided = around!(&call.span, self.app.check_descriptors(guard, &described));
+        let decision = decided.map_err(failed)?;
         question.decided_descriptors(decision.outcomes(), message.hits_addend.max(1));
         Ok(write(&guard.realm, &decision, message.descriptors.len()))
     }

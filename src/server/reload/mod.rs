@@ -12,6 +12,7 @@ pub use state::{Refusal, ReloadState};
 use super::{
     StartError,
     configuration::{self, Configuration, Refused},
+    telling::Telling,
     tls,
     worker::Front,
 };
@@ -60,6 +61,8 @@ pub(super) struct Parts<H: Health> {
     pub(super) runtime: Handle,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// What the server says of itself.
+    pub(super) telling: Telling,
     pub(super) tls: Arc<tls::Present>,
 }
 
@@ -211,6 +214,7 @@ impl<H: Health> Reloader<H> {
         taken.map_err(StartError::Ring)?;
 
         // Nothing fails from here on.
+        self.parts.telling.take_over(&next.settings);
         next.issuers.keep_fresh(runtime, entropy);
         for (front, entrance) in fronts.iter().zip(entrances) {
             front.put(entrance);

@@ -9,7 +9,7 @@ use super::{
     check::Greeter,
     diagnose,
     dialer::{Dialer, Driver},
-    permissions,
+    followed, permissions,
     permissions::Tried,
     scripts,
     target::Address,
@@ -173,6 +173,13 @@ impl Connection {
 
     /// Runs one command.
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
+        let span = followed::command(command);
+        let done = self.queried(command).await;
+        followed::ended(span, &done);
+        done
+    }
+
+    async fn queried(&self, command: &Cmd) -> Result<Value, StoreError> {
         let mut live = self.live().await?;
         let reply = live.connection.send_packed_command(command).await.and_then(Value::extract_error);
         self.slot.judge(&live, reply)
@@ -180,6 +187,13 @@ impl Connection {
 
     /// Runs commands in one round trip and in their order; others' may come in between.
     pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        let span = followed::pipeline(pipeline);
+        let done = self.piped(pipeline).await;
+        followed::ended(span, &done);
+        done
+    }
+
+    async fn piped(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let mut live = self.live().await?;
         let replies = pipeline.query_async(&mut live.connection).await;
         self.slot.judge(&live, replies)
@@ -194,6 +208,13 @@ impl Connection {
 
     /// Runs a command that calls a script, and gives the server the script if it lost it.
     pub(super) async fn script(&self, command: &Cmd, script: &Script) -> Result<Value, StoreError> {
+        let span = followed::script(command, script);
+        let done = self.run(command, script).await;
+        followed::ended(span, &done);
+        done
+    }
+
+    async fn run(&self, command: &Cmd, script: &Script) -> Result<Value, StoreError> {
         let mut live = self.live().await?;
         let mut reply = live.connection.send_packed_command(command).await.and_then(Value::extract_error);
         if reply.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {

@@ -13,6 +13,7 @@ mod diagnose;
 mod dialer;
 mod entries;
 mod examine;
+mod followed;
 mod keyspace;
 mod list;
 mod memos;

@@ -28,6 +28,13 @@ pub(super) fn all() -> [&'static Script; 6] {
     [&ACCOUNT, &CHARGE, &COMMIT, &FIND, &MEMO, &REPLACE]
 }
 
+/// What a script is called.
+pub(super) fn name_of(script: &Script) -> &'static str {
+    let names = ["account", "charge", "commit", "find", "memo", "replace"];
+    let known = all().into_iter().zip(names);
+    known.filter(|(known, _)| known.get_hash() == script.get_hash()).map(|(_, name)| name).next().unwrap_or("script")
+}
+
 /// The first word of the error with which `charge.lua` refuses a counter.
 pub(super) const BROKEN_COUNTER: &str = "BROKENCOUNTER";
 

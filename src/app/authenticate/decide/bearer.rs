@@ -7,7 +7,10 @@ use crate::{
         authenticate::{Bearer, Decision, Denial, Verdict},
         check_rate_limit::{fill, missing},
         error::AppError,
-        ports::{Fence, Freshness, GoodToken, Store, TokenVerdict},
+        ports::{
+            Fence, Freshness, GoodToken, Store, TokenVerdict,
+            trace::{self, Kind},
+        },
     },
     domain::{
         access::{self, Caller, Wanted},
@@ -126,7 +129,9 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
         }
         let mut verdict = house.tokens.verify(realm, text, self.now);
         if let TokenVerdict::Wait(_, renewal) = verdict {
+            let span = trace::here().map(|here| here.step("wait for issuer keys", Kind::Internal));
             renewal.await;
+            drop(span);
             verdict = house.tokens.verify(realm, text, self.now);
         }
         match verdict {
