@@ -104,8 +104,12 @@ fn traces(plan: &Plan, keys: &[String]) -> Vec<Line> {
     compete(plan, &contestants, Crowd::ONE, "Authenticate, embedded store, traces");
     println!("  the receiver of traces took {}", report::mib(sink.bytes() as f64));
     let lines = names.into_iter().zip(many.clone()).skip(1).map(|(name, summary)| {
-        let ratio = summary.per_second / many[0].per_second;
-        Box::new(move || println!("{name}: {ratio:.3} of the throughput without")) as Line
+        let throughput = summary.per_second / many[0].per_second;
+        // What others take of the core falls on both, but not evenly: processor time scatters less.
+        let processor = summary.us_each / many[0].us_each;
+        let told =
+            move || println!("{name}: {throughput:.3} of the throughput without, {processor:.3} of its processor time");
+        Box::new(told) as Line
     });
     lines.collect()
 }
