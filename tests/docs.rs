@@ -230,6 +230,7 @@ fn limits_are_those_of_the_code() {
         ("`limits.decision_bytes`", defaults.limits.decision_bytes),
         ("`limits.management_bytes`", defaults.limits.management_bytes),
         ("`limits.arrival_timeout`", seconds(defaults.limits.arrival_timeout)),
+        ("`limits.idle_timeout`", seconds(defaults.limits.idle_timeout) / 3_600),
         ("`limits.act_timeout`", seconds(defaults.limits.act_timeout)),
         ("`cache.keys`", defaults.cache.keys),
         ("`cache.unknown_keys`", defaults.cache.unknown_keys),

@@ -85,6 +85,11 @@ impl Keygate {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where the embedded store lies.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")

@@ -269,6 +269,8 @@ pub struct LoadSettings {
     pub management_bytes: usize,
     /// How long a request may take to arrive, and a new connection to begin, 10 ms to 5 minutes.
     pub arrival_timeout: Duration,
+    /// After how long a connection is ended on which nothing is asked, 1 second to 1 day; zero: never.
+    pub idle_timeout: Duration,
     /// How long an act on keys may take, 10 ms to 5 minutes.
     pub act_timeout: Duration,
 }
@@ -310,6 +312,7 @@ impl Default for Settings {
                 decision_bytes: 64 * 1_024,
                 management_bytes: 1_024 * 1_024,
                 arrival_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(3_600),
                 act_timeout: Duration::from_secs(10),
             },
             routing: Routing::default(),

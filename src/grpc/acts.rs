@@ -2,6 +2,7 @@
 //! and one line of the log says what came of it, under a request id that the caller hears too.
 
 use super::{
+    doors::{Doors, Urgency},
     failure::{self, Call, Fault, IdIn},
     followed::around,
     status,
@@ -64,11 +65,13 @@ pub struct Desk<S> {
     app: App<S>,
     runtime: Handle,
     most: Duration,
+    doors: Arc<Doors>,
 }
 
 impl<S: Clone> Clone for Desk<S> {
     fn clone(&self) -> Self {
-        Self { app: self.app.clone(), runtime: self.runtime.clone(), most: self.most }
+        let doors = Arc::clone(&self.doors);
+        Self { app: self.app.clone(), runtime: self.runtime.clone(), most: self.most, doors }
     }
 }
 
@@ -86,6 +89,8 @@ pub(super) struct Act {
     pub(super) account: Option<AccountId>,
     /// Who may do it.
     pub(super) by: By,
+    /// How much it matters while there are too many.
+    pub(super) urgency: Urgency,
 }
 
 /// Whoever calls, by what came with the request: to be judged where acts are done.
@@ -163,10 +168,11 @@ names! {
 }
 
 impl<S: Store> Desk<S> {
-    /// Acts on `runtime`, so that a burst of them never delays a decision; each takes `most` at most.
+    /// Acts on `runtime`, so that a burst of them never delays a decision; each takes `most` at most, and as many are in work
+    /// as `doors` let in.
     #[must_use]
-    pub fn new(app: App<S>, runtime: Handle, most: Duration) -> Self {
-        Self { app, runtime, most }
+    pub fn new(app: App<S>, runtime: Handle, most: Duration, doors: Arc<Doors>) -> Self {
+        Self { app, runtime, most, doors }
     }
 
     /// Does one act of an operator, and logs it. `call` is the method, `name` what it does.
@@ -189,6 +195,7 @@ impl<S: Store> Desk<S> {
             key: KeyId::parse(message.key()).ok(),
             account: AccountId::new(message.account()).ok(),
             by: By::Operators,
+            urgency: Urgency::of(name),
         };
         self.run(caller, act, move |app, manager| work(app, manager, message)).await
     }
@@ -205,7 +212,12 @@ impl<S: Store> Desk<S> {
         F: Future<Output = Result<R, AppError>> + Send,
     {
         let (app, most) = (self.app.clone(), self.most);
-        let done = self.runtime.spawn(async move { perform(app, &caller, act, most, work).await });
+        let inside = self.doors.enter(act.urgency, &*app.house.clock, &app.house.meter)?;
+        let done = self.runtime.spawn(async move {
+            // Whoever asked may go away meanwhile; the act goes on, and its place is taken until then.
+            let _inside = inside;
+            perform(app, &caller, act, most, work).await
+        });
         done.await.map_err(|_| Status::unavailable("keygate is shutting down"))?
     }
 }
@@ -224,7 +236,7 @@ where
     let caller = Call { house: &app.house, name: act.call, id: IdIn::Metadata(&by_whom.metadata), span: None };
     let caller = caller.followed_act();
     let (request_id, realm) = (caller.request_id(), caller.known_realm(&act.realm));
-    let Act { call, name, key, account, by, realm: act_realm } = act;
+    let Act { call, name, key, account, by, realm: act_realm, .. } = act;
     // Of the highest level, so that a line of any level carries what it says.
     let span = tracing::error_span!(
         "act",

@@ -1,178 +1,115 @@
-//! The gate before every service: lets in as many calls as the server takes on, and gives each a time in which its request
-//! must have arrived. Knows nothing of what is asked.
+//! The gate before every service: lets in as many calls as the server takes on, the most important ones first, and gives each
+//! a time in which its request must have arrived. Knows nothing of what is asked but its path.
+//!
+//! Health is always answered. Whatever decides, and whatever manages, has places of its own; an act gets its place at the
+//! desk, which knows whether it ends something ([`super::doors`]).
 
-use crate::app::{meter::Meter, ports::Clock, seldom::Seldom};
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use std::{
-    error::Error,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll},
-    time::Duration,
+use super::{
+    arriving::{Anteroom, Arriving, Standing},
+    turnstile::{Kind, Ticket, Turnstile},
 };
-use tokio::time::{Sleep, sleep};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use crate::app::{meter::Meter, ports::Clock};
+use std::{sync::Arc, time::Duration};
+use tonic::Status;
 
+/// Whatever a desk does, which lets it in itself.
+const DESKS: [&str; 4] = ["/keygate.v1.Directory/", "/keygate.v1.Vault/", "/keygate.v1.Webhooks/", MINT];
+const MINT: &str = "/keygate.v1.EmbedTokens/Mint";
 const MANAGE_KEYS: &str = "/keygate.v1.Authorization/ManageKeys";
-const DIRECTORY: &str = "/keygate.v1.Directory/";
-const VAULT: &str = "/keygate.v1.Vault/";
 const AUDIT_LOG: &str = "/keygate.v1.AuditLog/";
 /// Whoever asks for health is always let in: a server that is busy is not one that is ill.
 const HEALTH: &str = "/grpc.health.v1.Health/";
-/// What a caller is told to wait that was not let in.
-const RETRY: Duration = Duration::from_millis(100);
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const REFLECTION: &str = "/grpc.reflection.";
 
-static SHED: Seldom = Seldom::new();
+/// Requests on their way, on all workers, and bytes of them, at most.
+const ARRIVING: usize = 1_024;
+const ARRIVING_BYTES: usize = 16 * 1_024 * 1_024;
+/// Streams that tell health, and streams of reflection, on all workers, at most.
+const WATCHES: usize = 1_024;
+const REFLECTIONS: usize = 64;
 
-/// A number of calls that may be in work at a time.
-pub struct Turnstile {
-    /// As many clones of it are out as calls are in work.
-    tickets: Arc<()>,
-    most: usize,
-}
-
-/// Tells how many calls are in work, and lets none in.
-pub struct InWork(Weak<()>);
-
-impl InWork {
-    /// So many.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        // One is the turnstile's own.
-        self.0.strong_count().saturating_sub(1)
-    }
-}
-
-/// A call in work.
-pub(super) struct Ticket {
-    _counted: Arc<()>,
-}
-
-impl Turnstile {
-    /// At most so many.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { tickets: Arc::new(()), most }
-    }
-
-    /// Whoever counts the calls in work.
-    #[must_use]
-    pub fn in_work(&self) -> InWork {
-        InWork(Arc::downgrade(&self.tickets))
-    }
-
-    pub(super) fn enter(&self) -> Option<Ticket> {
-        let ticket = Ticket { _counted: Arc::clone(&self.tickets) };
-        // One is the turnstile's own.
-        (Arc::strong_count(&self.tickets).saturating_sub(1) <= self.most).then_some(ticket)
-    }
-}
-
-/// The gate.
+/// The gate of one worker.
 pub struct Gate {
     decisions: Arc<Turnstile>,
     acts: Arc<Turnstile>,
-    arrival: Duration,
-    clock: Arc<dyn Clock>,
-    meter: Arc<Meter>,
+    watches: Arc<Turnstile>,
+    reflections: Arc<Turnstile>,
+    room: Arc<Anteroom>,
+}
+
+/// What a gate takes on.
+pub struct GateLoad {
+    /// Counts every call but acts and readings of the audit log.
+    pub decisions: Arc<Turnstile>,
+    /// Counts these.
+    pub acts: Arc<Turnstile>,
+    /// A request has to arrive within that time.
+    pub arrival: Duration,
+    /// Bytes of the largest message that is legal.
+    pub largest: usize,
+    /// How many workers share what all take on.
+    pub workers: usize,
+}
+
+/// A call that was let in.
+pub(super) struct Entered {
+    /// Dropped when the call is answered; of a stream, when that ends.
+    _ticket: Option<Ticket>,
+    /// Whether its answer is a stream, to whose end it keeps its ticket.
+    pub(super) streams: bool,
+    standing: Standing,
 }
 
 impl Gate {
-    /// `decisions` counts every call but acts on keys and readings of the audit log, which `acts` counts. A request has to arrive within `arrival`.
+    /// A gate that takes on `load`.
     #[must_use]
-    pub fn new(
-        decisions: Arc<Turnstile>,
-        acts: Arc<Turnstile>,
-        arrival: Duration,
-        clock: Arc<dyn Clock>,
-        meter: Arc<Meter>,
-    ) -> Self {
-        Self { decisions, acts, arrival, clock, meter }
+    pub fn new(load: GateLoad, clock: Arc<dyn Clock>, meter: Arc<Meter>) -> Self {
+        let GateLoad { decisions, acts, arrival, largest, workers } = load;
+        let share = |most: usize| most.div_ceil(workers.max(1));
+        // One message of the largest size always fits, twice: while it grows it is copied.
+        let bytes = share(ARRIVING_BYTES).max(largest.saturating_mul(2));
+        Self {
+            decisions,
+            acts,
+            watches: Arc::new(Turnstile::new(share(WATCHES))),
+            reflections: Arc::new(Turnstile::new(share(REFLECTIONS))),
+            room: Arc::new(Anteroom::new((share(ARRIVING), bytes), arrival, clock, meter)),
+        }
     }
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
-    pub(super) fn enter(&self, path: &str) -> Result<Option<Ticket>, Status> {
-        let acts = path == MANAGE_KEYS || [DIRECTORY, AUDIT_LOG, VAULT].iter().any(|service| path.starts_with(service));
-        let turnstile = if acts { &self.acts } else { &self.decisions };
-        let ticket = turnstile.enter();
-        if ticket.is_none() && !path.starts_with(HEALTH) {
-            return Err(self.refused(acts, turnstile.most));
-        }
-        Ok(ticket)
+    pub(super) fn enter(&self, path: &str) -> Result<Entered, Status> {
+        let (turnstile, kind) = match path {
+            path if path.starts_with(HEALTH) && path != WATCH => return Ok(Entered::without(Standing::Free)),
+            path if path == MANAGE_KEYS || DESKS.iter().any(|desk| path.starts_with(desk)) => {
+                return Ok(Entered::without(Standing::Later(Arc::clone(&self.acts))));
+            }
+            WATCH => (&self.watches, Kind::Stream),
+            path if path.starts_with(REFLECTION) => (&self.reflections, Kind::Stream),
+            path if path.starts_with(AUDIT_LOG) => (&self.acts, Kind::Act),
+            _ => (&self.decisions, Kind::Decision),
+        };
+        let ticket = turnstile.enter().ok_or_else(|| self.room.refused(kind, turnstile.most()))?;
+        let streams = kind == Kind::Stream;
+        let standing = if streams { Standing::Keeps } else { Standing::Ticket(Arc::clone(turnstile), kind) };
+        Ok(Entered { _ticket: Some(ticket), streams, standing })
+    }
+
+    /// The refusal of a call because too many answers wait for its client.
+    pub(super) fn untaken(&self) -> Status {
+        self.room.refused(Kind::Untaken, 0)
     }
 
     /// A request's body, which has to arrive in time.
-    pub(super) fn arriving<B>(&self, body: B) -> Arriving<B> {
-        Arriving { body, within: self.arrival, timer: None }
-    }
-
-    fn refused(&self, acts: bool, most: usize) -> Status {
-        let [of_decisions, of_acts] = &self.meter.shed;
-        if acts {
-            of_acts.one()
-        } else {
-            of_decisions.one()
-        }
-        if let Some(left_out) = SHED.turn(self.clock.ticks()) {
-            tracing::warn!(most, acts, left_out, "too many calls in work: a call was refused");
-        }
-        let details = ErrorDetails::with_retry_info(Some(RETRY));
-        Status::with_error_details(Code::ResourceExhausted, "too many calls are in work: try again", details)
+    pub(super) fn arriving<B>(&self, body: B, entered: &mut Entered) -> Arriving<B> {
+        let standing = std::mem::replace(&mut entered.standing, Standing::Free);
+        Arriving::new(body, Arc::clone(&self.room), standing)
     }
 }
 
-/// A request's body on its way.
-pub(super) struct Arriving<B> {
-    body: B,
-    within: Duration,
-    /// Set when the body is first waited for: most have arrived when they are looked at.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-type AnyError = Box<dyn Error + Send + Sync>;
-
-impl<B: Body<Data = Bytes, Error: Into<AnyError>> + Unpin> Body for Arriving<B> {
-    type Data = Bytes;
-    type Error = AnyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnyError>>> {
-        let Self { body, within, timer } = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep(*within)));
-        timer.as_mut().poll(context).map(|()| {
-            let most = within.as_millis();
-            let late = Status::deadline_exceeded(format!("the request did not arrive whole within {most} ms"));
-            Some(Err(late.into()))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_are_let_in_as_the_turnstile_takes_and_one_more_for_each_that_left() {
-        let turnstile = Turnstile::new(2);
-        let (first, second) = (turnstile.enter().unwrap(), turnstile.enter().unwrap());
-        assert!(turnstile.enter().is_none() && turnstile.enter().is_none());
-        drop(first);
-        let third = turnstile.enter();
-        assert!(third.is_some() && turnstile.enter().is_none());
-        drop((second, third));
-        assert!(turnstile.enter().is_some());
+impl Entered {
+    const fn without(standing: Standing) -> Self {
+        Self { _ticket: None, streams: false, standing }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     failure::{self, Call, IdIn},
     fields::Fields,
     render,
+    turnstile::{self, Kind},
 };
 use crate::{
     app::{
@@ -59,7 +60,10 @@ impl<S: Store> OnboardingService<S> {
         F: Future<Output = Result<R, AppError>> + Send,
     {
         let place = PLACES.try_acquire();
-        let place = place.map_err(|_| Status::resource_exhausted("too many calls are in work: try again"))?;
+        let place = place.map_err(|_| {
+            let house = &self.app.house;
+            turnstile::refused(Kind::Act, IN_WORK, &*house.clock, &house.meter)
+        })?;
         let (metadata, _, message) = request.into_parts();
         let (app, most, realm) = (self.app.clone(), self.most, realm(&message));
         let done = self.runtime.spawn(async move {

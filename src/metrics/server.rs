@@ -4,6 +4,7 @@ use super::{
     Scene,
     page::{Family, Kind, Page, seconds},
 };
+use crate::app::meter::{ENDED_REASONS, SHED_KINDS};
 
 const BUILD: Family =
     Family { name: "keygate_build", kind: Kind::Info, labels: &["version", "store"], help: "What runs here." };
@@ -76,6 +77,19 @@ const ENDED: Family = Family {
     help: "Connections that were closed for want of a place or because no TLS was agreed on, or ended because the client did not \
            speak HTTP/2, not in time, or broke off.",
 };
+const ENDED_BY_US: Family = Family {
+    name: "keygate_connections_ended",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    help: "Connections that the server ended: nothing was asked for long, answers were not taken, or half a frame came and no \
+           more.",
+};
+const SLOWED: Family = Family {
+    name: "keygate_connections_slowed",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "How often a connection was read later because its frames moved nothing.",
+};
 const AHEAD: Family = Family {
     name: "keygate_clock_ahead_seconds",
     kind: Kind::Gauge,
@@ -137,7 +151,7 @@ pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
         most.add(&[kind], count);
     }
     let mut shed = page.family(&SHED);
-    for (kind, count) in kinds.into_iter().zip(&meter.shed) {
+    for (kind, count) in SHED_KINDS.into_iter().zip(&meter.shed) {
         shed.add(&[kind], count.get());
     }
     page.family(&CONNECTIONS).add(&[], now.connections.0);
@@ -146,6 +160,11 @@ pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     let mut refused = page.family(&ENDED);
     refused.add(&["no_place"], meter.connections_refused.get()).add(&["broken"], meter.connections_broken.get());
     refused.add(&["no_tls"], meter.handshakes_failed.get());
+    let mut ended = page.family(&ENDED_BY_US);
+    for (reason, count) in ENDED_REASONS.into_iter().zip(&meter.connections_ended) {
+        ended.add(&[reason], count.get());
+    }
+    page.family(&SLOWED).add(&[], meter.connections_slowed.get());
     page.family(&AHEAD).add(&[], seconds(u64::try_from(now.clock_ahead.as_micros()).unwrap_or(u64::MAX)));
 
     if let Some(process) = &now.process {

@@ -23,6 +23,16 @@ const REST: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
+/// A connection whose peer confirms nothing of what was sent to it for so long is closed.
+#[cfg(target_os = "linux")]
+const UNCONFIRMED: Duration = Duration::from_secs(60);
+
+/// Places of the listener for management: its own, so that nobody who fills the others keeps operators out.
+const MANAGEMENT: usize = 256;
+/// Places of the Unix socket beyond those that it shares with the port.
+const UNIX: usize = 64;
+/// Places are scarce when fewer than one in so many is free.
+const SCARCE: usize = 8;
 
 /// One worker's connections.
 pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
@@ -40,7 +50,10 @@ enum OpenDoor {
 
 /// The places for connections.
 pub(super) struct Places {
+    /// Shared by the port and the Unix socket.
     free: Arc<Semaphore>,
+    of_unix: Arc<Semaphore>,
+    of_management: Arc<Semaphore>,
     most: usize,
     refused: Seldom,
     clock: Arc<dyn Clock>,
@@ -49,18 +62,38 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(most: usize, clock: Arc<dyn Clock>, meter: Arc<Meter>) -> Self {
-        Self { free: Arc::new(Semaphore::new(most)), most, refused: Seldom::new(), clock, meter }
+        let made = |most| Arc::new(Semaphore::new(most));
+        let (free, of_unix, of_management) = (made(most), made(UNIX), made(MANAGEMENT));
+        Self { free, of_unix, of_management, most, refused: Seldom::new(), clock, meter }
     }
 
-    /// How many are taken, and how many there are.
+    /// How many connections there may be at a time.
+    pub(super) const fn of(most: usize) -> usize {
+        most.saturating_add(UNIX).saturating_add(MANAGEMENT)
+    }
+
+    /// How many are taken, and how many there are: without those that are reserved.
     pub(super) fn taken(&self) -> (u64, u64) {
         (self.most.saturating_sub(self.free.available_permits()) as u64, self.most as u64)
     }
 
+    /// Whether those who ask for nothing should make room.
+    pub(super) fn are_scarce(&self, listener: ListenerName) -> bool {
+        match listener {
+            ListenerName::Management => self.of_management.available_permits() < MANAGEMENT / SCARCE,
+            ListenerName::Listen | ListenerName::ListenUnix => self.free.available_permits() < self.most / SCARCE,
+        }
+    }
+
     /// A place, if one is free. A connection without one is closed: in a queue it would only wait for a server that
     /// is busy.
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.free).try_acquire_owned().ok();
+    fn take(&self, listener: ListenerName) -> Option<OwnedSemaphorePermit> {
+        let take = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
+        let place = match listener {
+            ListenerName::Listen => take(&self.free),
+            ListenerName::ListenUnix => take(&self.free).or_else(|| take(&self.of_unix)),
+            ListenerName::Management => take(&self.of_management),
+        };
         if place.is_some() {
             self.meter.connections.one()
         } else {
@@ -70,7 +103,8 @@ impl Places {
             && let Some(left_out) = self.refused.turn(self.clock.ticks())
         {
             tracing::warn!(
-                most = self.most,
+                most = if listener == ListenerName::Management { MANAGEMENT } else { self.most },
+                listener = listener.name(),
                 left_out,
                 "too many connections: a new one was closed (`limits.connections`)"
             );
@@ -87,6 +121,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     // What is accepted inherits it. Of a peer behind a Unix socket the system knows when it is gone.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(PROBE).with_retries(PROBES))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
     socket.bind(&address.into())?;
     socket.listen(1_024)?;
     socket.set_nonblocking(true)?;
@@ -110,7 +146,7 @@ pub(super) async fn run(
         match accepted {
             Ok(stream) => {
                 // A worker that ended has said why itself.
-                if let Some(place) = places.take() {
+                if let Some(place) = places.take(listener) {
                     drop(turns.next().map(|worker| worker.send(Accepted { stream, place, listener })));
                 }
             }

@@ -1,17 +1,22 @@
-//! One connection: the place that it takes up, the time in which its client has to begin speaking, and how its answers are
-//! written.
+//! One connection: the place that it takes up, the time in which its client has to begin speaking, how much of it is read at a
+//! time, and how its answers are written.
 
-use crate::config::ListenerName;
+use super::{inflow::Inflow, line::Line};
+use crate::{
+    app::{meter::Meter, ports::Clock},
+    config::ListenerName,
+};
 use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::Sleep,
+    time::{Sleep, sleep},
 };
 
 /// A connection that belongs to no runtime yet, the place that it takes up, and the listener that it came in by.
@@ -28,13 +33,29 @@ pub(super) enum Stream {
 }
 
 /// Bytes with which every client of HTTP/2 begins. What keeps a connection alive later does not run before they came.
-const PREFACE_BYTES: usize = 24;
+pub(super) const PREFACE_BYTES: usize = 24;
+/// Bytes of a connection that are read in one turn, before others have theirs: some twenty calls. HTTP/2 would else go on for as
+/// long as there is more, a hundred times as long.
+const READ_BYTES: usize = 2_048;
 
 /// A stream that takes up one of the places for connections until it is dropped.
 pub(super) struct Connection<IO> {
     stream: IO,
     greeting: Option<Greeting>,
     _place: OwnedSemaphorePermit,
+    inflow: Inflow,
+    watch: Watch,
+    /// Whether it was read in this turn.
+    had_turn: bool,
+    /// While nothing is read of it: until when.
+    rests: Option<Pin<Box<Sleep>>>,
+}
+
+/// Whoever is told what comes in.
+pub(super) struct Watch {
+    pub(super) line: Arc<Line>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// A client that has not said what every client says first.
@@ -45,9 +66,32 @@ struct Greeting {
 
 impl<IO> Connection<IO> {
     /// The client has until `timer` ends to begin.
-    pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, timer: Pin<Box<Sleep>>) -> Self {
-        let greeting = Greeting { missing: PREFACE_BYTES, timer };
-        Self { stream, greeting: Some(greeting), _place: place }
+    pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, timer: Pin<Box<Sleep>>, watch: Watch) -> Self {
+        let greeting = Some(Greeting { missing: PREFACE_BYTES, timer });
+        Self { stream, greeting, _place: place, inflow: Inflow::new(), watch, had_turn: false, rests: None }
+    }
+
+    /// Whether nothing is read of it now. Its task is told when that is over.
+    fn is_resting(&mut self, context: &mut Context<'_>) -> bool {
+        if let Some(rest) = &mut self.rests {
+            if rest.as_mut().poll(context).is_pending() {
+                return true;
+            }
+            self.rests = None;
+        }
+        while self.inflow.is_over(|| self.watch.clock.ticks()) {
+            self.watch.meter.connections_slowed.one();
+            let rest = self.rests.insert(Box::pin(sleep(self.inflow.wait())));
+            if rest.as_mut().poll(context).is_pending() {
+                return true;
+            }
+        }
+        self.rests = None;
+        if std::mem::take(&mut self.had_turn) || self.watch.line.is_crowded() {
+            context.waker().wake_by_ref();
+            return true;
+        }
+        false
     }
 }
 
@@ -57,11 +101,25 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, greeting, .. } = &mut *self;
-        let before = buffer.filled().len();
-        let read = Pin::new(stream).poll_read(context, buffer);
+        if self.is_resting(context) {
+            return Poll::Pending;
+        }
+        if self.inflow.is_hopeless(|| self.watch.clock.ticks()) {
+            // Its client said thousands of things a second for long, and asked for nothing.
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
+        let Self { stream, greeting, inflow, watch, had_turn, .. } = &mut *self;
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES.min(buffer.remaining())));
+        let read = Pin::new(stream).poll_read(context, &mut part);
+        *had_turn = read.is_ready();
+        let came = part.filled();
+        if !came.is_empty() {
+            let frames = inflow.heard(came);
+            watch.line.heard(frames, inflow.midway());
+        }
+        let came = came.len();
+        buffer.advance(came);
         if let Some(waiting) = greeting {
-            let came = buffer.filled().len().saturating_sub(before);
             waiting.missing = waiting.missing.saturating_sub(came);
             if waiting.missing == 0 {
                 *greeting = None;

@@ -5,10 +5,14 @@ mod acceptor;
 mod clock;
 mod configuration;
 mod connection;
+mod descriptors;
 mod dumps;
 mod entropy;
 mod error;
 mod files;
+mod inflow;
+mod line;
+mod offenders;
 mod operations;
 mod operator;
 mod post;
@@ -37,7 +41,7 @@ use crate::{
     },
     config::{self, ListenerName, Settings, StoreKind},
     domain::realm::Realm,
-    grpc::{ACTS, Turnstile, audit::AuditStreams},
+    grpc::{ACTS, Doors, Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded},
 };
 use clock::SystemClock;
@@ -101,6 +105,7 @@ pub fn run(
 ) -> Result<(), StartError> {
     telling::start_log(&settings.log);
     dumps::forbid()?;
+    descriptors::raise(acceptor::Places::of(settings.limits.connections));
     let background = background_runtime()?;
     // Before anything else: else SIGHUP would end a server that is still starting.
     let told = background.block_on(async { reload::hangups() })?;
@@ -172,7 +177,9 @@ pub fn run(
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
 
     let load = settings.limits.clone();
-    let acts = Arc::new(Turnstile::new(load.acts));
+    let doors = Arc::new(Doors::new(load.acts));
+    let offenders = Arc::new(offenders::Offenders::new());
+    let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
     let (stop, stopping) = signal::channel(false);
     let audit = AuditStreams::new(stopping.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -187,7 +194,8 @@ pub fn run(
         let (house, management, health, store) =
             (Arc::clone(&house), management.clone(), health.clone(), store.clone());
         let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
-        let (acts, calls) = (Arc::clone(&acts), Arc::new(Turnstile::new(load.calls.div_ceil(threads.max(1)))));
+        let (doors, calls) = (Arc::clone(&doors), Arc::new(Turnstile::new(load.calls.div_ceil(threads.max(1)))));
+        let (places, offenders) = (Arc::clone(&places), Arc::clone(&offenders));
         in_work.push(calls.in_work());
         let (routing, audit) = (Arc::clone(&configuration.routing), audit.clone());
         let (release, manage) = (settings.vault.release_on.clone(), settings.management.serve_on.clone());
@@ -206,7 +214,10 @@ pub fn run(
                     load,
                     routing,
                     calls,
-                    acts,
+                    doors,
+                    workers: threads,
+                    places,
+                    offenders,
                     audit,
                     release,
                     manage,
@@ -249,7 +260,6 @@ pub fn run(
     let reloader = background.block_on(async { Reloader::new(parts, house, configuration, seen, told) });
     let (present, issuers) = (reloader.house(), reloader.issuers());
 
-    let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
     let well = Arc::new(operations::Health::default());
     let (leave, leaving) = signal::channel(false);
     let (is_serving, serving) = signal::channel(false);
@@ -278,7 +288,7 @@ pub fn run(
         let load = operations::Load {
             calls: in_work,
             calls_most: load.calls,
-            acts: acts.in_work(),
+            acts: doors.acts().in_work(),
             acts_most: load.acts,
             audit: audit.open(),
             places: Arc::clone(&places),

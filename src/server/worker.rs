@@ -2,8 +2,10 @@
 
 use super::{
     StartError,
-    acceptor::Incoming,
-    connection::{Accepted, Connection, Stream},
+    acceptor::{Incoming, Places},
+    connection::{Accepted, Connection, Stream, Watch},
+    line::{Ending, Line, Lines, Patience, Watched},
+    offenders::{self, Offenders},
     tls,
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     config::{ListenerName, LoadSettings},
     domain::{certificate::ClientCertificate, realm::Routing},
     grpc::{
-        Desk, Gate, MayRelease, Rekeying, Turnstile,
+        Desk, Doors, Gate, GateLoad, MayRelease, Rekeying, Turnstile,
         audit::{AuditLogService, AuditStreams},
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
         directory::DirectoryService,
@@ -34,18 +36,23 @@ use crate::{
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::{Mutex, RwLock};
-use std::{convert::Infallible, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     runtime::{Builder, Handle, Runtime},
     sync::{OwnedSemaphorePermit, watch},
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -54,6 +61,14 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 const HEALTH_BYTES: usize = 1_024;
 /// Bytes of a request's header list, at most.
 const HEADER_LIST_BYTES: u32 = 16 * 1_024;
+/// Bytes that a client may send of one call, and of all on a connection, before they are looked at.
+const STREAM_WINDOW: u32 = 128 * 1_024;
+const CONNECTION_WINDOW: u32 = 256 * 1_024;
+
+/// Calls of a connection that the server has to reset because of how they were made, before it is ended.
+const ERRORS: usize = 256;
+/// While places are scarce, a connection on which nothing was asked for so long makes room.
+const IDLE_WHILE_SCARCE: Duration = Duration::from_secs(60);
 
 /// What a worker serves.
 pub(super) struct Services<S: Clone, H: Health> {
@@ -65,14 +80,20 @@ pub(super) struct Services<S: Clone, H: Health> {
     pub(super) routing: Arc<Routing>,
     /// The calls in work on this worker.
     pub(super) calls: Arc<Turnstile>,
-    /// The acts on keys in work on all workers.
-    pub(super) acts: Arc<Turnstile>,
+    /// The acts of management in work on all workers.
+    pub(super) doors: Arc<Doors>,
+    /// How many workers there are.
+    pub(super) workers: usize,
+    /// The places for connections.
+    pub(super) places: Arc<Places>,
     /// The streams of the audit log that are open on all workers.
     pub(super) audit: AuditStreams,
     /// Where credentials are released.
     pub(super) release: Vec<ListenerName>,
     /// Where something is managed.
     pub(super) manage: Vec<ListenerName>,
+    /// Where connections came from that broke the rules.
+    pub(super) offenders: Arc<Offenders>,
     /// What the listeners show.
     pub(super) tls: Arc<tls::Present>,
 }
@@ -88,7 +109,10 @@ impl<S: Clone, H: Health> Clone for Services<S, H> {
             load: self.load.clone(),
             routing: Arc::clone(&self.routing),
             calls: Arc::clone(&self.calls),
-            acts: Arc::clone(&self.acts),
+            doors: Arc::clone(&self.doors),
+            workers: self.workers,
+            places: Arc::clone(&self.places),
+            offenders: Arc::clone(&self.offenders),
             audit: self.audit.clone(),
             release: self.release.clone(),
             manage: self.manage.clone(),
@@ -155,7 +179,14 @@ pub(super) async fn serve<S: Store, H: Health>(
         let house = &services.decisions.house;
         Host {
             protocol: protocol(&services.load),
-            patience: services.load.arrival_timeout,
+            patience: Patience {
+                taking: services.load.arrival_timeout,
+                idle: services.load.idle_timeout,
+                idle_while_scarce: IDLE_WHILE_SCARCE,
+            },
+            places: Arc::clone(&services.places),
+            offenders: Arc::clone(&services.offenders),
+            lines: Arc::default(),
             release: services.release.clone(),
             manage: services.manage.clone(),
             tls: Arc::clone(&services.tls),
@@ -165,7 +196,7 @@ pub(super) async fn serve<S: Store, H: Health>(
             front: Arc::clone(&front),
         }
     };
-    let connections = Connections { host: Arc::new(host), stop: stop.clone(), all: GracefulShutdown::new() };
+    let connections = Connections { host: Arc::new(host), stop: stop.clone(), all: watch::Sender::new(false) };
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
     let taken = async {
         while let Some(accepted) = incoming.recv().await {
@@ -180,7 +211,9 @@ pub(super) async fn serve<S: Store, H: Health>(
     while let Ok(accepted) = incoming.try_recv() {
         connections.take(accepted);
     }
-    connections.all.shutdown().await;
+    let _ = connections.all.send(true);
+    // Each holds its end until it has ended.
+    connections.all.closed().await;
     Ok(())
 }
 
@@ -192,6 +225,9 @@ fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(load.streams_per_connection)
         .max_header_list_size(HEADER_LIST_BYTES)
+        .max_local_error_reset_streams(Some(ERRORS))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .auto_date_header(false);
     protocol
 }
@@ -200,14 +236,18 @@ fn protocol(load: &LoadSettings) -> http2::Builder<TokioExecutor> {
 struct Connections<S: Clone, H: Health> {
     host: Arc<Host<S, H>>,
     stop: watch::Receiver<bool>,
-    all: GracefulShutdown,
+    /// Tells all of them that the server goes.
+    all: watch::Sender<bool>,
 }
 
 /// What connections are served with.
 struct Host<S: Clone, H: Health> {
     protocol: http2::Builder<TokioExecutor>,
-    /// How long a client may take to begin.
-    patience: Duration,
+    /// How long a client may take to begin, to take an answer, and to ask for something.
+    patience: Patience,
+    places: Arc<Places>,
+    offenders: Arc<Offenders>,
+    lines: Arc<Lines>,
     /// Where credentials are released.
     release: Vec<ListenerName>,
     /// Where something is managed.
@@ -222,29 +262,35 @@ struct Host<S: Clone, H: Health> {
 impl<S: Store, H: Health> Connections<S, H> {
     fn take(&self, accepted: Accepted) {
         let Accepted { stream, place, listener } = accepted;
-        let (host, watcher) = (Arc::clone(&self.host), self.all.watcher());
+        let (host, going) = (Arc::clone(&self.host), self.all.subscribe());
         let taken = match stream {
-            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| match host.tls.acceptor_of(listener) {
-                None => {
-                    drop(tokio::spawn(async move { host.serve(stream, host.arrival(place, listener), watcher).await }))
-                }
-                Some(acceptor) => {
-                    let stop = self.stop.clone();
-                    let (most, peer) = (host.timer(), stream.peer_addr().ok());
-                    tokio::spawn(async move {
-                        match tls::shake_hands(&acceptor, stream, most, stop).await {
+            Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
+                let (peer, stop) = (stream.peer_addr().ok(), self.stop.clone());
+                match host.tls.acceptor_of(listener) {
+                    None => drop(tokio::spawn(async move {
+                        host.wait_for(peer).await;
+                        let ended = host.serve(stream, host.arrival(place, listener), going).await;
+                        host.ended(ended, peer);
+                    })),
+                    Some(acceptor) => drop(tokio::spawn(async move {
+                        host.wait_for(peer).await;
+                        match tls::shake_hands(&acceptor, stream, host.timer(), stop).await {
                             Ok((stream, left)) => {
                                 let client = tls::identity::of(&stream);
                                 let arrival = Arrival { most: left, place, listener, client };
-                                host.serve(stream, arrival, watcher).await;
+                                let ended = host.serve(stream, arrival, going).await;
+                                host.ended(ended, peer);
                             }
                             Err(error) => host.not_agreed(&error, peer),
                         }
-                    });
+                    })),
                 }
             }),
             Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
-                tokio::spawn(async move { host.serve(stream, host.arrival(place, listener), watcher).await });
+                drop(tokio::spawn(async move {
+                    let ended = host.serve(stream, host.arrival(place, listener), going).await;
+                    host.ended(ended, None);
+                }));
             }),
         };
         if let Err(error) = taken {
@@ -271,17 +317,19 @@ impl<S: Store, H: Health> Host<S, H> {
 
     /// Ends when a client that came now has to have begun.
     fn timer(&self) -> Pin<Box<Sleep>> {
-        Box::pin(sleep(self.patience))
+        Box::pin(sleep(self.patience.taking))
     }
 
     async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         Arrival { most, place, listener, client }: Arrival,
-        watcher: Watcher,
-    ) {
-        let stream = TokioIo::new(Connection::new(stream, place, most));
-        let front = Arc::clone(&self.front);
+        mut going: watch::Receiver<bool>,
+    ) -> Result<(), hyper::Error> {
+        let line = Line::new(Arc::clone(&self.lines));
+        let watch = Watch { line: Arc::clone(&line), clock: Arc::clone(&self.clock), meter: Arc::clone(&self.meter) };
+        let stream = TokioIo::new(Connection::new(stream, place, most, watch));
+        let (front, called) = (Arc::clone(&self.front), Arc::clone(&line));
         let (release, manages) = (self.release.contains(&listener), self.manage.contains(&listener));
         let client = client.filter(|_| manages);
         let service = service_fn(move |mut request: http::Request<_>| {
@@ -292,16 +340,70 @@ impl<S: Store, H: Health> Host<S, H> {
             if release {
                 request.extensions_mut().insert(MayRelease);
             }
-            async move { Ok::<_, Infallible>(entrance.answer(request, manages).await) }
+            let (mut open, called) = (called.call(), Arc::clone(&called));
+            async move {
+                open.begin();
+                let answer =
+                    if called.is_choked() { entrance.choked() } else { entrance.answer(request, manages).await };
+                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
+            }
         });
-        if let Err(error) = watcher.watch(self.protocol.serve_connection(stream, service)).await {
+        let mut served = pin!(self.protocol.serve_connection(stream, service));
+        let why = tokio::select! {
+            biased;
+            ended = &mut served => return ended,
+            _ = going.wait_for(|going| *going) => None,
+            why = line.watched(self.patience, || self.places.are_scarce(listener)) => Some(why),
+        };
+        if let Some(count) = why.and_then(|why| self.meter.connections_ended.get(why as usize)) {
+            count.one();
+        }
+        match why {
+            None => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+            Some(Ending::Idle) => {
+                served.as_mut().graceful_shutdown();
+                // Whoever asks for something at this very moment is answered.
+                timeout(self.patience.taking, served).await.unwrap_or(Ok(()))
+            }
+            Some(why @ (Ending::Unread | Ending::Stalled)) => {
+                tracing::debug!(?why, "a connection was cut off");
+                Ok(())
+            }
+        }
+    }
+
+    /// Whoever was cut off a short while ago begins a little later.
+    async fn wait_for(&self, peer: Option<SocketAddr>) {
+        if peer.is_some_and(|peer| self.offenders.holds(peer.ip(), self.clock.ticks())) {
+            self.meter.connections_slowed.one();
+            sleep(offenders::WAIT).await;
+        }
+    }
+
+    fn ended(&self, ended: Result<(), hyper::Error>, peer: Option<SocketAddr>) {
+        if let Err(error) = ended {
             self.meter.connections_broken.one();
+            // Whoever only went away did nothing wrong.
+            let broke_rules = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+            if let Some(peer) = peer
+                && broke_rules.is_some_and(|error| error.is_library() && !error.is_io())
+            {
+                self.offenders.note(peer.ip(), self.clock.ticks());
+            }
             tracing::debug!(%error, "a connection ended before its time");
         }
     }
 
     fn not_agreed(&self, error: &tls::NotAgreed, peer: Option<SocketAddr>) {
         self.meter.handshakes_failed.one();
+        if let Some(peer) = peer
+            && matches!(error, tls::NotAgreed::Failed(_))
+        {
+            self.offenders.note(peer.ip(), self.clock.ticks());
+        }
         if let Some(left_out) = self.failed.turn(self.clock.ticks()) {
             let peer = peer.map(tracing::field::display);
             tracing::warn!(%error, peer, left_out, "no TLS was agreed on with a client: its connection was closed");
@@ -310,8 +412,9 @@ impl<S: Store, H: Health> Host<S, H> {
 }
 
 fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>, StartError> {
-    let Services { decisions, management, management_runtime, health, load, routing, calls, acts, audit, .. } =
-        services;
+    let Services {
+        decisions, management, management_runtime, health, load, routing, calls, doors, workers, audit, ..
+    } = services;
     let largest = LargestRequests { decision: load.decision_bytes, management: load.management_bytes };
     let (clock, meter) = (Arc::clone(&decisions.house.clock), Arc::clone(&decisions.house.meter));
     let reflection = |error: tonic_reflection::server::Error| StartError::Worker(error.to_string());
@@ -326,7 +429,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
     let onboarding = OnboardingService::new(management.clone(), management_runtime.clone(), load.act_timeout);
-    let desk = Desk::new(management, management_runtime, load.act_timeout);
+    let desk = Desk::new(management, management_runtime, load.act_timeout, Arc::clone(&doors));
     let embed_tokens = EmbedTokensServer::new(EmbedTokensService::new(desk.clone(), decisions.clone()));
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
     let webhooks = WebhooksServer::new(WebhooksService::new(desk.clone()));
@@ -347,6 +450,13 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))
         .add_service(v1alpha.map_err(reflection)?.max_decoding_message_size(largest.decision));
-    let gate = Gate::new(calls, acts, load.arrival_timeout, clock, meter);
+    let gate = GateLoad {
+        decisions: calls,
+        acts: Arc::clone(doors.acts()),
+        arrival: load.arrival_timeout,
+        largest: load.management_bytes.max(load.decision_bytes),
+        workers,
+    };
+    let gate = Gate::new(gate, clock, meter);
     Ok(Entrance::new(gate, deciding, largest, others))
 }

@@ -197,6 +197,14 @@ impl ConfigurationMeter {
     }
 }
 
+/// What calls were that were refused because too many were in work: whatever is no act; acts; acts that read or write much
+/// at a time; calls whose request was still on its way; streams of answers;
+/// calls of clients that do not take their answers.
+pub const SHED_KINDS: [&str; 6] = ["decision", "act", "bulk", "arriving", "stream", "untaken"];
+
+/// Why the server ended a connection: nothing was asked for long; answers were not taken; half a frame came and no more.
+pub const ENDED_REASONS: [&str; 3] = ["idle", "unread", "stalled"];
+
 /// Everything that is counted of one server. Cheap where it is off: then nothing is counted and nobody asks.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -204,8 +212,12 @@ pub struct Meter {
     realms: Mutex<Vec<Weak<RealmMeter>>>,
     astray: [[Count; Astray::ALL.len()]; Verb::ALL.len()],
     acts: Mutex<BTreeMap<&'static str, [u64; ActResult::ALL.len()]>>,
-    /// Calls that were refused because too many were in work: those that decide, and acts.
-    pub shed: [Count; 2],
+    /// Calls that were refused because too many were in work, in the order of [`SHED_KINDS`].
+    pub shed: [Count; SHED_KINDS.len()],
+    /// Connections that were ended, in the order of [`ENDED_REASONS`].
+    pub connections_ended: [Count; ENDED_REASONS.len()],
+    /// Connections whose frames were left unread for a while, since they moved nothing; how often.
+    pub connections_slowed: Count,
     /// Connections that were taken.
     pub connections: Count,
     /// Connections that were closed because there was no place.

@@ -60,6 +60,7 @@ const LIMIT_KEYS: &[&str] = &[
     "decision_bytes",
     "management_bytes",
     "arrival_timeout",
+    "idle_timeout",
     "act_timeout",
 ];
 const SHIPPED: &str = "shipped";
@@ -231,8 +232,18 @@ fn running(root: &Table<'_>, settings: &mut Settings) {
         set(&mut limits.misses_per_source, misses.and_then(|value| u32::try_from(value.number(0..=1_000_000)?).ok()));
         let lasting = Duration::from_millis(10)..=Duration::from_secs(300);
         set(&mut limits.act_timeout, table.get("act_timeout").and_then(|value| value.duration(lasting.clone())));
+        set(&mut limits.idle_timeout, table.get("idle_timeout").and_then(|value| idle_timeout(&value)));
         set(&mut limits.arrival_timeout, table.get("arrival_timeout").and_then(|value| value.duration(lasting)));
     }
+}
+
+fn idle_timeout(value: &Value<'_>) -> Option<Duration> {
+    let idle = value.duration(Duration::ZERO..=Duration::from_secs(86_400))?;
+    if idle.is_zero() || idle >= Duration::from_secs(1) {
+        return Some(idle);
+    }
+    value.wrong("is too short", "must be \"0s\" for never, or \"1s\" to \"1d\"");
+    None
 }
 
 /// Which realm guards a host, and which one a domain of rate limits belongs to. Whether they exist shows with the realms.

@@ -11,7 +11,10 @@ use crate::{
         audit::{AuditEvent, Checkpoint, Signed},
         id::{AccountId, RealmName},
     },
-    grpc::{fields::Fields, gate::Ticket},
+    grpc::{
+        fields::Fields,
+        turnstile::{self, Ticket},
+    },
     proto::v1,
 };
 use std::time::Duration;
@@ -20,8 +23,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Response, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic::{Response, Status};
 use tracing::Instrument;
 
 /// Messages that wait for a slow client.
@@ -39,8 +41,7 @@ pub(super) fn going_down() -> Status {
 }
 
 fn no_place() -> Status {
-    let details = ErrorDetails::with_retry_info(Some(RETRY));
-    Status::with_error_details(Code::ResourceExhausted, "too many streams of the audit log are open", details)
+    turnstile::try_again("too many streams of the audit log are open", RETRY)
 }
 
 /// The sending end of a stream.

@@ -9,6 +9,7 @@ use crate::{
     grpc::{
         Gate,
         envoy::{CheckService, Question, RateLimitService},
+        gate::Entered,
         management,
         plain::{self, PlainBody},
         releasing::may_release,
@@ -21,7 +22,7 @@ use envoy_types::pb::envoy::service::{
     ratelimit::v3::{RateLimitRequest, rate_limit_service_server::RateLimitServiceServer as RateLimitServer},
 };
 use http::{Request, Response};
-use http_body_util::Either;
+use http_body_util::{BodyExt, Either};
 use std::{convert::Infallible, error::Error, sync::Arc};
 use tonic::{Code, Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
@@ -100,19 +101,26 @@ impl<S: Store> Entrance<S> {
         if !manages && let Some(refused) = management::refusal(request.uri().path()) {
             return refused.into_http().map(Either::Right);
         }
-        let _ticket = match self.gate.enter(request.uri().path()) {
-            Ok(ticket) => ticket,
+        let mut entered = match self.gate.enter(request.uri().path()) {
+            Ok(entered) => entered,
             Err(refused) => return refused.into_http().map(Either::Right),
         };
-        let request = request.map(|body| self.gate.arriving(body));
+        let request = request.map(|body| self.gate.arriving(body, &mut entered));
         match request.uri().path() {
             AUTHENTICATE => self.authenticate(request).await,
             // Apart, so that `Authenticate` does not carry room for their messages.
             CHECK => Box::pin(self.check(request)).await,
             SHOULD_RATE_LIMIT => Box::pin(self.should_rate_limit(request)).await,
             CHECK_RATE_LIMIT => asked(&self.authorization.generated, request.map(Body::new)).await,
+            _ if entered.streams => holding(asked(&self.routes, request.map(Body::new)).await, entered),
             _ => asked(&self.routes, request.map(Body::new)).await,
         }
+    }
+
+    /// Answers a call of a client that does not take its answers. This one it can take at once: it has no message.
+    #[must_use]
+    pub fn choked(&self) -> Answer {
+        self.gate.untaken().into_http().map(Either::Right)
     }
 
     async fn authenticate(&self, request: Request<impl Arriving>) -> Answer {
@@ -179,6 +187,17 @@ where
     // Apart from the call, so that one that goes straight does not carry room for it.
     let Ok(answer) = Box::pin(service.clone().call(request)).await;
     answer.map(Either::Right)
+}
+
+/// An answer that keeps a place until its end.
+fn holding(answer: Answer, entered: Entered) -> Answer {
+    answer.map(|body| {
+        Either::Right(Body::new(body.map_frame(move |frame| {
+            // Taken along, and dropped with the body.
+            let _kept = &entered;
+            frame
+        })))
+    })
 }
 
 /// How the messages begin that prost has for bytes that are not what they should be.

@@ -19,6 +19,7 @@ use crate::{
     grpc::{
         acts::{self, Act, By, Caller, Desk},
         authorization::import,
+        doors::Urgency,
         fields::{Fields, LARGEST_PAGE},
     },
     proto::v1::{self, manage_keys_request::Operation, manage_keys_response::Result as Reply},
@@ -35,7 +36,9 @@ pub(super) async fn handle<S: Store>(
     let (caller, message) = Caller::of(request);
     let operation = message.operation.as_ref();
     let (name, key) = (act_name(operation), operation.and_then(named_key));
-    let act = Act { call: "ManageKeys", name, realm: message.realm.clone(), key, account: None, by: By::OwnersToo };
+    let urgency = if operation.is_some_and(suspends) { Urgency::Ends } else { Urgency::of(name) };
+    let realm = message.realm.clone();
+    let act = Act { call: "ManageKeys", name, realm, key, account: None, by: By::OwnersToo, urgency };
     let work = |app, manager| async move { manage(&app, &manager, message).await };
     desk.run(caller, act, work).await
 }
@@ -321,6 +324,11 @@ fn act_name(operation: Option<&Operation>) -> &'static str {
         Some(Operation::RevokeAccount(_)) => "revoke_account",
         Some(Operation::Import(_)) => "import",
     }
+}
+
+/// Suspending ends what a key may do, as revoking does.
+fn suspends(operation: &Operation) -> bool {
+    matches!(operation, Operation::Update(update) if update.state() == v1::KeyState::Suspended)
 }
 
 /// The key that an act names, for the log. A text that is no key id may be anything, a key's secret too.

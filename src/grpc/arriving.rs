@@ -1,0 +1,193 @@
+//! Requests on their way. A call is in work from the moment that its message is there: until then it waits in an anteroom,
+//! for a bounded time, and takes no place from those that can be answered.
+
+use super::turnstile::{self, Kind, Turnstile};
+use crate::app::{meter::Meter, ports::Clock};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    error::Error,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep};
+use tonic::Status;
+
+/// Bytes of a message that is let in only to see whether it is urgent, at most. An act that ends something is far smaller.
+const URGENT_BYTES: usize = 8 * 1_024;
+
+/// Where requests wait whose message is not there yet: on one worker.
+pub(super) struct Anteroom {
+    /// Calls that wait.
+    waiting: Turnstile,
+    /// Bytes of messages of which a part came.
+    bytes: AtomicUsize,
+    most_bytes: usize,
+    within: Duration,
+    clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
+}
+
+impl Anteroom {
+    pub(super) fn new(
+        (calls, most_bytes): (usize, usize),
+        within: Duration,
+        clock: Arc<dyn Clock>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self { waiting: Turnstile::new(calls), bytes: AtomicUsize::new(0), most_bytes, within, clock, meter }
+    }
+
+    pub(super) fn refused(&self, kind: Kind, most: usize) -> Status {
+        turnstile::refused(kind, most, &*self.clock, &self.meter)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let taken = before.saturating_add(bytes) <= self.most_bytes;
+        if !taken {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+/// What a call's place is while its request is on its way.
+pub(super) enum Standing {
+    /// It has a ticket for this turnstile, which counts for nothing while it waits outside.
+    Ticket(Arc<Turnstile>, Kind),
+    /// It gets one later. While this turnstile is full, its message must be a small one.
+    Later(Arc<Turnstile>),
+    /// It needs none.
+    Free,
+    /// It keeps what it has: its request is a stream.
+    Keeps,
+}
+
+/// A request's body on its way.
+pub(super) struct Arriving<B> {
+    body: B,
+    room: Arc<Anteroom>,
+    standing: Standing,
+    outside: bool,
+    /// Bytes that came while more was to come.
+    bytes: usize,
+    /// Set when the body is first waited for: most have arrived when they are looked at.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+impl<B> Arriving<B> {
+    pub(super) fn new(body: B, room: Arc<Anteroom>, standing: Standing) -> Self {
+        Self { body, room, standing, outside: false, bytes: 0, timer: None }
+    }
+
+    /// The request is not there yet: it waits outside.
+    fn step_out(&mut self) -> Result<(), Status> {
+        if self.outside || matches!(self.standing, Standing::Keeps) {
+            return Ok(());
+        }
+        if !self.room.waiting.try_join() {
+            return Err(self.room.refused(Kind::Arriving, self.room.waiting.most()));
+        }
+        self.outside = true;
+        if let Standing::Ticket(turnstile, _) = &self.standing {
+            turnstile.leave();
+        }
+        Ok(())
+    }
+
+    /// The request is there.
+    fn step_in(&mut self) -> Result<(), Status> {
+        self.room.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        if !std::mem::take(&mut self.outside) {
+            return Ok(());
+        }
+        self.room.waiting.leave();
+        let Standing::Ticket(turnstile, kind) = &self.standing else { return Ok(()) };
+        if turnstile.try_join() {
+            return Ok(());
+        }
+        // Its ticket leaves once more.
+        turnstile.join();
+        Err(self.room.refused(*kind, turnstile.most()))
+    }
+
+    /// A part of the request is there.
+    fn took(&mut self, bytes: usize, whole: bool) -> Result<(), Status> {
+        if let Standing::Later(turnstile) = &self.standing
+            && self.bytes.saturating_add(bytes) > URGENT_BYTES
+            && turnstile.is_full()
+        {
+            return Err(self.room.refused(Kind::Act, turnstile.most()));
+        }
+        if whole {
+            return self.step_in();
+        }
+        if matches!(self.standing, Standing::Keeps) {
+            return Ok(());
+        }
+        if !self.room.take(bytes) {
+            return Err(self.room.refused(Kind::Arriving, self.room.most_bytes));
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+}
+
+impl<B> Drop for Arriving<B> {
+    fn drop(&mut self) {
+        // Whoever goes away from outside leaves nothing behind.
+        self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.outside {
+            self.room.waiting.leave();
+            if let Standing::Ticket(turnstile, _) = &self.standing {
+                turnstile.join();
+            }
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error: Into<AnyError>> + Unpin> Body for Arriving<B> {
+    type Data = Bytes;
+    type Error = AnyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnyError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let (bytes, whole) = (frame.data_ref().map_or(0, Bytes::len), this.body.is_end_stream());
+                Poll::Ready(Some(this.took(bytes, whole).map(|()| frame).map_err(Into::into)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => Poll::Ready(this.step_in().err().map(|refused| Err(refused.into()))),
+            Poll::Pending => {
+                if let Err(refused) = this.step_out() {
+                    return Poll::Ready(Some(Err(refused.into())));
+                }
+                let within = this.room.within;
+                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(within)));
+                timer.as_mut().poll(context).map(|()| {
+                    let most = within.as_millis();
+                    let late = Status::deadline_exceeded(format!("the request did not arrive whole within {most} ms"));
+                    Some(Err(late.into()))
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

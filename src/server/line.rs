@@ -1,0 +1,358 @@
+//! What is known of one connection while it is served: calls that are open on it, answers that its client did not take yet,
+//! and whether it stands still in the middle of a frame. Whoever asks for answers and does not take them would else have them
+//! kept in memory for ever.
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::{Instant, interval_at};
+
+/// Answers of one worker that wait for their clients, from which on those are refused more who let many wait.
+const UNTAKEN: u32 = 1_024;
+/// So many answers may wait on a connection all the same.
+const UNTAKEN_BY_ONE: u32 = 16;
+
+/// So many calls of one worker may wait for their first turn before any connection is read again. Each is a task already, however
+/// small its request was, and those who ask little would wait behind all of them.
+const UNBEGUN: u32 = 64;
+
+/// What the connections of one worker have in common.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Answers that wait for their clients.
+    untaken: AtomicU32,
+    /// Calls that came, and had no turn yet.
+    unbegun: AtomicU32,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Calls whose answer was not handed over to its end.
+    open: AtomicU32,
+    /// Calls so far.
+    calls: AtomicU32,
+    /// Answers, or parts of them, that the client did not take yet: those of this round, and of the one before.
+    untaken: [AtomicU32; 2],
+    /// The round that runs.
+    round: AtomicU32,
+    /// Whether the client is in the middle of a frame, or of a head of several.
+    midway: AtomicBool,
+    /// Frames so far.
+    frames: AtomicU32,
+    all: Arc<Lines>,
+}
+
+/// How long what may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until a part of an answer is taken, and until a frame is there whole: this and at most twice this.
+    pub(super) taking: Duration,
+    /// Until something is asked; zero: for ever.
+    pub(super) idle: Duration,
+    /// The same while places are scarce.
+    pub(super) idle_while_scarce: Duration,
+}
+
+/// Why a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing was asked for long.
+    Idle,
+    /// Answers were not taken.
+    Unread,
+    /// Half a frame came, and no more.
+    Stalled,
+}
+
+impl Line {
+    pub(super) fn new(all: Arc<Lines>) -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicU32::new(0),
+            calls: AtomicU32::new(0),
+            untaken: [AtomicU32::new(0), AtomicU32::new(0)],
+            round: AtomicU32::new(0),
+            midway: AtomicBool::new(false),
+            frames: AtomicU32::new(0),
+            all,
+        })
+    }
+
+    /// A call began.
+    pub(super) fn call(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Relaxed);
+        self.calls.fetch_add(1, Relaxed);
+        self.all.unbegun.fetch_add(1, Relaxed);
+        Open { line: Arc::clone(self), begun: false }
+    }
+
+    /// Whether the calls that came have to have their turn before more is read.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.all.unbegun.load(Relaxed) >= UNBEGUN
+    }
+
+    /// Whether too many answers wait for this client, while there are many of all.
+    pub(super) fn is_choked(&self) -> bool {
+        self.all.untaken.load(Relaxed) > UNTAKEN && self.untaken() > UNTAKEN_BY_ONE
+    }
+
+    /// What the client sent last: `midway` is whether it ends in the middle of a frame.
+    pub(super) fn heard(&self, frames: u32, midway: bool) {
+        self.frames.fetch_add(frames, Relaxed);
+        self.midway.store(midway, Relaxed);
+    }
+
+    fn untaken(&self) -> u32 {
+        self.untaken.iter().fold(0, |sum, count| sum.saturating_add(count.load(Relaxed)))
+    }
+
+    /// Begins another round. Whether answers wait that waited through all of the one before.
+    fn turn(&self) -> bool {
+        let next = self.round.load(Relaxed).wrapping_add(1);
+        self.round.store(next, Relaxed);
+        self.untaken.get(next as usize & 1).is_some_and(|waiting| waiting.load(Relaxed) > 0)
+    }
+
+    /// Waits until the connection has to end.
+    pub(super) async fn watched(&self, patience: Patience, scarce: impl Fn() -> bool) -> Ending {
+        let Patience { taking, idle, idle_while_scarce } = patience;
+        let mut tick = taking.min(idle_while_scarce);
+        if !idle.is_zero() {
+            tick = tick.min(idle);
+        }
+        let rounds = u32::try_from(taking.as_millis().div_ceil(tick.as_millis().max(1))).unwrap_or(u32::MAX);
+        #[expect(clippy::disallowed_methods, reason = "when the first tick is due; nothing is decided by it")]
+        let mut ticks = interval_at(Instant::now() + tick, tick);
+        let (mut calls, mut frames, mut quiet, mut ticked) = (0, 0, Duration::ZERO, 0_u32);
+        loop {
+            ticks.tick().await;
+            ticked = ticked.wrapping_add(1);
+            if ticked.checked_rem(rounds) == Some(0) {
+                let heard = self.frames.load(Relaxed);
+                if self.midway.load(Relaxed) && heard == frames {
+                    return Ending::Stalled;
+                }
+                frames = heard;
+                if self.turn() {
+                    return Ending::Unread;
+                }
+            }
+            let asked = self.calls.load(Relaxed);
+            let busy = asked != calls || self.open.load(Relaxed) > 0 || self.untaken() > 0;
+            calls = asked;
+            quiet = if busy { Duration::ZERO } else { quiet.saturating_add(tick) };
+            if (!idle.is_zero() && quiet >= idle) || (quiet >= idle_while_scarce && scarce()) {
+                return Ending::Idle;
+            }
+        }
+    }
+}
+
+/// A call that is open.
+pub(super) struct Open {
+    line: Arc<Line>,
+    begun: bool,
+}
+
+impl Open {
+    /// It has its first turn.
+    pub(super) fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.line.all.unbegun.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.begin();
+        self.line.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// An answer, or a part of one, that the client did not take yet.
+struct Waiting {
+    line: Arc<Line>,
+    round: u32,
+}
+
+impl Waiting {
+    fn on(line: &Arc<Line>) -> Self {
+        let (line, round) = (Arc::clone(line), line.round.load(Relaxed) & 1);
+        if let Some(count) = line.untaken.get(round as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        line.all.untaken.fetch_add(1, Relaxed);
+        Self { line, round }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(count) = self.line.untaken.get(self.round as usize) {
+            count.fetch_sub(1, Relaxed);
+        }
+        self.line.all.untaken.fetch_sub(1, Relaxed);
+    }
+}
+
+/// An answer's body, which is watched until its client has it.
+pub(super) struct Watched<B> {
+    body: B,
+    open: Open,
+    /// While the client is waited for, and not the server.
+    waiting: Option<Waiting>,
+}
+
+impl<B> Watched<B> {
+    pub(super) fn new(body: B, open: Open) -> Self {
+        let waiting = Some(Waiting::on(&open.line));
+        Self { body, open, waiting }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
+    type Data = Part;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Part>, Self::Error>>> {
+        let this = &mut *self;
+        // It is asked for more when the client takes more.
+        this.waiting = None;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        let line = &this.open.line;
+        this.waiting = Some(Waiting::on(line));
+        Poll::Ready(
+            frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Part { bytes, _waiting: Waiting::on(line) }))),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Bytes of an answer, which are dropped when they are on their way.
+pub(super) struct Part {
+    bytes: Bytes,
+    _waiting: Waiting,
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Full};
+
+    const PATIENCE: Patience = Patience {
+        taking: Duration::from_millis(10),
+        idle: Duration::from_millis(60),
+        idle_while_scarce: Duration::from_millis(30),
+    };
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    /// Why the connection is ended, and whether that took so long.
+    #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+    async fn ends(line: &Line, scarce: bool) -> (Ending, bool) {
+        let began = Instant::now();
+        let ending = line.watched(PATIENCE, || scarce).await;
+        let least = match ending {
+            Ending::Idle if scarce => PATIENCE.idle_while_scarce,
+            Ending::Idle => PATIENCE.idle,
+            Ending::Unread | Ending::Stalled => PATIENCE.taking,
+        };
+        (ending, began.elapsed() >= least)
+    }
+
+    #[test]
+    fn an_answer_counts_until_its_bytes_are_gone() {
+        runtime().block_on(async {
+            let line = Line::new(Arc::default());
+            let mut answer = Watched::new(Full::new(Bytes::from_static(b"answer")), line.call());
+            assert_eq!((line.open.load(Relaxed), line.untaken()), (1, 1));
+            let part = answer.frame().await.unwrap().unwrap().into_data().unwrap_or_else(|_| panic!("data"));
+            assert!(answer.frame().await.is_none());
+            drop(answer);
+            assert_eq!((line.open.load(Relaxed), line.untaken(), part.remaining()), (0, 1, 6));
+            assert_eq!(ends(&line, false).await, (Ending::Unread, true));
+            drop(part);
+            assert_eq!((line.untaken(), line.all.untaken.load(Relaxed)), (0, 0));
+            assert_eq!(ends(&line, false).await, (Ending::Idle, true));
+            assert_eq!(ends(&line, true).await, (Ending::Idle, true));
+        });
+    }
+
+    #[test]
+    fn a_call_that_is_open_keeps_its_connection_and_half_a_frame_does_not() {
+        runtime().block_on(async {
+            let line = Line::new(Arc::default());
+            let open = line.call();
+            let long = tokio::time::timeout(5 * PATIENCE.idle, line.watched(PATIENCE, || true)).await;
+            assert!(long.is_err());
+            line.heard(3, true);
+            assert_eq!(ends(&line, false).await, (Ending::Stalled, true));
+            line.heard(1, false);
+            drop(open);
+            assert_eq!(ends(&line, false).await, (Ending::Idle, true));
+        });
+    }
+
+    #[test]
+    fn whoever_lets_many_answers_wait_is_refused_more_when_there_are_many_of_all() {
+        let all = Arc::<Lines>::default();
+        let (line, other) = (Line::new(Arc::clone(&all)), Line::new(all));
+        let mine: Vec<_> = (0..=UNTAKEN_BY_ONE).map(|_| Waiting::on(&line)).collect();
+        assert!(!line.is_choked());
+        let theirs: Vec<_> = (0..UNTAKEN).map(|_| Waiting::on(&other)).collect();
+        assert!(line.is_choked() && other.is_choked());
+        drop(mine);
+        assert!(!line.is_choked());
+        drop(theirs);
+        assert_eq!(line.all.untaken.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn nothing_more_is_read_while_many_calls_wait_for_their_turn() {
+        let line = Line::new(Arc::default());
+        let mut calls: Vec<_> = (0..UNBEGUN).map(|_| line.call()).collect();
+        assert!(line.is_crowded());
+        calls[0].begin();
+        calls[0].begin();
+        assert!(!line.is_crowded());
+        calls.push(line.call());
+        assert!(line.is_crowded());
+        drop(calls);
+        assert_eq!(line.all.unbegun.load(Relaxed), 0);
+    }
+}
