@@ -17,7 +17,7 @@ use crate::domain::{
     audit::Signer,
     embed::EmbedToken,
     id::{AccountRef, KeyId, RealmName},
-    key::{KeySnapshot, LastUse, Minted, RealmDigester, RequestMarker, SecretRing, hint},
+    key::{KeySnapshot, LastUse, Minted, RealmDigester, RequestMarker, SecretRing, SecretState, hint},
     realm::{Realm, Realms},
     secret::{Secret, SecretRef},
     time::Timestamp,
@@ -72,6 +72,8 @@ pub struct House {
     pub vault: Arc<Vault>,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
+    /// The versions of the server secret, the newest first.
+    pub secrets: Vec<SecretState>,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// What is wrong with the store just now.
@@ -141,6 +143,7 @@ impl House {
             misses: Arc::new(Misses::new(0)),
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
+            secrets: ring.states(),
             courier: OnceLock::new(),
             problems: Arc::default(),
             news: Arc::default(),
@@ -179,6 +182,7 @@ impl House {
             misses: Arc::clone(&self.misses),
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
+            secrets: ring.states(),
             courier: OnceLock::new(),
             problems: Arc::clone(&self.problems),
             news: Arc::clone(&self.news),
@@ -254,6 +258,11 @@ impl House {
             let names = names.join("`, `");
             AppError::invalid("realm", format!("must be a realm of this server: `{names}`"))
         })
+    }
+
+    /// Every realm in the order of their names, for those who manage keys.
+    pub fn all_to_manage(&self, _manager: &Manager) -> impl Iterator<Item = &Guarded> {
+        self.realms.iter()
     }
 
     fn find(&self, name: &str) -> Option<&Guarded> {

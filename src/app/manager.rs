@@ -95,6 +95,12 @@ impl<'g, R> ManagePermit<'g, R> {
         self.guard
     }
 
+    /// The name of that realm.
+    #[must_use]
+    pub fn realm_name(&self) -> &'g str {
+        self.guard.realm.name.as_str()
+    }
+
     /// Who acts.
     pub(super) fn actor(&self) -> &Actor {
         &self.actor
@@ -154,7 +160,9 @@ impl<S: Store> App<S> {
     pub async fn manager<'a>(&self, headers: Vec<(&'a str, &'a str)>) -> Result<Manager, AppError> {
         let guard = self.house.realm(Realms::BUILT_IN)?;
         let request = AuthenticateRequest::who(Presented::InHeaders, CanonicalRequest::headers_alone(headers));
-        match self.authenticate(guard, &request).await?.verdict {
+        let mut decision = self.authenticate(guard, &request).await?;
+        self.rekey_manager(decision.rekey.take()).await;
+        match decision.verdict {
             Verdict::Allowed { key, .. } => Ok(Manager {
                 realm: Arc::clone(&guard.realm),
                 actor: Actor::Key(key.key.id),

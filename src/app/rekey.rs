@@ -33,6 +33,19 @@ impl Rekey {
 }
 
 impl<S: Store> App<S> {
+    /// Re-keys the secret of whoever manages, before their act: some come once in months. That it fails hinders nobody.
+    pub(super) async fn rekey_manager(&self, work: Option<Rekey>) {
+        let Some(work) = work else { return };
+        let meter = &self.house.meter;
+        match self.rekey(&work).await {
+            Ok(()) => meter.rekeyed.one(),
+            Err(error) => {
+                meter.rekeying_put_off.one();
+                tracing::warn!(key_id = %work.key(), %error, "re-keying failed; the next use tries again");
+            }
+        }
+    }
+
     /// Stores the secret under its new digest. Does nothing when somebody else did already; whoever comes second loses
     /// nothing, since the next use tries again.
     ///

@@ -18,6 +18,7 @@ pub mod realms;
 mod rekeying;
 mod releasing;
 mod render;
+pub mod secrets;
 mod status;
 pub mod vault;
 pub mod webhooks;
