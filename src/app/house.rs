@@ -10,6 +10,7 @@ use super::{
     misses::Misses,
     ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
     problems::Problems,
+    rekey::Pace,
     uses::UseQueue,
     vault::Vault,
 };
@@ -68,6 +69,7 @@ pub struct House {
     pub(super) messenger: Arc<dyn Messenger>,
     pub(super) uses: Arc<UseQueue>,
     pub(super) misses: Arc<Misses>,
+    pub(super) rekeying: Arc<Pace>,
     /// Providers' credentials.
     pub vault: Arc<Vault>,
     /// Signs checkpoints of audit chains.
@@ -141,6 +143,7 @@ impl House {
             messenger: Arc::new(NoMessenger),
             uses: Arc::default(),
             misses: Arc::new(Misses::new(0)),
+            rekeying: Arc::default(),
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
             secrets: ring.states(),
@@ -180,6 +183,7 @@ impl House {
             messenger: Arc::new(NoMessenger),
             uses: Arc::clone(&self.uses),
             misses: Arc::clone(&self.misses),
+            rekeying: Arc::clone(&self.rekeying),
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
             secrets: ring.states(),
@@ -272,8 +276,13 @@ impl House {
 
     /// Acts on one account wait for each other on this node, so that only other nodes make them start over.
     pub(super) async fn act_on(&self, owner: &AccountRef) -> Option<MutexGuard<'_, ()>> {
-        let slot = (self.hasher.hash_one(owner) as usize).checked_rem(self.locks.len())?;
+        let slot = (self.hash_of(owner) as usize).checked_rem(self.locks.len())?;
         Some(self.locks.get(slot)?.lock().await)
+    }
+
+    /// The same for the same account as long as the process runs.
+    pub(super) fn hash_of(&self, owner: &AccountRef) -> u64 {
+        self.hasher.hash_one(owner)
     }
 
     /// A new key id.

@@ -4,7 +4,7 @@ use crate::run::{done, secrets, shows_no_secret, version};
 use std::{
     fs,
     os::unix::{
-        fs::{PermissionsExt, symlink},
+        fs::{MetadataExt, PermissionsExt, chown, symlink},
         process::ExitStatusExt,
     },
     path::PathBuf,
@@ -62,6 +62,18 @@ fn a_rotation_adds_a_version_that_waits_and_leaves_all_else() {
     shows_no_secret(&file, &table);
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.starts_with("VERSION  STATE") && table.contains("2999-01-31T00:00:00Z"), "{table}");
+}
+
+#[test]
+fn the_owner_stays_or_nothing_is_written() {
+    let (_folder, file) = folder(&format!("1 {A}\n"));
+    if chown(&file, Some(12_345), Some(12_346)).is_err() {
+        // Only root gives files away; whoever else runs this has nothing to lose.
+        return;
+    }
+    done(&file, &["rotate"]);
+    let owner = fs::metadata(&file).unwrap();
+    assert_eq!((owner.uid(), owner.gid(), owner.mode() & 0o777), (12_345, 12_346, 0o640));
 }
 
 #[test]

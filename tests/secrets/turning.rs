@@ -11,6 +11,8 @@ use crate::{
 use keygate::proto::v1::{
     DenyReason, EmbedKeySetRequest, MintEmbedTokenRequest, PublicKeysRequest, embed_tokens_client::EmbedTokensClient,
 };
+use std::time::Duration;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 const TURNED: &str = "this version of the server secret is used from now on";
 const RETIRED: &str = "this version of the server secret is retired";
@@ -120,4 +122,36 @@ async fn embed_tokens_of_a_retired_version_hold_no_more() {
     stack.authenticate(charged(by_bearer("recover", &key), "GET", "/v1/accounts/client-a", 1)).await.allowed();
     let keys = client.key_set(EmbedKeySetRequest { realm: "recover".to_owned() }).await.unwrap().into_inner();
     assert_eq!(keys.jwk_set.matches("\"kid\"").count(), 1, "{}", keys.jwk_set);
+}
+
+#[tokio::test]
+async fn a_mistake_in_another_file_keeps_no_version_waiting() {
+    let settings = watchful();
+    let stack = Stack::embedded(&["--config", &settings.path()]).await;
+    done(&stack.data_dir().join("secrets"), &["rotate", "--use-from", "4s"]);
+    stack.wait_for_output("and used later").await;
+    settings.rewrite("[reload]\ncheck_every = \"100ms\"\nodd = 1\n");
+    stack.wait_for_output("the configuration was not reloaded").await;
+    assert!(!stack.output().contains(TURNED));
+    stack.wait_for_output(TURNED).await;
+    let (_, key) = stack.new_key("recurr", "acme", "live").await;
+    stack.authenticate(by_key("recurr", &key)).await.allowed();
+    assert_eq!(version(&status(&stack, &["--realm", "recurr"]), 2)["keys"], 1);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_at_the_time_is_turned_with_when_it_is_back() {
+    let settings = watchful();
+    let mut stack = Stack::redis(&["--config", &settings.path()]).await;
+    let (_, key) = stack.new_key("recurr", "acme", "live").await;
+    done(&stack.data_dir().join("secrets"), &["rotate", "--use-from", "3s"]);
+    stack.wait_for_output("and used later").await;
+    stack.redis.as_mut().unwrap().kill();
+    stack.wait_for_output("another version of the server secret is due and cannot be used yet").await;
+    assert!(!stack.output().contains(TURNED));
+    stack.redis.as_mut().unwrap().restart();
+    stack.wait_for_output(TURNED).await;
+    stack.wait_for_health(ServingStatus::Serving, Duration::from_secs(20)).await;
+    stack.authenticate(by_key("recurr", &key)).await.allowed();
+    assert_eq!(stack.output().matches("cannot be used yet").count(), 1, "it is said once");
 }

@@ -31,7 +31,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::spawn_blocking,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tonic_health::pb::health_server::Health;
 
@@ -75,8 +75,8 @@ pub(super) struct Reloader<H: Health> {
     told: Signal,
     state: watch::Sender<ReloadState>,
     issuers: watch::Sender<Arc<Issuers>>,
-    /// Another version of the server secret could not be turned to.
-    late: bool,
+    /// Another version of the server secret could not be turned to: when to try again.
+    late: Option<Instant>,
 }
 
 /// Why a server looks up.
@@ -122,7 +122,7 @@ impl<H: Health> Reloader<H> {
         let issuers = watch::Sender::new(Arc::clone(&present.issuers));
         let house = watch::Sender::new(house);
         let (parts, present) = (Arc::new(parts), Arc::new(present));
-        Self { parts, house, present, watched, seen: footprint, again: false, told, state, issuers, late: false }
+        Self { parts, house, present, watched, seen: footprint, again: false, told, state, issuers, late: None }
     }
 
     /// The house that is lived in, also later.
@@ -237,6 +237,7 @@ impl<H: Health> Reloader<H> {
         self.house.send_replace(house);
         before.issuers.retire(&self.present.issuers);
         turning::tell(&before.ring, &self.present.ring);
+        self.late = None;
         Ok(before)
     }
 
@@ -248,11 +249,11 @@ impl<H: Health> Reloader<H> {
             Err(error) => Err(error),
         };
         if let Err(error) = &taken
-            && !self.late
+            && self.late.is_none()
         {
             tracing::error!(%error, "another version of the server secret is due and cannot be used yet");
         }
-        self.late = taken.is_err();
+        self.late = taken.is_err().then(turning::next_try);
     }
 
     fn tell(&self, before: &Configuration) {

@@ -5,19 +5,25 @@ use crate::{
     domain::key::{SecretMark, SecretPhase, SecretRing},
 };
 use std::{future::pending, sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// The clock is looked at so often while a moment lies ahead: it may be set, or follow the store's.
 const LOOK: Duration = Duration::from_secs(1);
 /// A moment that is close is not overslept.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Waits for the next moment at which something changes, for ever if there is none. `late`: it is over, and it is time for
-/// another try.
-pub(super) async fn moment(ring: &SecretRing, clock: &Arc<dyn Clock>, late: bool) {
+/// When a turn that failed is tried again.
+#[expect(clippy::disallowed_methods, reason = "a span of waiting is measured on the runtime's own clock")]
+pub(super) fn next_try() -> Instant {
+    let now = Instant::now();
+    now.checked_add(LOOK).unwrap_or(now)
+}
+
+/// Waits for the next moment at which something changes, for ever if there is none. `late`: it is over, and is tried again then.
+pub(super) async fn moment(ring: &SecretRing, clock: &Arc<dyn Clock>, late: Option<Instant>) {
     let Some(next) = ring.next_change() else { return pending().await };
-    if late {
-        sleep(LOOK).await;
+    if let Some(again) = late {
+        sleep_until(again).await;
     }
     loop {
         let left = next.since(clock.now());
