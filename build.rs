@@ -3,13 +3,14 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "keygate/v1/authorization.proto",
     "keygate/v1/audit.proto",
     "keygate/v1/directory.proto",
     "keygate/v1/embed_tokens.proto",
     "keygate/v1/onboarding.proto",
     "keygate/v1/realms.proto",
+    "keygate/v1/secrets.proto",
     "keygate/v1/webhooks.proto",
     "keygate/v1/vault.proto",
 ];

@@ -152,6 +152,7 @@ fn errors_tell_nothing_that_was_true_once() {
         ("AuditLog", "audit"),
         ("Directory", "directory"),
         ("EmbedTokens", "embed_tokens"),
+        ("Secrets", "secrets"),
         ("Vault", "vault"),
         ("Webhooks", "webhooks"),
     ] {

@@ -1,4 +1,4 @@
-//! docs/realms: one page for each product, walked as its reader would, through the command line and a real Envoy.
+//! docs/realms, one page for each product, and pages for operators, walked as its reader would, through the command line and a real Envoy.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,6 +17,12 @@ fn walk(realm: &str, least: usize) {
         &["deploy/envoy", "deploy/realms", "docs/realms/api.py", "docs/realms/issuer.py"],
     );
     assert!(told >= least, "only {told} outputs were compared");
+}
+
+#[test]
+fn secrets() {
+    let told = follow("docs/secrets.md", &[]);
+    assert!(told >= 7, "only {told} outputs were compared");
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn every_call_is_known_here() {
         "Onboarding/Signup",
         "Onboarding/Verify",
         "Realms/RenderError",
+        "Secrets/Survey",
         "Webhooks/ListDeadLetters",
         "Webhooks/Redeliver",
         "Webhooks/Test",

@@ -12,6 +12,7 @@ use super::{
         Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, trace::Following,
     },
     problems::Problems,
+    rekey::Pace,
     uses::UseQueue,
     vault::Vault,
 };
@@ -19,7 +20,7 @@ use crate::domain::{
     audit::Signer,
     embed::EmbedToken,
     id::{AccountRef, KeyId, RealmName},
-    key::{KeySnapshot, LastUse, Minted, RealmDigester, RequestMarker, SecretRing, hint},
+    key::{KeySnapshot, LastUse, Minted, RealmDigester, RequestMarker, SecretRing, SecretState, hint},
     realm::{Realm, Realms},
     secret::{Secret, SecretRef},
     time::Timestamp,
@@ -70,12 +71,15 @@ pub struct House {
     pub(super) messenger: Arc<dyn Messenger>,
     pub(super) uses: Arc<UseQueue>,
     pub(super) misses: Arc<Misses>,
+    pub(super) rekeying: Arc<Pace>,
     /// Providers' credentials.
     pub vault: Arc<Vault>,
     /// Whose certificates manage.
     pub(super) certified: Arc<Certified>,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
+    /// The versions of the server secret, the newest first.
+    pub secrets: Vec<SecretState>,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// What is wrong with the store just now.
@@ -145,9 +149,11 @@ impl House {
             messenger: Arc::new(NoMessenger),
             uses: Arc::default(),
             misses: Arc::new(Misses::new(0)),
+            rekeying: Arc::default(),
             vault: Arc::new(Vault::off()),
             certified: Arc::default(),
             signer: ring.audit_signer(),
+            secrets: ring.states(),
             courier: OnceLock::new(),
             problems: Arc::default(),
             news: Arc::default(),
@@ -191,9 +197,11 @@ impl House {
             messenger: Arc::new(NoMessenger),
             uses: Arc::clone(&self.uses),
             misses: Arc::clone(&self.misses),
+            rekeying: Arc::clone(&self.rekeying),
             vault: Arc::new(Vault::off()),
             certified: Arc::default(),
             signer: ring.audit_signer(),
+            secrets: ring.states(),
             courier: OnceLock::new(),
             problems: Arc::clone(&self.problems),
             news: Arc::clone(&self.news),
@@ -278,6 +286,11 @@ impl House {
         })
     }
 
+    /// Every realm in the order of their names, for those who manage keys.
+    pub fn all_to_manage(&self, _manager: &Manager) -> impl Iterator<Item = &Guarded> {
+        self.realms.iter()
+    }
+
     fn find(&self, name: &str) -> Option<&Guarded> {
         let found = self.realms.binary_search_by(|guarded| guarded.realm.name.as_str().cmp(name));
         self.realms.get(found.ok()?)
@@ -285,8 +298,13 @@ impl House {
 
     /// Acts on one account wait for each other on this node, so that only other nodes make them start over.
     pub(super) async fn act_on(&self, owner: &AccountRef) -> Option<MutexGuard<'_, ()>> {
-        let slot = (self.hasher.hash_one(owner) as usize).checked_rem(self.locks.len())?;
+        let slot = (self.hash_of(owner) as usize).checked_rem(self.locks.len())?;
         Some(self.locks.get(slot)?.lock().await)
+    }
+
+    /// The same for the same account as long as the process runs.
+    pub(super) fn hash_of(&self, owner: &AccountRef) -> u64 {
+        self.hasher.hash_one(owner)
     }
 
     /// A new key id.

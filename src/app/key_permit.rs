@@ -217,7 +217,9 @@ impl<S: Store> App<S> {
     async fn owner(&self, guard: &Guarded, taken: Taken<'_>) -> Result<Manager, AppError> {
         let request = AuthenticateRequest::who(Presented::Taken(taken), CanonicalRequest::default());
         let realm = guard.realm.name.clone();
-        match self.authenticate(guard, &request).await?.verdict {
+        let mut decision = self.authenticate(guard, &request).await?;
+        self.rekey_manager(decision.rekey.take()).await;
+        match decision.verdict {
             Verdict::Allowed { key, .. } => {
                 let (account, environment) = (key.owner.account.clone(), key.key.environment.clone());
                 let (scopes, ends_at) = (Some(key.key.scopes.to_vec()), key.key.expires_at);

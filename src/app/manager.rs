@@ -116,6 +116,12 @@ impl<'g, R> ManagePermit<'g, R> {
         self.guard
     }
 
+    /// The name of that realm.
+    #[must_use]
+    pub fn realm_name(&self) -> &'g str {
+        self.guard.realm.name.as_str()
+    }
+
     /// Who acts.
     pub(super) fn actor(&self) -> &Actor {
         &self.actor
@@ -183,7 +189,9 @@ impl<S: Store> App<S> {
             return self.certified(guard, certificate);
         }
         let request = AuthenticateRequest::who(Presented::InHeaders, CanonicalRequest::headers_alone(headers));
-        match self.authenticate(guard, &request).await?.verdict {
+        let mut decision = self.authenticate(guard, &request).await?;
+        self.rekey_manager(decision.rekey.take()).await;
+        match decision.verdict {
             Verdict::Allowed { key, .. } => Ok(Manager {
                 realm: Arc::clone(&guard.realm),
                 actor: Actor::Key(key.key.id),

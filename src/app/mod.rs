@@ -20,6 +20,7 @@ pub mod onboarding;
 pub mod ports;
 pub mod problems;
 pub mod rekey;
+pub mod secrets;
 pub mod seldom;
 mod together;
 pub mod uses;

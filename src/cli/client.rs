@@ -14,10 +14,11 @@ use crate::proto::v1::{
     Member, MembershipRequest, MintEmbedTokenRequest, MintEmbedTokenResponse, ProviderCredential, PutCredentialRequest,
     RedeliverRequest, RedeliverResponse, RemoveMemberRequest, RemoveMemberResponse, RewrapCredentialsRequest,
     RewrapCredentialsResponse, SetAccountStatusRequest, SetAccountStatusResponse, SetMemberRolesRequest, SignupRequest,
-    SignupResponse, TestWebhookRequest, TestWebhookResponse, VerifyRequest, VerifyResponse,
-    authorization_client::AuthorizationClient, directory_client::DirectoryClient,
+    SignupResponse, SurveyRequest, SurveyResponse, TestWebhookRequest, TestWebhookResponse, VerifyRequest,
+    VerifyResponse, authorization_client::AuthorizationClient, directory_client::DirectoryClient,
     embed_tokens_client::EmbedTokensClient, manage_keys_request::Operation, manage_keys_response,
-    onboarding_client::OnboardingClient, vault_client::VaultClient, webhooks_client::WebhooksClient,
+    onboarding_client::OnboardingClient, secrets_client::SecretsClient, vault_client::VaultClient,
+    webhooks_client::WebhooksClient,
 };
 use std::{future::Future, path::PathBuf, time::Duration};
 use tonic::{
@@ -209,6 +210,7 @@ pub struct Manager {
     directory: DirectoryClient<Channel>,
     embed_tokens: EmbedTokensClient<Channel>,
     webhooks: WebhooksClient<Channel>,
+    server_secrets: SecretsClient<Channel>,
     vault: VaultClient<Channel>,
     realm: String,
     credential: MetadataValue<Ascii>,
@@ -226,9 +228,10 @@ impl Management {
         let directory = DirectoryClient::new(client.channel.clone());
         let embed_tokens = EmbedTokensClient::new(client.channel.clone());
         let webhooks = WebhooksClient::new(client.channel.clone());
+        let server_secrets = SecretsClient::new(client.channel.clone());
         let vault = VaultClient::new(client.channel.clone());
         let (realm, header) = (self.realm, self.key_header);
-        Ok(Manager { client, directory, embed_tokens, webhooks, vault, realm, credential, header })
+        Ok(Manager { client, directory, embed_tokens, webhooks, server_secrets, vault, realm, credential, header })
     }
 }
 
@@ -322,6 +325,8 @@ acts!(webhooks:
     redeliver: redeliver(RedeliverRequest) -> RedeliverResponse,
     test_webhook: test(TestWebhookRequest) -> TestWebhookResponse
 );
+
+acts!(server_secrets: survey_secrets: survey(SurveyRequest) -> SurveyResponse);
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ mod realm;
 mod secrets;
 mod secure;
 mod serve;
+mod server_secrets;
 mod store;
 mod values;
 mod vault;
@@ -40,8 +41,8 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 
 /// Who is calling, may they call this often, and which keys exist
 ///
-/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect`, `audit verify` and `completions`
-/// ask a running server over its gRPC API.
+/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect`, `audit verify`, `secrets` with
+/// its file, and `completions` ask a running server over its gRPC API.
 #[derive(Debug, Parser)]
 #[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
@@ -90,6 +91,9 @@ enum Command {
     /// Look at a key offline
     #[command(subcommand, after_long_help = help!("  keygate key inspect --key-stdin < found.txt"))]
     Key(key::Command),
+    /// Rotate the server secret, and see how far re-keying is
+    #[command(subcommand, after_long_help = help!("  keygate secrets rotate"))]
+    Secrets(server_secrets::Command),
     /// See and resend what webhooks did not take
     #[command(subcommand, after_long_help = help!("  keygate webhooks dead --realm recurr"))]
     Webhooks(Box<webhooks::Command>),
@@ -174,6 +178,7 @@ impl Command {
             Self::Limit(command) => wait(command.run(output)),
             Self::Realm(command) => command.run(output),
             Self::Key(command) => command.run(output),
+            Self::Secrets(command) => command.run(output),
             Self::Webhooks(command) => wait(command.run(output)),
             Self::Completions(args) => args.run(output),
         }

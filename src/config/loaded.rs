@@ -13,7 +13,7 @@ use toml::{Table, Value};
 const TOLD: usize = 20;
 
 /// Realms as they were read, and what they were read from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// The realms, the built-in one among them.
     pub realms: Realms,
@@ -22,7 +22,7 @@ pub struct Loaded {
 }
 
 /// One realm as it is written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Written {
     name: RealmName,
     file: String,

@@ -30,7 +30,7 @@ use tonic::{
 use tracing::{Instrument, Span, field::Empty};
 
 /// The name of every act, for whoever counts them.
-pub const ACTS: [&str; 27] = [
+pub const ACTS: [&str; 28] = [
     "add_member",
     "create",
     "create_account",
@@ -56,6 +56,7 @@ pub const ACTS: [&str; 27] = [
     "rotate",
     "set_account_status",
     "set_member_roles",
+    "survey_secrets",
     "test_webhook",
     "update",
 ];
@@ -164,6 +165,7 @@ names! {
     RewrapCredentialsRequest: realm = realm;
     SetAccountStatusRequest: realm = realm, account = account_id;
     SetMemberRolesRequest: realm = realm, account = account_id;
+    SurveyRequest: realm = realm;
     TestWebhookRequest: realm = realm;
 }
 

@@ -29,7 +29,7 @@ impl Urgency {
             "delete_credential" | "leave_organization" | "remove_member" | "revoke" | "revoke_account"
             | "set_account_status" => Self::Ends,
             "import" | "list" | "list_credentials" | "list_dead_letters" | "list_members" | "redeliver"
-            | "rewrap_credentials" => Self::Bulk,
+            | "rewrap_credentials" | "survey_secrets" => Self::Bulk,
             _ => Self::Usual,
         }
     }

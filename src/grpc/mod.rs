@@ -22,6 +22,7 @@ pub mod realms;
 mod rekeying;
 mod releasing;
 mod render;
+pub mod secrets;
 mod status;
 mod turnstile;
 pub mod vault;

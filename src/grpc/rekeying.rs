@@ -1,9 +1,14 @@
 //! Work that a decision leaves for after its answer.
 
 use super::followed::around;
-use crate::app::{house::App, meter::Failure, ports::Store, rekey::Rekey};
+use crate::app::{
+    house::App,
+    meter::Failure,
+    ports::Store,
+    rekey::{Rekey, Turn},
+};
 use std::sync::Arc;
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 /// Re-keys in the background, on the runtime of management.
 pub struct Rekeying<S> {
@@ -31,11 +36,22 @@ impl<S: Store> Rekeying<S> {
 
     pub(super) fn later(&self, work: Rekey) {
         let meter = &self.management.house.meter;
-        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return meter.rekeying_put_off.one() };
-        let app = self.management.clone();
+        let wait = match self.management.turn_to_rekey(&work) {
+            Turn::After(wait) => wait,
+            Turn::Taken => return,
+            Turn::Later => return meter.rekeying_put_off.one(),
+        };
+        let (app, turns) = (self.management.clone(), Arc::clone(&self.turns));
         self.runtime.spawn(async move {
+            sleep(wait).await;
+            let turn = turns.try_acquire_owned();
+            if turn.is_err() {
+                app.rekeying_done(&work);
+                return app.house.meter.rekeying_put_off.one();
+            }
             let span = app.house.following.work("rekey", &app.house.clock);
             let done = around!(&span, app.rekey(&work));
+            app.rekeying_done(&work);
             if let Some(span) = &span {
                 span.note("keygate.key_id", work.key().to_string());
                 span.ended(done.as_ref().err().map(|error| Failure::of(error).name()));

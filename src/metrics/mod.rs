@@ -5,6 +5,7 @@
 
 mod decisions;
 mod page;
+mod secrets;
 mod server;
 mod store;
 mod work;
@@ -13,7 +14,7 @@ pub use page::Format;
 
 use crate::{
     app::meter::{Meter, StoreMeter},
-    domain::id::RealmName,
+    domain::{id::RealmName, key::SecretState},
 };
 use page::Page;
 use std::{sync::Arc, time::Duration};
@@ -45,6 +46,8 @@ pub struct Now {
     pub counters: Option<(u64, u64)>,
     /// Connections to Redis, if that is the store.
     pub redis: Option<Redis>,
+    /// The versions of the server secret, the newest first.
+    pub secrets: Vec<SecretState>,
     /// Issuers of tokens.
     pub issuers: Vec<Issuer>,
     /// Calls in work that decide, and those that may be.
@@ -137,5 +140,6 @@ pub fn show(scene: &Scene<'_>, format: Format) -> String {
     decisions::write(&mut page, scene.meter);
     store::write(&mut page, scene);
     work::write(&mut page, scene);
+    secrets::write(&mut page, scene);
     page.finish()
 }

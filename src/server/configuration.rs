@@ -87,7 +87,8 @@ impl Configuration {
         if let Some(loaded) = &mut loaded {
             loaded.keep_equals_of(&self.loaded);
         }
-        let ring = secrets::reread(&settings.secrets_path(), &self.ring).map_err(|error| vec![error]);
+        let ring =
+            secrets::reread(&settings.secrets_path(), &self.ring, self.watch.clock.now()).map_err(|error| vec![error]);
         let ring = kept(&mut errors, ring);
         let vault = kept(&mut errors, vault::load(&settings.vault, &self.watch).map_err(|error| vec![error]));
         let realms = loaded.as_ref().map(|loaded| &loaded.realms);
@@ -116,6 +117,25 @@ impl Configuration {
             codes: Arc::new(codes),
             certificates: Arc::new(certificates),
             signed_with,
+            watch: self.watch.clone(),
+        })
+    }
+
+    /// The same state at this instant, when another version of the server secret is current or one retires.
+    pub(super) fn turned(&self) -> Result<Self, StartError> {
+        let ring = self.ring.at(self.watch.clock.now());
+        let issuers = self.issuers.successor(&self.loaded.realms, &ring, &self.watch.clock);
+        Ok(Self {
+            settings: self.settings.clone(),
+            loaded: self.loaded.clone(),
+            routing: Arc::clone(&self.routing),
+            ring,
+            vault: Arc::clone(&self.vault),
+            issuers: Arc::new(issuers.map_err(|errors| StartError::of(of_issuers(errors)))?),
+            post: Arc::clone(&self.post),
+            codes: Arc::clone(&self.codes),
+            certificates: Arc::clone(&self.certificates),
+            signed_with: self.signed_with,
             watch: self.watch.clone(),
         })
     }
@@ -149,7 +169,7 @@ impl Configuration {
     /// What is another than in `before`, in words, beside the realms themselves.
     pub(super) fn differences(&self, before: &Self) -> Vec<String> {
         let mut found = Vec::new();
-        if !before.ring.lacks(&self.ring).is_empty() {
+        if before.ring.states() != self.ring.states() {
             found.push(format!("the server secrets (the newest version is {})", self.ring.newest_version()));
         }
         if self.routing != before.routing {

@@ -34,8 +34,16 @@ pub enum StartError {
         /// What is wrong and what is allowed.
         problem: &'static str,
     },
+    /// The file with the server secrets cannot be changed so.
+    #[error("`{}`: {problem}", path.display())]
+    SecretsChange {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// The file with the server secrets lost what a running server needs.
-    #[error("`{}` no longer holds {} as this server knows it: every key and record under it would be lost at once. Put the line back; to part with it for good, restart the server", path.display(), versions_text(versions))]
+    #[error("`{}` no longer holds {} as this server knows it: every key and record under it would be lost at once. Put the line back from your copy", path.display(), versions_text(versions))]
     SecretsLost {
         /// The file.
         path: PathBuf,

@@ -3,11 +3,11 @@
 use super::{StartError, entropy::SystemEntropy};
 use crate::app::ports::{Entropy, EntropyError};
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{ErrorKind, Write},
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -92,6 +92,63 @@ fn remove_leftovers(directory: &Path, path: &Path) {
 
 fn sync(directory: &Path) -> Result<(), StartError> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(StartError::file(directory, "synced"))
+}
+
+/// A secret file that nobody else changes meanwhile, as long as they ask for it in the same way. A lock on its directory leaves
+/// no file behind.
+pub(super) struct Held {
+    path: PathBuf,
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Takes hold of a file; where it is a link, of the file that it leads to.
+    pub(super) fn take(path: &Path) -> Result<Self, StartError> {
+        let missing = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound => StartError::SecretsMissing { path: path.to_owned() },
+            _ => StartError::file(path, "read")(error),
+        };
+        let path = path.canonicalize().map_err(missing)?;
+        let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let lock = File::open(&directory).map_err(StartError::file(&directory, "opened"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, directory, _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let problem = "somebody else is changing it just now; try again when they are done".to_owned();
+                Err(StartError::SecretsChange { path, problem })
+            }
+            Err(TryLockError::Error(error)) => Err(StartError::file(&directory, "locked")(error)),
+        }
+    }
+
+    /// The file itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts another text in its place, whole or not at all. Mode and owner stay.
+    pub(super) fn replace(&self, text: &str) -> Result<(), StartError> {
+        remove_leftovers(&self.directory, &self.path);
+        let draft = &draft_of(&self.path)?;
+        let as_before = || {
+            let before = fs::metadata(&self.path)?;
+            write_draft(draft, text)?;
+            let now = fs::metadata(draft)?;
+            if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+                chown(draft, Some(before.uid()), Some(before.gid()))?;
+            }
+            fs::set_permissions(draft, before.permissions())?;
+            fs::rename(draft, &self.path)
+        };
+        let written: std::io::Result<()> = as_before();
+        if let Err(error) = written {
+            // What is left of the draft is of no use; that it cannot be removed changes nothing.
+            let _ = fs::remove_file(draft);
+            return Err(StartError::file(&self.path, "written")(error));
+        }
+        sync(&self.directory)
+    }
 }
 
 fn write_draft(draft: &Path, text: &str) -> std::io::Result<()> {

@@ -28,6 +28,7 @@ mod worker;
 
 pub use error::StartError;
 pub use reload::{Refusal, ReloadState, Source};
+pub use secrets::{When, retire_secret, rotate_secrets, show_secrets};
 pub use stores::{StoreProblem, StoreReport, check_store};
 pub use tls::TlsError;
 
@@ -153,7 +154,7 @@ pub fn run(
     meter.expect_acts(&ACTS);
     meter.configuration.loaded(clock.now());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
-    let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy)?;
+    let ring = secrets::load(&settings.secrets_path(), data.as_deref(), &SystemEntropy, clock.now())?;
     let (told_time, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(SystemEntropy));
     let seen = source.look(settings, &loaded.realms, before);
     let watch = vault::Watch { meter: Arc::clone(&meter), clock: Arc::clone(&told_time) };
@@ -275,7 +276,8 @@ pub fn run(
     let watching = background.spawn(watching);
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
-    background.spawn(watch::due(management.clone(), serving, leaving.clone()));
+    background.spawn(watch::due(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(watch::secrets(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::vault(management, leaving.clone()));
     background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));
     let reloading = background.spawn(reloader.run(leaving));

@@ -2,7 +2,7 @@
 
 use super::{StartError, background_runtime, clock::SystemClock, dumps, secrets, store_options};
 use crate::{
-    app::ports::Store,
+    app::ports::{Clock, Store},
     config::{RedisSettings, Settings, StoreKind, TlsSettings},
     store::{
         Backend, embedded,
@@ -41,7 +41,7 @@ pub struct StoreProblem {
 pub fn check_store(settings: &Settings) -> Result<StoreReport, StartError> {
     dumps::forbid()?;
     let clock = Arc::new(SystemClock::new());
-    let ring = secrets::existing(&settings.secrets_path())?;
+    let ring = secrets::existing(&settings.secrets_path(), clock.now())?;
     let data = settings.data_dir.join(embedded::FILE_NAME);
     if settings.store.kind == StoreKind::Embedded && !data.exists() {
         return Err(StartError::file(&data, "opened")(std::io::ErrorKind::NotFound.into()));

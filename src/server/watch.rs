@@ -7,6 +7,7 @@ use crate::{
         house::App,
         ports::{Problem, Store},
         problems::{Changed, Problems},
+        secrets::Census,
     },
     grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
     proto::v1::authorization_server,
@@ -21,6 +22,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// How often the store is asked whether it can decide, and uses are written.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How often a few keys are counted, while there is something to count.
+const COUNTING: Duration = Duration::from_millis(200);
 /// At every how many of these what is wrong with it is looked into.
 const EXAMINE: u32 = 5;
 /// The names under which health is told: can it decide now? The server as a whole, what probes ask for, and each service.
@@ -149,6 +152,28 @@ pub(super) async fn due<S: Store>(mut app: App<S>, serving: watch::Receiver<bool
                 tracing::warn!(%error, "what is due could not be told");
             },
             _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Counts which keys hang on which version of the server secret, a step at a time.
+pub(super) async fn secrets<S: Store>(
+    mut app: App<S>,
+    serving: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut ticks = interval(COUNTING);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut census = Census::default();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let is_serving = *serving.borrow();
+        app = app.as_of_now();
+        if is_serving && let Err(error) = app.count_keys_by_secret(&mut census).await {
+            tracing::debug!(%error, "keys could not be counted by server secret; this step is taken again");
         }
     }
 }

@@ -26,13 +26,14 @@ use crate::{
         envoy::{CheckService, RateLimitService},
         onboarding::OnboardingService,
         realms::RealmsService,
+        secrets::SecretsService,
         vault::VaultService,
         webhooks::WebhooksService,
     },
     proto::v1::{
         DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
         embed_tokens_server::EmbedTokensServer, onboarding_server::OnboardingServer, realms_server::RealmsServer,
-        vault_server::VaultServer, webhooks_server::WebhooksServer,
+        secrets_server::SecretsServer, vault_server::VaultServer, webhooks_server::WebhooksServer,
     },
 };
 use hyper::{server::conn::http2, service::service_fn};
@@ -432,6 +433,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let desk = Desk::new(management, management_runtime, load.act_timeout, Arc::clone(&doors));
     let embed_tokens = EmbedTokensServer::new(EmbedTokensService::new(desk.clone(), decisions.clone()));
     let directory = DirectoryServer::new(DirectoryService::new(desk.clone()));
+    let secrets = SecretsServer::new(SecretsService::new(desk.clone()));
     let webhooks = WebhooksServer::new(WebhooksService::new(desk.clone()));
     let vault = VaultServer::new(VaultService::new(desk.clone()));
     let deciding = Deciding {
@@ -443,6 +445,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
     let others = Routes::new(RealmsServer::new(realms).max_decoding_message_size(largest.decision))
         .add_service(embed_tokens.max_decoding_message_size(largest.decision))
         .add_service(directory.max_decoding_message_size(largest.decision))
+        .add_service(secrets.max_decoding_message_size(largest.decision))
         .add_service(webhooks.max_decoding_message_size(largest.decision))
         .add_service(vault.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))

@@ -5,6 +5,7 @@
 mod cached;
 pub mod embedded;
 mod figures;
+mod marks;
 mod open;
 pub mod record;
 pub mod redis;

@@ -87,10 +87,7 @@ impl Backend {
     /// When the store cannot be told, or is sealed with a secret that the ring does not hold: then nothing changes.
     pub async fn take_ring(&self, ring: &SecretRing) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => {
-                store.store().take_ring(ring);
-                Ok(())
-            }
+            Self::Embedded(store) => store.store().take_ring(ring).await,
             Self::Redis(store) => store.store().take_ring(ring).await,
         }
     }

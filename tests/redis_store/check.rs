@@ -47,10 +47,19 @@ async fn a_server_of_another_secret_is_told_so() {
     println!("{text}");
     assert!(text.contains("server secret"), "{text}");
 
-    // Rotation: whoever knows both versions comes first; from then on the old one alone is not enough.
+    // Rotation: whoever knows both versions comes first; from then on neither alone is enough, and the missing one is named.
+    let (store, _) = open(&server).await;
     open_with(options(), &[1, 2]).await.unwrap();
-    open_with(options(), &[2]).await.unwrap();
-    assert!(refusal(&server, &[1]).await.contains("server secret"));
+    for (alone, missing) in [(1, 2), (2, 1)] {
+        let text = refusal(&server, &[alone]).await;
+        assert!(text.contains(&format!("server secret version {missing} is missing")), "{text}");
+        assert!(text.contains("put the line back into the `secrets` file from your copy"), "{text}");
+    }
+    // Whoever runs without it hears of it too.
+    let found = store.examine().await;
+    assert!(found.iter().any(|problem| problem.code == "secret" && problem.stops), "{found:?}");
+    open_with(options(), &[1, 2, 3]).await.unwrap();
+    assert!(refusal(&server, &[3]).await.contains("server secret versions 1, 2 are missing"));
     assert_eq!(server.cli(&["SET", "kg1:ring", "garbage"]), "OK");
     assert!(refusal(&server, &[2]).await.contains("server secret"));
 }

@@ -166,7 +166,32 @@ fn another_server_secret_is_told_plainly_and_a_rotated_one_is_not_another() {
     assert!(matches!(error, OpenError::OtherSecret { .. }), "{error}");
     assert!(error.to_string().contains("was written with another server secret"), "{error}");
     assert!(with(&[(1, 1), (2, 2)]).is_ok());
-    assert!(with(&[(1, 1)]).is_ok());
+    for (alone, missing) in [((1, 1), 2), ((2, 2), 1)] {
+        let error = with(&[alone]).err().unwrap();
+        let versions = vec![missing];
+        assert!(matches!(&error, OpenError::SecretLost { versions: found, .. } if *found == versions), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(&format!("server secret version {missing} is missing")), "{error}");
+        assert!(error.ends_with("put the line back into the `secrets` file from your copy"), "{error}");
+    }
+    assert!(with(&[(1, 1), (2, 2), (3, 3)]).is_ok());
+}
+
+#[test]
+fn a_file_of_before_is_taken_over_with_every_version_that_may_have_sealed() {
+    const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+    let directory = TempDir::new().unwrap();
+    drop(reopen(directory.path()).unwrap());
+    edit(directory.path(), |transaction| {
+        let mut meta = transaction.open_table(META).unwrap();
+        assert!(meta.remove("secrets").unwrap().is_some());
+        let witness = keygate::store::record::RecordCodec::new(&ring(&[(1, 1)])).encode_witness();
+        meta.insert("witness", witness.as_slice()).unwrap();
+    });
+    let with = |versions: &[(u32, u8)]| open(directory.path(), &ring(versions), Arc::new(ManualClock::new()));
+    assert!(matches!(with(&[(2, 2)]).err().unwrap(), OpenError::OtherSecret { .. }));
+    assert!(with(&[(1, 1), (2, 2)]).is_ok());
+    assert!(matches!(with(&[(2, 2)]).err().unwrap(), OpenError::SecretLost { .. }));
 }
 
 #[tokio::test]

@@ -283,7 +283,8 @@ impl<'a, 'g, S: Store> Attempt<'a, 'g, S> {
     fn stored(&self, candidate: &Candidate) -> Stored {
         match candidate.scheme {
             DigestScheme::Imported(..) => Stored::Imported,
-            DigestScheme::Native if candidate.secret_version == self.guard.digester.newest_version() => Stored::Newest,
+            // Also one that another server uses already, and this one from its next moment on.
+            DigestScheme::Native if candidate.secret_version >= self.guard.digester.newest_version() => Stored::Newest,
             DigestScheme::Native => Stored::Older,
         }
     }

@@ -3,12 +3,14 @@
 //! numbers with it.
 
 mod realm;
+mod secrets;
 
 pub use super::ports::{
     meter::{BOUNDS_US, BUCKETS, Command, Count, Durations, DurationsRead, Level, StoreFault, StoreMeter, take_stripe},
     trace::TraceMeter,
 };
 pub use realm::{Answer, Exemplar, LimitState, Marks, RealmMeter, Remembered, Stored, Verb};
+pub use secrets::SecretsMeter;
 
 use super::{error::AppError, ports::StoreError, vault::VaultError};
 use crate::domain::{realm::Realm, time::Timestamp};
@@ -212,6 +214,8 @@ pub struct Meter {
     realms: Mutex<Vec<Weak<RealmMeter>>>,
     astray: [[Count; Astray::ALL.len()]; Verb::ALL.len()],
     acts: Mutex<BTreeMap<&'static str, [u64; ActResult::ALL.len()]>>,
+    /// Keys by the version of the server secret that they hang on.
+    pub secrets: SecretsMeter,
     /// Calls that were refused because too many were in work, in the order of [`SHED_KINDS`].
     pub shed: [Count; SHED_KINDS.len()],
     /// Connections that were ended, in the order of [`ENDED_REASONS`].

@@ -1,8 +1,6 @@
 //! Keyed digests. A key is stored only as HMAC-SHA256 under a key that is derived from the server secret for one purpose,
 //! one realm and one environment; a record carries a MAC so that whoever can write to the store can delete, never forge.
 
-use super::RequestMarker;
-use crate::domain::{audit::Signer, id::RealmName, realm::Realm};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -126,126 +124,16 @@ impl DigestScheme {
     }
 }
 
-/// One version of the server secret: 32 random bytes that never leave the process.
-pub struct ServerSecret {
-    version: u32,
-    bytes: Zeroizing<[u8; 32]>,
-}
-
-impl ServerSecret {
-    /// The secret of that version.
-    #[must_use]
-    pub fn new(version: u32, bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self { version, bytes }
-    }
-
-    /// Derives a key for one purpose.
-    fn derive(&self, purpose: &str, labels: &[&str]) -> HmacSha256 {
-        keyed(&self.derive_bytes(purpose, labels)[..])
-    }
-
-    /// The same, as bytes. The labels are joined with their lengths, so that no two lists of labels meet.
-    fn derive_bytes(&self, purpose: &str, labels: &[&str]) -> Zeroizing<[u8; 32]> {
-        let mut mac = keyed(&*self.bytes);
-        for label in std::iter::once(&purpose).chain(labels) {
-            mac.update(&(label.len() as u64).to_be_bytes());
-            mac.update(label.as_bytes());
-        }
-        Zeroizing::new(mac.finalize().into_bytes().into())
-    }
-}
-
-/// The versions of the server secret, newest first. There is always at least one.
-pub struct SecretRing {
-    newest: ServerSecret,
-    older: Vec<ServerSecret>,
-}
-
-impl SecretRing {
-    /// A ring of these versions, sorted here. Nothing when there is none, or when two share a version.
-    #[must_use]
-    pub fn new(mut versions: Vec<ServerSecret>) -> Option<Self> {
-        versions.sort_by_key(|secret| std::cmp::Reverse(secret.version));
-        let distinct = versions.windows(2).all(|pair| matches!(pair, [a, b] if a.version != b.version));
-        let mut versions = versions.into_iter();
-        let newest = versions.next().filter(|_| distinct)?;
-        Some(Self { newest, older: versions.collect() })
-    }
-
-    /// The version that new digests and records are keyed with.
-    #[must_use]
-    pub fn newest_version(&self) -> u32 {
-        self.newest.version
-    }
-
-    /// The versions of `other` that this ring does not have, or has another secret for. What was made with those is lost
-    /// to it.
-    #[must_use]
-    pub fn lacks(&self, other: &Self) -> Vec<u32> {
-        let all = |ring: &Self| -> Vec<(u32, [u8; 16])> {
-            let mark = |secret: &ServerSecret| (secret.version, truncate(secret.derive("version-fingerprint", &[])));
-            std::iter::once(&ring.newest).chain(&ring.older).map(mark).collect()
-        };
-        let own = all(self);
-        all(other).into_iter().filter(|theirs| !own.contains(theirs)).map(|(version, _)| version).collect()
-    }
-
-    /// The digester of a realm.
-    #[must_use]
-    pub fn digester(&self, realm: &Realm) -> RealmDigester {
-        let states = realm.environments.iter().map(|environment| {
-            let derive = |secret: &ServerSecret| {
-                (secret.version, secret.derive("key-digest", &[realm.name.as_str(), environment.name.as_str()]))
-            };
-            EnvironmentDigester { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
-        });
-        RealmDigester { newest_version: self.newest.version, environments: states.collect() }
-    }
-
-    /// What seals the records of a store. Every version can open; the newest seals.
-    #[must_use]
-    pub fn record_mac(&self) -> RecordMac {
-        let derive = |secret: &ServerSecret| (secret.version, secret.derive("record-mac", &[]));
-        RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
-    }
-
-    /// What recognizes a realm's requests when they come again.
-    #[must_use]
-    pub fn request_marker(&self, realm: &RealmName) -> RequestMarker {
-        let derive = |secret: &ServerSecret| secret.derive("idempotency", &[realm.as_str()]);
-        RequestMarker::new(derive(&self.newest), self.older.iter().map(derive).collect())
-    }
-
-    /// What signs checkpoints of audit chains: with the newest version; what older ones signed can still be verified.
-    #[must_use]
-    pub fn audit_signer(&self) -> Signer {
-        let seed = |secret: &ServerSecret| (secret.version, secret.derive_bytes("audit-signing", &[]));
-        Signer::new(seed(&self.newest), self.older.iter().map(seed))
-    }
-
-    /// What the signing keys of a realm's embed tokens are made from, the newest first.
-    #[must_use]
-    pub fn embed_seeds(&self, realm: &RealmName) -> Vec<Zeroizing<[u8; 32]>> {
-        let seed = |secret: &ServerSecret| secret.derive_bytes("embed-signing", &[realm.as_str()]);
-        std::iter::once(&self.newest).chain(&self.older).map(seed).collect()
-    }
-
-    /// A value that tells whether two rings share their newest secret, and tells nothing of the secret.
-    #[must_use]
-    pub fn fingerprint(&self) -> [u8; 16] {
-        truncate(self.newest.derive("ring-fingerprint", &[]))
-    }
-}
-
-struct EnvironmentDigester {
-    newest: (u32, HmacSha256),
-    older: Vec<(u32, HmacSha256)>,
+/// What digests the keys of one environment: the version that makes digests, and those that are looked for beside it.
+pub(super) struct EnvironmentDigester {
+    pub(super) newest: (u32, HmacSha256),
+    pub(super) older: Vec<(u32, HmacSha256)>,
 }
 
 /// Makes the digests of one realm's keys.
 pub struct RealmDigester {
-    newest_version: u32,
-    environments: Vec<EnvironmentDigester>,
+    pub(super) newest_version: u32,
+    pub(super) environments: Vec<EnvironmentDigester>,
 }
 
 impl RealmDigester {
@@ -310,8 +198,8 @@ impl RealmDigester {
 
 /// Seals and opens stored records.
 pub struct RecordMac {
-    newest: (u32, HmacSha256),
-    older: Vec<(u32, HmacSha256)>,
+    pub(super) newest: (u32, HmacSha256),
+    pub(super) older: Vec<(u32, HmacSha256)>,
 }
 
 impl RecordMac {
@@ -341,14 +229,14 @@ fn record_mac(state: &HmacSha256, place: &[&[u8]], body: &[u8]) -> [u8; RecordMa
     truncate(mac)
 }
 
-fn truncate(mac: HmacSha256) -> [u8; 16] {
+pub(super) fn truncate(mac: HmacSha256) -> [u8; 16] {
     let full: [u8; 32] = mac.finalize().into_bytes().into();
     let mut short = [0; 16];
     short.copy_from_slice(full.split_at(16).0);
     short
 }
 
-fn keyed(key: &[u8]) -> HmacSha256 {
+pub(super) fn keyed(key: &[u8]) -> HmacSha256 {
     // HMAC takes a key of any length; a block-sized copy is the variant of the API that cannot fail.
     let mut block = Zeroizing::new([0u8; 64]);
     for (slot, byte) in block.iter_mut().zip(key) {
@@ -370,29 +258,4 @@ fn over_hash(state: &HmacSha256, scheme: DigestScheme, hash: &[u8]) -> Digest {
     mac.update(&scheme.code().to_be_bytes());
     mac.update(hash);
     Digest(mac.finalize().into_bytes().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ring(versions: &[(u32, u8)]) -> SecretRing {
-        let secret = |(version, byte): &(u32, u8)| ServerSecret::new(*version, Zeroizing::new([*byte; 32]));
-        SecretRing::new(versions.iter().map(secret).collect()).unwrap()
-    }
-
-    #[test]
-    fn a_ring_lacks_what_it_does_not_have_and_what_it_has_another_secret_for() {
-        let before = ring(&[(1, 1), (2, 2)]);
-        for (now, lost) in [
-            (ring(&[(2, 2), (1, 1)]), &[][..]),
-            (ring(&[(3, 3), (2, 2), (1, 1)]), &[]),
-            (ring(&[(2, 2)]), &[1]),
-            (ring(&[(1, 1)]), &[2]),
-            (ring(&[(1, 1), (2, 3)]), &[2]),
-            (ring(&[(1, 2), (2, 1), (3, 3)]), &[2, 1]),
-        ] {
-            assert_eq!(now.lacks(&before), lost);
-        }
-    }
 }

@@ -5,9 +5,10 @@ mod format;
 mod idempotency;
 mod lifecycle;
 mod record;
+mod ring;
 mod usage;
 
-pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester, RecordMac, SecretRing, ServerSecret};
+pub use digest::{Digest, DigestScheme, HashAlgorithm, HashedPart, RealmDigester, RecordMac};
 pub use format::{FormatError, HintStyle, KeyFormat, LegacyFormat, TextForm, hint};
 pub use idempotency::{IdempotencyRecord, Repeat, Repeatable, RequestMarker};
 pub use lifecycle::{
@@ -15,4 +16,5 @@ pub use lifecycle::{
     end_all, end_all_with, expiry, rekey, revoke, rotate, update,
 };
 pub use record::{KeyRecord, KeySecret, KeySnapshot, KeyState, Limits, Revocation};
+pub use ring::{SecretMark, SecretPhase, SecretRing, SecretState, ServerSecret};
 pub use usage::{KeyUse, KeyUses, LastUse, Noted, PendingUse, SecretUse, UsesOf};

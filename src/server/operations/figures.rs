@@ -95,6 +95,7 @@ impl Figures {
                 failed: redis.failed,
                 lost: redis.lost,
             }),
+            secrets: house.secrets.clone(),
             issuers: self.issuers().into_iter().map(issuer).collect(),
             calls: (load.calls.iter().map(|calls| calls.count() as u64).sum(), load.calls_most as u64),
             acts: (load.acts.count() as u64, load.acts_most as u64),

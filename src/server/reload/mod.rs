@@ -5,6 +5,7 @@
 
 mod footprint;
 mod state;
+mod turning;
 
 pub(super) use footprint::Footprint;
 pub use state::{Refusal, ReloadState};
@@ -33,7 +34,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::spawn_blocking,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tonic_health::pb::health_server::Health;
 
@@ -80,6 +81,18 @@ pub(super) struct Reloader<H: Health> {
     told: Signal,
     state: watch::Sender<ReloadState>,
     issuers: watch::Sender<Arc<Issuers>>,
+    /// Another version of the server secret could not be turned to: when to try again.
+    late: Option<Instant>,
+}
+
+/// Why a server looks up.
+enum Woken {
+    /// It was told to read its files.
+    Told,
+    /// It is time to see whether they changed.
+    Look,
+    /// Another version of the server secret is due, or one retires.
+    Due,
 }
 
 /// What files said at a moment.
@@ -115,7 +128,7 @@ impl<H: Health> Reloader<H> {
         let issuers = watch::Sender::new(Arc::clone(&present.issuers));
         let house = watch::Sender::new(house);
         let (parts, present) = (Arc::new(parts), Arc::new(present));
-        Self { parts, house, present, watched, seen: footprint, again: false, told, state, issuers }
+        Self { parts, house, present, watched, seen: footprint, again: false, told, state, issuers, late: None }
     }
 
     /// The house that is lived in, also later.
@@ -137,20 +150,26 @@ impl<H: Health> Reloader<H> {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Arc<House> {
         loop {
             let every = self.present.settings.check_every;
-            let told = tokio::select! {
-                told = self.told.recv() => told.is_some(),
-                () = sleep(every), if !every.is_zero() => false,
+            let woken = tokio::select! {
+                told = self.told.recv() => if told.is_some() { Woken::Told } else { Woken::Look },
+                () = turning::moment(&self.present.ring, &self.parts.clock, self.late) => Woken::Due,
+                () = sleep(every), if !every.is_zero() => Woken::Look,
                 _ = stop.wait_for(|stop| *stop) => return Arc::clone(&self.house.borrow()),
             };
             // Once begun, a reload is done to its end.
-            // Looking changes nothing: whoever is told to stop stops.
-            let changed = told
-                || tokio::select! {
-                    changed = self.changed() => changed,
-                    _ = stop.wait_for(|stop| *stop) => false,
-                };
-            if changed {
-                self.reload().await;
+            match woken {
+                Woken::Due => self.turn().await,
+                Woken::Told => self.reload().await,
+                Woken::Look => {
+                    // Looking changes nothing: whoever is told to stop stops.
+                    let changed = tokio::select! {
+                        changed = self.changed() => changed,
+                        _ = stop.wait_for(|stop| *stop) => false,
+                    };
+                    if changed {
+                        self.reload().await;
+                    }
+                }
             }
         }
     }
@@ -190,7 +209,7 @@ impl<H: Health> Reloader<H> {
                 }
                 let taken = self.put_in_place(next).await;
                 self.again = taken.is_err();
-                taken
+                taken.map(|before| self.tell(&before))
             }
             Err(error) => Err(error),
         };
@@ -200,7 +219,8 @@ impl<H: Health> Reloader<H> {
     }
 
     /// The new state in the place of the present one, for every call and every step of background work from now on.
-    async fn put_in_place(&mut self, next: Configuration) -> Result<(), StartError> {
+    /// Gives what was before.
+    async fn put_in_place(&mut self, next: Configuration) -> Result<Arc<Configuration>, StartError> {
         let Parts { fronts, store, runtime, entropy, tls, .. } = &*self.parts;
         let before = Arc::clone(&self.house.borrow());
         let house = Arc::new(next.house(Some(&before), entropy));
@@ -227,16 +247,32 @@ impl<H: Health> Reloader<H> {
             before.vault.forget();
         }
         self.issuers.send_replace(Arc::clone(&self.present.issuers));
-        house.meter.configuration.loaded(self.parts.clock.now());
         self.house.send_replace(house);
         before.issuers.retire(&self.present.issuers);
-        self.tell(&before);
-        Ok(())
+        turning::tell(&before.ring, &self.present.ring);
+        self.late = None;
+        Ok(before)
+    }
+
+    /// Goes on with the server secrets as they are to be used from this instant on. No file is read: that one has a mistake in it
+    /// is no reason to be late.
+    async fn turn(&mut self) {
+        let taken = match self.present.turned() {
+            Ok(next) => self.put_in_place(next).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &taken
+            && self.late.is_none()
+        {
+            tracing::error!(%error, "another version of the server secret is due and cannot be used yet");
+        }
+        self.late = taken.is_err().then(turning::next_try);
     }
 
     fn tell(&self, before: &Configuration) {
         let present = &*self.present;
         let changes = present.loaded.changes_since(&before.loaded);
+        self.house.borrow().meter.configuration.loaded(self.parts.clock.now());
         self.state.send_modify(|state| {
             state.generation = state.generation.saturating_add(1);
             state.loaded_at = self.parts.clock.now();

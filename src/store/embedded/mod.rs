@@ -76,9 +76,14 @@ impl Embedded {
         Ok(Self { writer: Arc::new(writer), core })
     }
 
-    /// Seals and opens with another ring from now on. It has to hold every version that the one before it held.
-    pub fn take_ring(&self, ring: &SecretRing) {
+    /// Seals and opens with another ring from now on. It has to hold every version that the file was ever sealed with.
+    ///
+    /// # Errors
+    /// When it does not, or the file cannot be written: then nothing changes.
+    pub async fn take_ring(&self, ring: &SecretRing) -> Result<(), StoreError> {
+        self.writer.mark(&self.core, &RecordCodec::new(ring)).await?;
         self.core.codec.take_over(ring);
+        Ok(())
     }
 
     /// How many counters are in memory.

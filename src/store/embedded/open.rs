@@ -1,7 +1,10 @@
 //! Opening the data directory: what is there, whether it is ours, and what to tell if not.
 
 use super::tables;
-use crate::store::record::RecordCodec;
+use crate::store::{
+    marks::{self, Verdict},
+    record::RecordCodec,
+};
 use redb::{Database, DatabaseError, StorageError};
 use std::{
     fs, io,
@@ -13,7 +16,10 @@ pub const FILE_NAME: &str = "keygate.redb";
 /// The format of the file's tables that this version writes. A file of a higher format is refused.
 pub const FORMAT: u32 = 1;
 const FORMAT_ENTRY: &str = "format";
+/// As files of before tell which secret they were sealed with.
 const WITNESS_ENTRY: &str = "witness";
+/// Which versions of the server secret the file was sealed with: see [`marks`].
+pub(super) const SECRETS_ENTRY: &str = "secrets";
 
 /// Why a data directory could not be opened, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +71,14 @@ pub enum OpenError {
         directory: PathBuf,
         /// What the operating system says.
         cause: io::Error,
+    },
+    /// Sealed with a version of the server secret that is not there any more.
+    #[error("`{}`: {}; {}", .file.display(), marks::loss(.versions), marks::REMEDY)]
+    SecretLost {
+        /// The file.
+        file: PathBuf,
+        /// The versions.
+        versions: Vec<u32>,
     },
     /// Sealed with another server secret.
     #[error("`{}` was written with another server secret; give keygate the secret that belongs to this data, older versions included", .file.display())]
@@ -146,10 +160,25 @@ fn check_meta(
             return Err(OpenError::Unreadable { file: file.to_owned(), cause });
         }
     }
-    let witness = entry(WITNESS_ENTRY, codec.encode_witness()).map_err(&unreadable)?;
-    if !codec.knows_witness(&witness) {
+    let read = |name: &'static str| -> Result<Option<Vec<u8>>, redb::Error> {
+        use redb::ReadableTable;
+        Ok(meta.get(name)?.map(|found| found.value().to_vec()))
+    };
+    let marks = read(SECRETS_ENTRY).map_err(&unreadable)?;
+    // A file of before tells of one version alone; others may have sealed since.
+    let witness = read(WITNESS_ENTRY).map_err(&unreadable)?.filter(|_| marks.is_none());
+    if witness.as_ref().is_some_and(|witness| !codec.knows_witness(witness)) {
         return Err(OpenError::OtherSecret { file: file.to_owned() });
     }
+    match marks::judge(codec, marks.as_deref(), witness.is_some()) {
+        Verdict::Known => {}
+        Verdict::Note(noted) => {
+            meta.insert(SECRETS_ENTRY, noted.as_slice()).map_err(|error| unreadable(error.into()))?;
+        }
+        Verdict::Lost(versions) => return Err(OpenError::SecretLost { file: file.to_owned(), versions }),
+        Verdict::Foreign => return Err(OpenError::OtherSecret { file: file.to_owned() }),
+    }
+    drop(meta);
     super::write::Tables::open(transaction).map(drop).map_err(unreadable)
 }
 

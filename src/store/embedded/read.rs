@@ -270,6 +270,13 @@ impl Core {
         range.take(limit).map(memo).collect()
     }
 
+    /// Which versions of the server secret the file was sealed with, as it is written down.
+    pub(super) fn marks(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let table = told(snapshot.open_table(tables::META))?;
+        Ok(told(table.get(super::open::SECRETS_ENTRY))?.map(|bytes| bytes.value().to_vec()))
+    }
+
     pub(super) fn ping(&self) -> Result<(), StoreError> {
         let snapshot = self.snapshot()?;
         told(snapshot.open_table(tables::ACCOUNTS)).map(drop)

@@ -1,7 +1,7 @@
 //! The one thread that writes. Changes that wait are applied in one transaction, so that they share one fsync; each is
 //! checked against what it expects and succeeds or fails on its own. Nothing is answered before it is durable.
 
-use super::{Core, tables};
+use super::{Core, open::SECRETS_ENTRY, tables};
 use crate::{
     app::ports::{CommitError, Expected, MemoId, StoreError},
     domain::{
@@ -11,7 +11,10 @@ use crate::{
         key::{Digest, IdempotencyRecord, KeyUse, SecretUse},
         time::Timestamp,
     },
-    store::record::{Lookup, RecordCodec},
+    store::{
+        marks::{self, Verdict},
+        record::{Lookup, RecordCodec},
+    },
 };
 use redb::{ReadableTable, Table, WriteTransaction};
 use std::{
@@ -39,6 +42,8 @@ enum Work {
     Change(Box<Change>),
     Uses(Vec<KeyUse>),
     Memo(MemoChange),
+    /// Which versions of the server secret the file was sealed with.
+    Marks(Vec<u8>),
 }
 
 /// A memo, sealed, that is written if what stands in its place is what was read of it.
@@ -100,6 +105,20 @@ impl Writer {
         }
     }
 
+    /// Writes down the current version of the server secret, before anything is sealed with it.
+    pub(super) async fn mark(&self, core: &Core, codec: &RecordCodec) -> Result<(), StoreError> {
+        match marks::judge(codec, core.marks()?.as_deref(), false) {
+            Verdict::Known => Ok(()),
+            Verdict::Note(noted) => match self.write(Work::Marks(noted)).await {
+                Err(CommitError::Store(error)) => Err(error),
+                // Marks expect nothing: one process writes them, one after the other.
+                _ => Ok(()),
+            },
+            Verdict::Lost(versions) => Err(StoreError::Corrupt(marks::loss(&versions))),
+            Verdict::Foreign => Err(StoreError::Corrupt("the file is marked with other server secrets".to_owned())),
+        }
+    }
+
     async fn write(&self, work: Work) -> Answer {
         let unavailable = |why: &str| CommitError::Store(StoreError::Unavailable(why.to_owned()));
         let (sender, answer) = oneshot::channel();
@@ -157,6 +176,10 @@ fn write<'w>(core: &Core, group: impl Iterator<Item = &'w Work>) -> Result<Vec<A
                 verdict
             }
             Work::Memo(change) => tables.memo(change)?,
+            Work::Marks(marks) => {
+                transaction.open_table(tables::META)?.insert(SECRETS_ENTRY, marks.as_slice())?;
+                Ok(())
+            }
             Work::Uses(uses) => {
                 tables.note_uses(&core.codec, uses)?;
                 Ok(())

@@ -15,7 +15,7 @@ use crate::{
         audit::AuditEvent,
         entry::{Entry, EntryId},
         id::{AccountId, AccountRef, Environment, KeyId, RealmName},
-        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac, SecretRing, SecretUse},
+        key::{Digest, IdempotencyRecord, KeyRecord, LastUse, RecordMac, SecretRing, SecretState, SecretUse},
     },
     proto::store_v1 as stored,
 };
@@ -48,6 +48,7 @@ pub struct RecordCodec {
 struct RingSeal {
     mac: RecordMac,
     fingerprint: [u8; 16],
+    states: Vec<SecretState>,
 }
 
 impl fmt::Debug for RecordCodec {
@@ -90,6 +91,12 @@ impl RecordCodec {
     /// From now on this ring seals and opens, also for every clone.
     pub fn take_over(&self, ring: &SecretRing) {
         *self.ring.write() = RingSeal::of(ring);
+    }
+
+    /// What may be told of the versions of the server secret.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<SecretState> {
+        self.ring.read().states.clone()
     }
 
     /// A value that tells whether two rings share their newest secret, and its seal.
@@ -204,7 +211,7 @@ impl RecordCodec {
 
 impl RingSeal {
     fn of(ring: &SecretRing) -> Self {
-        Self { mac: ring.record_mac(), fingerprint: ring.fingerprint() }
+        Self { mac: ring.record_mac(), fingerprint: ring.fingerprint(), states: ring.states() }
     }
 }
 

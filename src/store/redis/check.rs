@@ -1,10 +1,13 @@
 //! What a Redis must be before keygate rests on it, checked on every new connection: new enough, a primary, durable, not
 //! evicting, and sealed with the same server secret. Must never change a setting of the server.
 
-use super::{RedisOptions, connection::Connection, keyspace, permissions};
+use super::{RedisOptions, connection::Connection, keyspace, permissions, scripts};
 use crate::{
     app::ports::{Problem, StoreError},
-    store::record::RecordCodec,
+    store::{
+        marks::{self, Verdict},
+        record::RecordCodec,
+    },
 };
 use redis::{RedisError, Value, aio::MultiplexedConnection, cmd};
 
@@ -57,76 +60,92 @@ impl Greeter {
     }
 }
 
-/// The mark by which replicas notice that they do not share the newest server secret: its fingerprint, sealed with it.
+/// What tells servers that they do not share their secrets: see [`marks`].
 struct RingMark {
     codec: RecordCodec,
 }
 
-/// Puts a ring's mark in the place of one that it knows.
+/// How often it is tried to write down a version while others write down theirs.
+const ATTEMPTS: usize = 8;
+
+/// Writes down the current version of a ring; it must know all that are written down.
 pub(super) async fn mark(connection: &Connection, codec: &RecordCodec) -> Result<(), StoreError> {
-    let mark = RingMark { codec: codec.clone() };
-    let stored = match connection.query(cmd("GET").arg(keyspace::RING)).await? {
-        Value::BulkString(stored) => stored,
-        _ => Vec::new(),
-    };
-    match mark.judge(&stored) {
-        Stored::Ours => Ok(()),
-        Stored::Known => connection.query(cmd("SET").arg(keyspace::RING).arg(mark.ours())).await.map(drop),
-        Stored::Foreign => {
-            Err(StoreError::Corrupt("Redis is marked with a server secret that this server does not have".to_owned()))
+    for _ in 0..ATTEMPTS {
+        let stored = stored(connection).await?;
+        match marks::judge(codec, stored.as_deref(), false) {
+            Verdict::Known => return Ok(()),
+            Verdict::Note(noted) => {
+                let done = match stored {
+                    Some(stored) => scripts::replace(connection, keyspace::RING, &stored, Some(&noted)).await?,
+                    None => {
+                        let mut command = cmd("SET");
+                        command.arg(keyspace::RING).arg(noted).arg("NX");
+                        connection.query(&command).await? != Value::Nil
+                    }
+                };
+                if done {
+                    return Ok(());
+                }
+            }
+            Verdict::Lost(versions) => return Err(StoreError::Corrupt(marks::loss(&versions))),
+            Verdict::Foreign => {
+                return Err(StoreError::Corrupt(
+                    "Redis is marked with a server secret that this server does not have".to_owned(),
+                ));
+            }
         }
     }
+    Err(StoreError::Unavailable("others keep writing down their server secrets".to_owned()))
 }
 
-/// Whose mark is stored.
-enum Stored {
-    /// Our own.
-    Ours,
-    /// That of a version that we know and that is not our newest: the secret was rotated, and we know it first.
-    Known,
-    /// Of a secret that we do not have.
-    Foreign,
+/// What is wrong with the secrets of a server that runs, if anything: others may have gone on without it.
+pub(super) async fn secrets(connection: &Connection, codec: &RecordCodec) -> Result<Option<Problem>, StoreError> {
+    let stored = stored(connection).await?;
+    Ok(stored.and_then(|stored| problem(&marks::judge(codec, Some(&stored), false))))
+}
+
+async fn stored(connection: &Connection) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(match connection.query(cmd("GET").arg(keyspace::RING)).await? {
+        Value::BulkString(stored) => Some(stored),
+        _ => None,
+    })
+}
+
+fn problem(verdict: &Verdict) -> Option<Problem> {
+    match verdict {
+        Verdict::Known | Verdict::Note(_) => None,
+        Verdict::Lost(versions) => Some(Problem::grave("secret", marks::loss(versions), marks::REMEDY)),
+        Verdict::Foreign => Some(Problem::grave(
+            "secret",
+            "its records are sealed with a server secret that this server does not have",
+            "give every server that uses this Redis the same versions of the server secret, or use another database of it",
+        )),
+    }
 }
 
 impl RingMark {
-    const PLACE: [&'static [u8]; 1] = [b"ring"];
-
-    fn ours(&self) -> Vec<u8> {
-        let (fingerprint, seal) = self.codec.ring_mark(&Self::PLACE);
-        [fingerprint, seal].concat()
-    }
-
-    fn judge(&self, stored: &[u8]) -> Stored {
-        let (own, _) = self.codec.ring_mark(&Self::PLACE);
-        let (fingerprint, seal) = stored.split_at_checked(own.len()).unwrap_or_default();
-        if fingerprint == own {
-            Stored::Ours
-        } else if self.codec.knows_mark(&Self::PLACE, fingerprint, seal) {
-            Stored::Known
-        } else {
-            Stored::Foreign
-        }
-    }
-
     async fn check(&self, connection: &mut MultiplexedConnection) -> Result<Option<Problem>, RedisError> {
-        // Read first: a full server refuses even a write that would change nothing.
-        let mut stored: Option<Vec<u8>> = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
-        if stored.is_none() {
-            let _: Value = cmd("SET").arg(keyspace::RING).arg(self.ours()).arg("NX").query_async(connection).await?;
-            stored = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
-        }
-        match self.judge(&stored.unwrap_or_default()) {
-            Stored::Ours => Ok(None),
-            Stored::Known => {
-                let _: Value = cmd("SET").arg(keyspace::RING).arg(self.ours()).query_async(connection).await?;
-                Ok(None)
+        for _ in 0..ATTEMPTS {
+            // Read first: a full server refuses even a write that would change nothing.
+            let stored: Option<Vec<u8>> = cmd("GET").arg(keyspace::RING).query_async(connection).await?;
+            let noted = match marks::judge(&self.codec, stored.as_deref(), false) {
+                Verdict::Note(noted) => noted,
+                verdict => return Ok(problem(&verdict)),
+            };
+            let done = match &stored {
+                Some(stored) => scripts::replace_raw(connection, keyspace::RING, stored, &noted).await?,
+                None => {
+                    let mut command = cmd("SET");
+                    command.arg(keyspace::RING).arg(noted).arg("NX");
+                    command.query_async::<Value>(connection).await? != Value::Nil
+                }
+            };
+            if done {
+                return Ok(None);
             }
-            Stored::Foreign => Ok(Some(Problem::grave(
-                "secret",
-                "its records are sealed with a server secret that this server does not have",
-                "give every server that uses this Redis the same versions of the server secret, or use another database of it",
-            ))),
         }
+        let what = "several servers write down other versions of the server secret at the same time";
+        Ok(Some(Problem::grave("secret", what, "give all of them the same `secrets` file")))
     }
 }
 

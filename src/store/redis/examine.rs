@@ -51,6 +51,7 @@ impl Redis {
         let info = self.connection.query(cmd("INFO").arg("everything")).await;
         let tried = self.connection.tried(options.wait_replicas > 0).await?;
         let mut found: Vec<Problem> = slow.into_iter().collect();
+        found.extend(check::secrets(&self.connection, &self.codec).await?);
         match info {
             Ok(info) => {
                 let info: String = redis::from_redis_value(info).unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::{
         time::Timestamp,
     },
 };
-use redis::{Cmd, Script, Value, cmd};
+use redis::{Cmd, RedisError, Script, Value, aio::MultiplexedConnection, cmd};
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 
@@ -243,6 +243,18 @@ pub(super) async fn replace(
         Value::Int(done) => Ok(done == 1),
         _ => Err(connection.misunderstood("the reply of a replacement")),
     }
+}
+
+/// The same with something new, over a connection that is being made.
+pub(super) async fn replace_raw(
+    connection: &mut MultiplexedConnection,
+    name: &str,
+    read: &[u8],
+    new: &[u8],
+) -> Result<bool, RedisError> {
+    let mut call = REPLACE.prepare_invoke();
+    let done: u8 = call.key(name).arg(read).arg(new).invoke_async(connection).await?;
+    Ok(done == 1)
 }
 
 /// Writes a memo, sealed, or removes it, if what stands there is what was read of it; tells whether it was.
