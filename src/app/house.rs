@@ -8,7 +8,7 @@ use super::{
     manager::Manager,
     meter::{Meter, RealmMeter},
     misses::Misses,
-    ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens},
+    ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, backup::Archive},
     problems::Problems,
     uses::UseQueue,
     vault::Vault,
@@ -72,6 +72,8 @@ pub struct House {
     pub vault: Arc<Vault>,
     /// Signs checkpoints of audit chains.
     pub(super) signer: Signer,
+    /// Knows what the file of a backup looks like; none: no backup is made.
+    pub(super) archive: Option<Arc<dyn Archive>>,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// What is wrong with the store just now.
@@ -141,6 +143,7 @@ impl House {
             misses: Arc::new(Misses::new(0)),
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
+            archive: None,
             courier: OnceLock::new(),
             problems: Arc::default(),
             news: Arc::default(),
@@ -179,6 +182,7 @@ impl House {
             misses: Arc::clone(&self.misses),
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
+            archive: None,
             courier: OnceLock::new(),
             problems: Arc::clone(&self.problems),
             news: Arc::clone(&self.news),
@@ -206,6 +210,12 @@ impl House {
     #[must_use]
     pub fn with_vault(self, vault: impl Into<Arc<Vault>>) -> Self {
         Self { vault: vault.into(), ..self }
+    }
+
+    /// The same, with whoever knows what the file of a backup looks like.
+    #[must_use]
+    pub fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
+        Self { archive: Some(archive), ..self }
     }
 
     /// The same, with whoever judges access tokens.

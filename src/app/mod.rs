@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
+pub mod backup;
 pub mod check_descriptors;
 pub mod check_rate_limit;
 pub mod directory;

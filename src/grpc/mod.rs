@@ -3,6 +3,7 @@
 mod acts;
 pub mod audit;
 pub mod authorization;
+pub mod backup;
 mod decision_log;
 pub mod directory;
 pub mod embed_tokens;

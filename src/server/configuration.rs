@@ -13,6 +13,7 @@ use crate::{
         key::SecretRing,
         realm::{Realms, Routing},
     },
+    store::record::BackupFormat,
     tokens::Issuers,
 };
 use std::{path::PathBuf, sync::Arc};
@@ -111,7 +112,7 @@ impl Configuration {
         };
         let house = house.with_told_denials(self.settings.log.denials_per_second);
         let house = house.with_tokens(self.issuers.clone()).with_vault(Arc::clone(&self.vault));
-        let house = house.with_messenger(self.codes.clone());
+        let house = house.with_messenger(self.codes.clone()).with_archive(Arc::new(BackupFormat::new(&self.ring)));
         house.with_courier(self.post.clone(), self.settings.audit_export_file.is_some())
     }
 

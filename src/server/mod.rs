@@ -13,6 +13,7 @@ mod operations;
 mod operator;
 mod post;
 mod reload;
+mod restore;
 mod secrets;
 mod socket;
 mod stores;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use error::StartError;
 pub use reload::{Refusal, ReloadState, Source};
+pub use restore::{NotRestored, RestoreReport, RestoreStep, restore};
 pub use stores::{StoreProblem, StoreReport, check_store};
 
 use crate::{

@@ -1,5 +1,6 @@
 //! What the use cases need from outside.
 
+pub mod backup;
 pub mod meter;
 mod problem;
 mod store;

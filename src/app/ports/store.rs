@@ -183,6 +183,15 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    /// Every shelf.
+    pub const ALL: [Self; 4] = [Self::Notices, Self::Cursors, Self::Due, Self::Dead];
+
+    /// The shelf of a stored code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|shelf| shelf.code() == code)
+    }
+
     /// The shelf as stored.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -182,12 +182,22 @@ impl SecretRing {
     /// to it.
     #[must_use]
     pub fn lacks(&self, other: &Self) -> Vec<u32> {
-        let all = |ring: &Self| -> Vec<(u32, [u8; 16])> {
-            let mark = |secret: &ServerSecret| (secret.version, truncate(secret.derive("version-fingerprint", &[])));
-            std::iter::once(&ring.newest).chain(&ring.older).map(mark).collect()
-        };
-        let own = all(self);
-        all(other).into_iter().filter(|theirs| !own.contains(theirs)).map(|(version, _)| version).collect()
+        self.lacks_of(&other.fingerprints())
+    }
+
+    /// The same of a ring of which only the fingerprints are known.
+    #[must_use]
+    pub fn lacks_of(&self, fingerprints: &[(u32, [u8; 16])]) -> Vec<u32> {
+        let own = self.fingerprints();
+        fingerprints.iter().filter(|theirs| !own.contains(theirs)).map(|(version, _)| *version).collect()
+    }
+
+    /// Every version with a value that tells whether another ring has the same secret for it, and tells nothing of the secret;
+    /// the newest first.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<(u32, [u8; 16])> {
+        let mark = |secret: &ServerSecret| (secret.version, truncate(secret.derive("version-fingerprint", &[])));
+        std::iter::once(&self.newest).chain(&self.older).map(mark).collect()
     }
 
     /// The digester of a realm.
@@ -206,6 +216,13 @@ impl SecretRing {
     #[must_use]
     pub fn record_mac(&self) -> RecordMac {
         let derive = |secret: &ServerSecret| (secret.version, secret.derive("record-mac", &[]));
+        RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
+    }
+
+    /// What seals the parts of a backup. Every version can open; the newest seals.
+    #[must_use]
+    pub fn backup_mac(&self) -> RecordMac {
+        let derive = |secret: &ServerSecret| (secret.version, secret.derive("backup-mac", &[]));
         RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
     }
 

@@ -4,6 +4,7 @@
 //! the store can delete a record, and put back an older one into the very place that it came from, but can neither forge
 //! one nor move one. Must never know where records are kept, nor tell their contents in an error.
 
+mod backup;
 mod convert;
 mod entry;
 mod place;
@@ -19,6 +20,7 @@ use crate::{
     },
     proto::store_v1 as stored,
 };
+pub use backup::{BackupFlaw, BackupFormat, BackupReader};
 use parking_lot::RwLock;
 use place::Place;
 use prost::Message;
