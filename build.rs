@@ -14,7 +14,8 @@ const SERVICES: [&str; 9] = [
     "keygate/v1/webhooks.proto",
     "keygate/v1/vault.proto",
 ];
-const RECORDS: [&str; 2] = ["keygate/store/v1/records.proto", "keygate/store/v1/backup.proto"];
+const RECORDS: [&str; 3] =
+    ["keygate/store/v1/records.proto", "keygate/store/v1/backup.proto", "keygate/store/v1/journal.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -8,7 +8,10 @@ use super::{
     manager::Manager,
     meter::{Meter, RealmMeter},
     misses::Misses,
-    ports::{Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, backup::Archive},
+    ports::{
+        Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, backup::Archive,
+        journal::Journal,
+    },
     problems::Problems,
     uses::UseQueue,
     vault::Vault,
@@ -74,6 +77,10 @@ pub struct House {
     pub(super) signer: Signer,
     /// Knows what the file of a backup looks like; none: no backup is made.
     pub(super) archive: Option<Arc<dyn Archive>>,
+    /// What this server writes down of its acts; none: nothing.
+    pub(super) journal: Option<Arc<dyn Journal>>,
+    /// Refuses every act.
+    pub(super) read_only: bool,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// What is wrong with the store just now.
@@ -144,6 +151,8 @@ impl House {
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
             archive: None,
+            journal: None,
+            read_only: false,
             courier: OnceLock::new(),
             problems: Arc::default(),
             news: Arc::default(),
@@ -183,6 +192,8 @@ impl House {
             vault: Arc::new(Vault::off()),
             signer: ring.audit_signer(),
             archive: None,
+            journal: self.journal.clone(),
+            read_only: false,
             courier: OnceLock::new(),
             problems: Arc::clone(&self.problems),
             news: Arc::clone(&self.news),
@@ -216,6 +227,18 @@ impl House {
     #[must_use]
     pub fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
         Self { archive: Some(archive), ..self }
+    }
+
+    /// The same, which writes down what it does to accounts.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// The same, which refuses every act, or no longer does.
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
     }
 
     /// The same, with whoever judges access tokens.

@@ -20,6 +20,7 @@ pub mod misses;
 pub mod onboarding;
 pub mod ports;
 pub mod problems;
+pub mod recovery;
 pub mod rekey;
 pub mod seldom;
 mod together;

@@ -53,6 +53,10 @@ pub struct Settings {
     pub routing: Routing,
     /// What providers' credentials are sealed with, and where they are released.
     pub vault: VaultSettings,
+    /// Whether acts of management are refused.
+    pub read_only: bool,
+    /// Where the server writes down what it does to accounts; see [`Settings::journal_path`]. Absent: nowhere.
+    pub journal_file: Option<PathBuf>,
     /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
     pub check_every: Duration,
 }
@@ -265,6 +269,8 @@ impl Default for Settings {
                 act_timeout: Duration::from_secs(10),
             },
             routing: Routing::default(),
+            read_only: false,
+            journal_file: Some(PathBuf::from("journal")),
             check_every: Duration::from_secs(5),
             vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
         }
@@ -309,6 +315,12 @@ impl Settings {
     #[must_use]
     pub fn secrets_path(&self) -> PathBuf {
         self.data_dir.join(&self.secrets_file)
+    }
+
+    /// Where the server writes down what it does to accounts: `journal_file`, in the data directory unless it is absolute.
+    #[must_use]
+    pub fn journal_path(&self) -> Option<PathBuf> {
+        self.journal_file.as_ref().map(|file| self.data_dir.join(file))
     }
 
     /// Where the first operator key is written: `operator_key_file`, in the data directory unless it is absolute.

@@ -110,6 +110,7 @@ impl Configuration {
                 .with_meter(Arc::clone(&self.watch.meter))
                 .with_budget(self.settings.limits.misses_per_source),
         };
+        let house = house.read_only(self.settings.read_only);
         let house = house.with_told_denials(self.settings.log.denials_per_second);
         let house = house.with_tokens(self.issuers.clone()).with_vault(Arc::clone(&self.vault));
         let house = house.with_messenger(self.codes.clone()).with_archive(Arc::new(BackupFormat::new(&self.ring)));
@@ -140,6 +141,9 @@ impl Configuration {
         }
         if !self.issuers.are(&before.issuers) {
             found.push("the issuers of tokens".to_owned());
+        }
+        if self.settings.read_only != before.settings.read_only {
+            found.push("`[management]`".to_owned());
         }
         if self.settings.check_every != before.settings.check_every {
             found.push("`[reload]`".to_owned());

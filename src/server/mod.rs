@@ -9,12 +9,14 @@ mod dumps;
 mod entropy;
 mod error;
 mod files;
+mod journal;
 mod operations;
 mod operator;
 mod post;
 mod reload;
 mod restore;
 mod secrets;
+mod setback;
 mod socket;
 mod stores;
 mod vault;
@@ -43,7 +45,9 @@ use crate::{
 use clock::SystemClock;
 use configuration::Configuration;
 use entropy::SystemEntropy;
+use journal::FileJournal;
 use reload::Reloader;
+use setback::Setbacks;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -76,6 +80,8 @@ pub struct Ready {
     pub store: String,
 }
 
+/// How long it is kept what was done to accounts: longer than anybody keeps backups to restore them.
+const JOURNAL_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// How long connections may take to end after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -130,7 +136,15 @@ pub fn run(
     let seen = source.look(settings, &loaded.realms, before);
     let watch = vault::Watch { meter: Arc::clone(&meter), clock: Arc::clone(&told_time) };
     let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
-    let house = Arc::new(configuration.house(None, &entropy));
+    let journal = match settings.journal_path() {
+        None => None,
+        Some(path) => Some(Arc::new(FileJournal::open(&path, &configuration.ring, clock.now().before(JOURNAL_KEPT))?)),
+    };
+    let house = configuration.house(None, &entropy);
+    let house = Arc::new(match journal {
+        Some(journal) => house.with_journal(journal),
+        None => house,
+    });
     configuration.issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
     let store = background.block_on(Backend::open(&store_options, &configuration.ring, clock.clone()))?;
@@ -140,6 +154,9 @@ pub fn run(
     configuration.tell_weaknesses();
     let management = App::new(Arc::clone(&house), store.at_leisure());
 
+    let setbacks = Arc::new(Setbacks::default());
+    // Before anybody is let through by what should not be there any more.
+    setbacks.found(background.block_on(management.recover(true)).map_err(StartError::Recovery)?);
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;
     let operator_key = settings.operator_key_path();
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
@@ -220,11 +237,13 @@ pub fn run(
         reporter.clone(),
         Arc::clone(&well),
         is_serving,
+        Arc::clone(&setbacks),
         leaving.clone(),
     );
     let watching = background.spawn(watching);
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(setback::watch(management.clone(), setbacks, serving.clone(), leaving.clone()));
     background.spawn(watch::due(management.clone(), serving, leaving.clone()));
     background.spawn(watch::vault(management, leaving.clone()));
     background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));

@@ -52,7 +52,7 @@ impl Place {
         other
     }
 
-    fn store(&self) -> Vec<String> {
+    pub fn store(&self) -> Vec<String> {
         let Some(redis) = &self.redis else { return Vec::new() };
         ["--store", "redis", "--redis-url", &redis.url()].map(str::to_owned).to_vec()
     }

@@ -10,4 +10,5 @@ mod bench;
 mod busy;
 mod forward;
 mod refused;
+mod setback;
 mod whole;

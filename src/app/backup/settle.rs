@@ -90,7 +90,7 @@ impl From<StoreError> for Stop {
 impl From<CommitError> for Stop {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Conflict => Self::LeaveOut(BUSY),
+            CommitError::Conflict | CommitError::ReadOnly => Self::LeaveOut(BUSY),
             CommitError::DigestTaken(_) => Self::LeaveOut(TAKEN),
             CommitError::Store(error) => Self::Fail(error),
         }

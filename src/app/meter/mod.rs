@@ -93,6 +93,7 @@ impl Failure {
             | AppError::OperatorsOnly
             | AppError::Wider
             | AppError::NoEmbedTokens { .. }
+            | AppError::ReadOnly
             | AppError::NotMinted(_)
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
@@ -211,6 +212,10 @@ pub struct Meter {
     pub connections_refused: Count,
     /// Connections whose client did not begin in time, or not with HTTP/2, or broke it later.
     pub connections_broken: Count,
+    /// Accounts that were found behind what this server had written down of them.
+    pub gone_back: Count,
+    /// Keys that stopped to work again because of that.
+    pub ended_again: Count,
     /// Notes of uses that found no room.
     pub uses_dropped: Count,
     /// Notes of uses that were written.

@@ -329,6 +329,9 @@ pub enum CommitError {
     /// The account is not at the expected version.
     #[error("the account changed in between")]
     Conflict,
+    /// Nothing is changed just now, by configuration.
+    #[error("management is read-only just now: the server's settings say `read_only` under `[management]`")]
+    ReadOnly,
     /// A new lookup's digest leads to a key already.
     #[error("the secret is stored already")]
     DigestTaken(Digest),

@@ -38,6 +38,8 @@ const KEYS: &[&str] = &[
     "vault",
     "operations",
     "reload",
+    "management",
+    "recovery",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -69,6 +71,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     envoy(&root, &mut settings);
     vault(&root, base, &mut settings);
     reload(&root, &mut settings);
+    acts(&root, &mut settings);
     drop(document);
     Mistakes::unless_none(report.finish(syntax), Some(settings))
 }
@@ -166,6 +169,15 @@ fn reload(root: &Table<'_>, settings: &mut Settings) {
         None
     });
     set(&mut settings.check_every, every);
+}
+
+/// Whether acts of management are done, and where they are written down.
+fn acts(root: &Table<'_>, settings: &mut Settings) {
+    let read_only = root.table("management", &["read_only"]).and_then(|table| table.get("read_only"));
+    set(&mut settings.read_only, read_only.and_then(|value| value.truth()));
+    let journal = root.table("recovery", &["journal"]).and_then(|table| table.get("journal"));
+    let nowhere = |value: Value<'_>| if value.text() == Some("") { Some(None) } else { path(&value).map(Some) };
+    set(&mut settings.journal_file, journal.and_then(nowhere));
 }
 
 fn running(root: &Table<'_>, settings: &mut Settings) {

@@ -26,6 +26,8 @@ impl Settings {
             limits,
             routing,
             vault: VaultSettings { release_on, remember, keks },
+            read_only,
+            journal_file,
             check_every,
         } = read;
         let stays = [
@@ -41,11 +43,12 @@ impl Settings {
             ("cache", cache == self.cache),
             ("log", log == self.log),
             ("limits", limits == self.limits),
+            ("recovery", journal_file == self.journal_file),
             ("audit", audit_export_file == self.audit_export_file),
             ("vault.release_on", release_on == self.vault.release_on),
         ];
         let take_restart = stays.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect();
         let vault = VaultSettings { release_on: self.vault.release_on.clone(), remember, keks };
-        (Self { realms, secrets_file, routing, vault, check_every, ..self.clone() }, take_restart)
+        (Self { realms, secrets_file, routing, vault, read_only, check_every, ..self.clone() }, take_restart)
     }
 }

@@ -226,6 +226,13 @@ impl SecretRing {
         RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
     }
 
+    /// What seals the lines of a server's journal. Every version can open; the newest seals.
+    #[must_use]
+    pub fn journal_mac(&self) -> RecordMac {
+        let derive = |secret: &ServerSecret| (secret.version, secret.derive("journal-mac", &[]));
+        RecordMac { newest: derive(&self.newest), older: self.older.iter().map(derive).collect() }
+    }
+
     /// What recognizes a realm's requests when they come again.
     #[must_use]
     pub fn request_marker(&self, realm: &RealmName) -> RequestMarker {

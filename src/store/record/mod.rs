@@ -7,6 +7,7 @@
 mod backup;
 mod convert;
 mod entry;
+mod journal;
 mod place;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     proto::store_v1 as stored,
 };
 pub use backup::{BackupFlaw, BackupFormat, BackupReader};
+pub use journal::JournalFormat;
 use parking_lot::RwLock;
 use place::Place;
 use prost::Message;
