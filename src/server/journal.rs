@@ -42,8 +42,9 @@ struct Found {
 }
 
 impl FileJournal {
-    /// Opens the journal, or makes one, and forgets what nobody needs any more: acts before `since`.
-    pub(super) fn open(path: &Path, ring: &SecretRing, since: Timestamp) -> Result<Self, StartError> {
+    /// Opens the journal, or makes one, and forgets what nobody needs any more: acts before `since`. Nothing, where none can be
+    /// written: a server decides all the same.
+    pub(super) fn open(path: &Path, ring: &SecretRing, since: Timestamp) -> Result<Option<Self>, StartError> {
         let format = Arc::new(JournalFormat::new(ring));
         let Found { marks, wrong } = read(path, &format).map_err(StartError::file(path, "read"))?;
         if wrong > 0 {
@@ -57,7 +58,14 @@ impl FileJournal {
             number = number.saturating_add(1);
             text.push_str(&format.line(number, mark));
         }
-        files::write(path, &text, true)?;
+        if let Err(error) = files::write(path, &text, true) {
+            tracing::error!(
+                %error,
+                "the journal cannot be written: should the store go back in time, nobody knows what was ended; `[recovery] journal` \
+                 names another file, or none"
+            );
+            return Ok(None);
+        }
         let opened =
             OpenOptions::new().append(true).mode(0o600).open(path).map_err(StartError::file(path, "opened"))?;
         let (queue, lines) = channel();
@@ -67,7 +75,7 @@ impl FileJournal {
             thread::Builder::new().name("keygate-journal".to_owned()).spawn(move || writer.run(&lines, &shown));
         started.map_err(|cause| StartError::System { what: "the thread of the journal", cause })?;
         let newest = Mutex::new(marks.last().cloned());
-        Ok(Self { path: path.to_owned(), format, queue: Mutex::new(queue), newest })
+        Ok(Some(Self { path: path.to_owned(), format, queue: Mutex::new(queue), newest }))
     }
 
     /// The marks of a journal that nobody has open.

@@ -138,11 +138,11 @@ pub fn run(
     let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
     let journal = match settings.journal_path() {
         None => None,
-        Some(path) => Some(Arc::new(FileJournal::open(&path, &configuration.ring, clock.now().before(JOURNAL_KEPT))?)),
+        Some(path) => FileJournal::open(&path, &configuration.ring, clock.now().before(JOURNAL_KEPT))?,
     };
     let house = configuration.house(None, &entropy);
     let house = Arc::new(match journal {
-        Some(journal) => house.with_journal(journal),
+        Some(journal) => house.with_journal(Arc::new(journal)),
         None => house,
     });
     configuration.issuers.keep_fresh(background.handle(), &entropy);
@@ -232,12 +232,11 @@ pub fn run(
     let (is_serving, serving) = signal::channel(false);
     let watching = watch::store(
         store.clone(),
-        problems,
+        (problems, Arc::clone(&setbacks)),
         Arc::clone(&clock),
         reporter.clone(),
         Arc::clone(&well),
         is_serving,
-        Arc::clone(&setbacks),
         leaving.clone(),
     );
     let watching = background.spawn(watching);

@@ -33,12 +33,11 @@ const CONFIGURATION: &str = "configuration";
 /// Tells the truth about the store: serving while it answers, not serving while it does not. Waits for nothing else.
 pub(super) async fn store<S: Store>(
     store: S,
-    problems: Arc<Problems>,
+    (problems, setbacks): (Arc<Problems>, Arc<Setbacks>),
     clock: Arc<SystemClock>,
     reporter: HealthReporter,
     health: Arc<Health>,
     serving: watch::Sender<bool>,
-    setbacks: Arc<Setbacks>,
     mut stop: watch::Receiver<bool>,
 ) {
     reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;

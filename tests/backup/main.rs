@@ -9,6 +9,7 @@ mod support;
 mod bench;
 mod busy;
 mod forward;
+mod moving;
 mod refused;
 mod setback;
 mod whole;
