@@ -116,6 +116,15 @@ async fn stands<S: Store>(store: &S, mark: &Mark) -> Result<bool, StoreError> {
     Ok(found.first().is_some_and(|event| event.hash == mark.audit.head))
 }
 
+/// The same. Of a record that cannot be trusted nobody is let through: it is told whenever it is read, and keeps no server from
+/// starting.
+async fn stands_or_is_spoilt<S: Store>(store: &S, mark: &Mark) -> Result<bool, StoreError> {
+    match stands(store, mark).await {
+        Err(StoreError::Corrupt(_)) => Ok(true),
+        found => found,
+    }
+}
+
 /// How many accounts are behind what was written down of them; changes nothing.
 ///
 /// # Errors
@@ -133,7 +142,7 @@ pub async fn look<S: Store>(store: &S, marks: Vec<Mark>) -> Result<Setback, AppE
 async fn behind<S: Store>(store: &S, some: Vec<Known>) -> Result<Vec<Known>, AppError> {
     let asked = some.into_iter().map(|known| {
         let store = store.clone();
-        async move { Ok((!stands(&store, &known.latest).await?).then_some(known)) }
+        async move { Ok((!stands_or_is_spoilt(&store, &known.latest).await?).then_some(known)) }
     });
     Ok(together(asked).await?.into_iter().flatten().collect())
 }
@@ -146,7 +155,7 @@ impl<S: Store> App<S> {
     pub async fn store_stands(&self) -> Result<bool, AppError> {
         let newest = self.house.journal.as_ref().and_then(|journal| journal.newest());
         match newest {
-            Some(mark) => Ok(stands(&self.store, &mark).await?),
+            Some(mark) => Ok(stands_or_is_spoilt(&self.store, &mark).await?),
             None => Ok(true),
         }
     }
@@ -165,7 +174,20 @@ impl<S: Store> App<S> {
         let mut found = Setback::default();
         for some in ledger(marks).chunks(STEP) {
             for known in behind(&self.store, some.to_vec()).await? {
-                let keys = self.take_away_again(&known).await?;
+                let keys = match self.take_away_again(&known).await {
+                    Err(AppError::Store(StoreError::Corrupt(what))) => {
+                        let AccountRef { realm, account } = &known.latest.owner;
+                        let (realm, account) = (realm.as_str(), account.as_str());
+                        tracing::error!(
+                            realm,
+                            account,
+                            what,
+                            "what had been ended in an account cannot be ended again"
+                        );
+                        0
+                    }
+                    done => done?,
+                };
                 let one = Setback::of(&known.latest.owner, keys);
                 self.house.meter.gone_back.one();
                 self.house.meter.ended_again.many(one.keys);
