@@ -6,6 +6,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 const SERVICES: [&str; 9] = [
     "keygate/v1/authorization.proto",
     "keygate/v1/audit.proto",
+    "keygate/v1/backup.proto",
     "keygate/v1/directory.proto",
     "keygate/v1/embed_tokens.proto",
     "keygate/v1/onboarding.proto",
@@ -14,7 +15,8 @@ const SERVICES: [&str; 9] = [
     "keygate/v1/webhooks.proto",
     "keygate/v1/vault.proto",
 ];
-const RECORDS: &str = "keygate/store/v1/records.proto";
+const RECORDS: [&str; 3] =
+    ["keygate/store/v1/records.proto", "keygate/store/v1/backup.proto", "keygate/store/v1/journal.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -26,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure().btree_map(".").compile_fds(api)?;
 
     // Records are not part of the API: reflection must not show them, so they are compiled apart.
-    let records = protox::compile([RECORDS], ["proto"])?;
+    let records = protox::compile(RECORDS, ["proto"])?;
     tonic_prost_build::configure().build_client(false).build_server(false).compile_fds(records)?;
     Ok(())
 }

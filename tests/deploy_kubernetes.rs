@@ -77,7 +77,8 @@ fn every_container_runs_with_the_least_that_it_needs() {
                 let resources = &container["resources"];
                 assert!(resources["limits"]["memory"].is_string() && resources["requests"]["cpu"].is_string());
                 for mount in list(&container["volumeMounts"]) {
-                    let written = ["/data", "/run/keygate"].contains(&mount["mountPath"].as_str().unwrap());
+                    let written =
+                        ["/data", "/run/keygate", "/var/lib/keygate"].contains(&mount["mountPath"].as_str().unwrap());
                     assert_eq!(mount["readOnly"] == true, !written, "{mount}");
                 }
             }
@@ -218,14 +219,15 @@ async fn keygate_serves_with_the_settings_and_secrets_of_a_pod() {
     let text = fs::read_to_string(&shipped).unwrap();
     let text = text.replace("/etc/keygate/realms", deploy("realms").to_str().unwrap());
     let text = text.replace("/run/secrets/keygate", secrets.to_str().unwrap());
-    let file = folder.path().join("keygate.toml");
-    fs::write(&file, text).unwrap();
 
     let redis = RedisServer::start();
     let nowhere = folder.path().join("no-data");
-    let arguments = ["--config", file.to_str().unwrap(), "--redis-url", &redis.url()];
     let mut servers = Vec::new();
-    for _ in 0..2 {
+    for pod in ["one", "other"] {
+        let own = folder.path().join(pod);
+        let file = folder.path().join(format!("{pod}.toml"));
+        fs::write(&file, text.replace("/var/lib/keygate", own.to_str().unwrap())).unwrap();
+        let arguments = ["--config", file.to_str().unwrap(), "--redis-url", &redis.url()];
         let started = Keygate::try_start(DataDir::Given(nowhere.clone()), &arguments).await;
         servers.push(started.unwrap_or_else(|ended| panic!("{ended:#?}")));
     }

@@ -150,6 +150,7 @@ fn errors_tell_nothing_that_was_true_once() {
     let row = errors.lines().find(|line| line.starts_with("| `UNAUTHENTICATED` |")).unwrap();
     for (service, proto) in [
         ("AuditLog", "audit"),
+        ("Backup", "backup"),
         ("Directory", "directory"),
         ("EmbedTokens", "embed_tokens"),
         ("Secrets", "secrets"),

@@ -87,6 +87,12 @@ pub enum AppError {
     /// The key may not do what the embed token should.
     #[error("no token was minted: with the key, the request would be denied as `{}`", .0.name())]
     NotMinted(DenyReason),
+    /// Nothing is changed just now, by configuration.
+    #[error(
+        "management is read-only just now: the server's settings say `read_only` under `[management]`, as they do while a store \
+         moves; keys are decided on as ever"
+    )]
+    ReadOnly,
     /// No such key in this realm.
     #[error("there is no key `{0}` in this realm")]
     UnknownKey(KeyId),
@@ -148,6 +154,7 @@ impl AppError {
 impl From<CommitError> for AppError {
     fn from(error: CommitError) -> Self {
         match error {
+            CommitError::ReadOnly => Self::ReadOnly,
             CommitError::Conflict => Self::Contended,
             CommitError::DigestTaken(_) => Self::Bug("a new secret met an old one"),
             CommitError::Store(error) => Self::Store(error),

@@ -9,7 +9,8 @@ use super::{
     meter::{Meter, RealmMeter},
     misses::Misses,
     ports::{
-        Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, trace::Following,
+        Clock, Courier, Entropy, GoodToken, Messenger, NoMessenger, Store, TokenVerdict, Tokens, backup::Archive,
+        journal::Journal, trace::Following,
     },
     problems::Problems,
     rekey::Pace,
@@ -80,6 +81,12 @@ pub struct House {
     pub(super) signer: Signer,
     /// The versions of the server secret, the newest first.
     pub secrets: Vec<SecretState>,
+    /// Knows what the file of a backup looks like; none: no backup is made.
+    pub(super) archive: Option<Arc<dyn Archive>>,
+    /// What this server writes down of its acts; none: nothing.
+    pub(super) journal: Option<Arc<dyn Journal>>,
+    /// Refuses every act.
+    pub(super) read_only: bool,
     /// Takes messages to subscribers.
     pub(super) courier: OnceLock<Arc<dyn Courier>>,
     /// What is wrong with the store just now.
@@ -154,6 +161,9 @@ impl House {
             certified: Arc::default(),
             signer: ring.audit_signer(),
             secrets: ring.states(),
+            archive: None,
+            journal: None,
+            read_only: false,
             courier: OnceLock::new(),
             problems: Arc::default(),
             news: Arc::default(),
@@ -202,6 +212,9 @@ impl House {
             certified: Arc::default(),
             signer: ring.audit_signer(),
             secrets: ring.states(),
+            archive: None,
+            journal: self.journal.clone(),
+            read_only: false,
             courier: OnceLock::new(),
             problems: Arc::clone(&self.problems),
             news: Arc::clone(&self.news),
@@ -236,6 +249,24 @@ impl House {
     #[must_use]
     pub fn with_vault(self, vault: impl Into<Arc<Vault>>) -> Self {
         Self { vault: vault.into(), ..self }
+    }
+
+    /// The same, with whoever knows what the file of a backup looks like.
+    #[must_use]
+    pub fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
+        Self { archive: Some(archive), ..self }
+    }
+
+    /// The same, which writes down what it does to accounts.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<dyn Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
+    }
+
+    /// The same, which refuses every act, or no longer does.
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
     }
 
     /// The same, with whoever judges access tokens.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
+pub mod backup;
 pub mod check_descriptors;
 pub mod check_rate_limit;
 pub mod directory;
@@ -19,6 +20,7 @@ pub mod misses;
 pub mod onboarding;
 pub mod ports;
 pub mod problems;
+pub mod recovery;
 pub mod rekey;
 pub mod secrets;
 pub mod seldom;

@@ -130,7 +130,7 @@ impl<S: Store> App<S> {
         let now = self.house.clock.now();
         let Some(change) = rekey(&work.owner, &account, &key, &work.old, &work.minted, now) else { return Ok(()) };
         match self.commit(&change).await {
-            Ok(()) | Err(CommitError::Conflict) => Ok(()),
+            Ok(()) | Err(CommitError::Conflict | CommitError::ReadOnly) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

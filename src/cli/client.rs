@@ -248,7 +248,11 @@ impl Management {
     }
 }
 
-fn credential(key: &GivenKey, before: &str) -> Result<MetadataValue<Ascii>, Failure> {
+/// A management key, as it is sent.
+///
+/// # Errors
+/// When it cannot be sent.
+pub fn credential(key: &GivenKey, before: &str) -> Result<MetadataValue<Ascii>, Failure> {
     let text = Zeroizing::new(format!("{before}{}", key.as_str()));
     let mut value = MetadataValue::try_from(text.as_str())
         .map_err(|_| Failure::usage("the management key is none: allowed are printable ASCII characters"))?;

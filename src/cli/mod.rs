@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod authenticate;
+mod backup;
 mod client;
 mod completions;
 mod decision;
@@ -21,6 +22,7 @@ mod output;
 mod pages;
 mod ready;
 mod realm;
+mod restore;
 mod secrets;
 mod secure;
 mod serve;
@@ -41,8 +43,8 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 
 /// Who is calling, may they call this often, and which keys exist
 ///
-/// `keygate serve` runs the server. All other commands but `realm check`, `key inspect`, `audit verify`, `secrets` with
-/// its file, and `completions` ask a running server over its gRPC API.
+/// `keygate serve` runs the server. All other commands but `restore`, `realm check`, `key inspect`, `audit verify`, `secrets`
+/// with its file, and `completions` ask a running server over its gRPC API.
 #[derive(Debug, Parser)]
 #[command(name = "keygate", version, after_long_help = help!(
     "  keygate serve
@@ -97,6 +99,8 @@ enum Command {
     /// See and resend what webhooks did not take
     #[command(subcommand, after_long_help = help!("  keygate webhooks dead --realm recurr"))]
     Webhooks(Box<webhooks::Command>),
+    Backup(Box<backup::Args>),
+    Restore(Box<restore::Args>),
     Completions(completions::Args),
 }
 
@@ -180,6 +184,8 @@ impl Command {
             Self::Key(command) => command.run(output),
             Self::Secrets(command) => command.run(output),
             Self::Webhooks(command) => wait(command.run(output)),
+            Self::Backup(args) => wait(args.run(output)),
+            Self::Restore(args) => args.run(output),
             Self::Completions(args) => args.run(output),
         }
     }

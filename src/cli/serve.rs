@@ -24,7 +24,7 @@ use std::{net::SocketAddr, path::PathBuf};
 /// check_every`), and read at once on SIGHUP. What changed is taken over between two requests; with a mistake in it everything
 /// stays as it was, and the log names every mistake. Certificates and their keys are read again likewise, and shown to whoever connects
 /// from then on. Listeners, store, threads, caches and limits of the server take a restart.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_long_help = help!(
     "  keygate serve
   keygate serve --listen 0.0.0.0:50051 --data-dir /var/lib/keygate --realm-file /etc/keygate/realms
@@ -94,6 +94,38 @@ pub struct Args {
     /// something is
     #[arg(long, conflicts_with = "reissue_operator_key")]
     check_store: bool,
+}
+
+/// What of it says where the store is, for commands that open it without serving.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Place {
+    /// File with settings
+    #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory for what must last [default: keygate-data]
+    #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where keys are kept [default: embedded]
+    #[arg(long, value_name = "STORE", value_enum, env = "KEYGATE_STORE")]
+    store: Option<Store>,
+    /// Where Redis is, for `--store redis`. May hold a password: better set in the environment, or in a file
+    #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// File with the password of the user on Redis
+    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_PASSWORD_FILE")]
+    redis_password_file: Option<PathBuf>,
+    /// PEM file with the authorities that Redis' certificate is trusted by, for `rediss://`
+    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_CA_FILE")]
+    redis_ca_file: Option<PathBuf>,
+}
+
+/// The settings that a server would be started with there.
+///
+/// # Errors
+/// When the file, a flag or a variable is wrong.
+pub(super) fn settings_of(place: Place) -> Result<Settings, Failure> {
+    let Place { config, data_dir, store, redis_url, redis_password_file, redis_ca_file } = place;
+    Args { config, data_dir, store, redis_url, redis_password_file, redis_ca_file, ..Args::default() }.settings()
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

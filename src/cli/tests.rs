@@ -49,7 +49,7 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn every_command_explains_itself_with_examples_and_exit_codes() {
     let helps = every_help();
-    assert_eq!(helps.len(), 50);
+    assert_eq!(helps.len(), 52);
     for help in helps {
         for part in ["Examples:\n  ", "Exit codes:\n  0  ", "--output <OUTPUT>"] {
             assert!(help.contains(part), "{part:?} is missing in:\n{help}");

@@ -75,6 +75,8 @@ pub struct Settings {
     pub vault: VaultSettings,
     /// Which calls are followed, and who is told.
     pub traces: TracesSettings,
+    /// Where the server writes down what it does to accounts; see [`Settings::journal_path`]. Absent: nowhere.
+    pub journal_file: Option<PathBuf>,
     /// How often the files are looked at for changes, 100 ms to 1 hour; zero: only when told to.
     pub check_every: Duration,
 }
@@ -90,6 +92,8 @@ pub struct ManagementSettings {
     pub serve_on: Vec<ListenerName>,
     /// Whose certificates manage without a key, and with which roles.
     pub certificates: Vec<(CertificateName, Vec<Scope>)>,
+    /// Whether acts of management are refused.
+    pub read_only: bool,
 }
 
 /// What providers' credentials are sealed with, and where they are released.
@@ -299,6 +303,7 @@ impl Default for Settings {
                 tls: ListenerTls::default(),
                 serve_on: ListenerName::ALL.to_vec(),
                 certificates: Vec::new(),
+                read_only: false,
             },
             cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text, denials_per_second: 1 },
@@ -316,6 +321,7 @@ impl Default for Settings {
                 act_timeout: Duration::from_secs(10),
             },
             routing: Routing::default(),
+            journal_file: Some(PathBuf::from("journal")),
             check_every: Duration::from_secs(5),
             traces: TracesSettings::default(),
             vault: VaultSettings { release_on: Vec::new(), remember: Duration::from_secs(5), keks: Vec::new() },
@@ -361,6 +367,12 @@ impl Settings {
     #[must_use]
     pub fn secrets_path(&self) -> PathBuf {
         self.data_dir.join(&self.secrets_file)
+    }
+
+    /// Where the server writes down what it does to accounts: `journal_file`, in the data directory unless it is absolute.
+    #[must_use]
+    pub fn journal_path(&self) -> Option<PathBuf> {
+        self.journal_file.as_ref().map(|file| self.data_dir.join(file))
     }
 
     /// Where the first operator key is written: `operator_key_file`, in the data directory unless it is absolute.

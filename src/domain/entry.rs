@@ -20,6 +20,15 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Member, Self::Credential, Self::Signup];
+
+    /// The kind of a stored code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// The kind as stored.
     #[must_use]
     pub const fn code(self) -> u8 {

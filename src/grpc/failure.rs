@@ -50,6 +50,7 @@ impl Fault {
             | AppError::OperatorsOnly
             | AppError::Wider
             | AppError::NoEmbedTokens { .. }
+            | AppError::ReadOnly
             | AppError::NotMinted(_)
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount

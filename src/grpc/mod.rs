@@ -4,6 +4,7 @@ mod acts;
 mod arriving;
 pub mod audit;
 pub mod authorization;
+pub mod backup;
 mod decision_log;
 pub mod directory;
 mod doors;

@@ -37,7 +37,9 @@ pub fn status(error: &AppError) -> Status {
         | AppError::OthersAccount
         | AppError::UnknownCredential
         | AppError::NotMinted(DenyReason::UnknownAccount) => Status::not_found(message),
-        AppError::NoEmbedTokens { .. } | AppError::NotMinted(_) => Status::failed_precondition(message),
+        AppError::ReadOnly | AppError::NoEmbedTokens { .. } | AppError::NotMinted(_) => {
+            Status::failed_precondition(message)
+        }
         AppError::NoRelease => Status::permission_denied(message),
         AppError::Vault(error) => match error {
             VaultError::Off => Status::failed_precondition(message),

@@ -128,6 +128,19 @@ const EXPORT_FAILURES: Family = Family {
     help: "Attempts to hand spans over that failed.",
 };
 
+const GONE_BACK: Family = Family {
+    name: "keygate_accounts_gone_back",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Accounts of the store that were found behind what this server had written down of them.",
+};
+const ENDED_AGAIN: Family = Family {
+    name: "keygate_keys_ended_again",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Keys that stopped to work again because they had before the store went back in time.",
+};
+
 pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     let (meter, now) = (scene.meter, &scene.now);
     let realms = meter.realms();
@@ -147,6 +160,8 @@ pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     let mut uses = page.family(&USES);
     uses.add(&["written"], meter.uses_written.get()).add(&["failed"], meter.uses_lost.get());
     uses.add(&["dropped"], meter.uses_dropped.get());
+    page.family(&GONE_BACK).add(&[], meter.gone_back.get());
+    page.family(&ENDED_AGAIN).add(&[], meter.ended_again.get());
     let mut rekeyed = page.family(&REKEYED);
     rekeyed.add(&["done"], meter.rekeyed.get()).add(&["put_off"], meter.rekeying_put_off.get());
 

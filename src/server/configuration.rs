@@ -20,6 +20,7 @@ use crate::{
         key::SecretRing,
         realm::{Realms, Routing},
     },
+    store::record::BackupFormat,
     tokens::Issuers,
 };
 use std::{path::PathBuf, sync::Arc};
@@ -150,9 +151,10 @@ impl Configuration {
                 .with_budget(self.settings.limits.misses_per_source),
         };
         let house = house.with_certified(self.settings.management.certificates.as_slice().into());
+        let house = house.read_only(self.settings.management.read_only);
         let house = house.with_told_denials(self.settings.log.denials_per_second);
         let house = house.with_tokens(self.issuers.clone()).with_vault(Arc::clone(&self.vault));
-        let house = house.with_messenger(self.codes.clone());
+        let house = house.with_messenger(self.codes.clone()).with_archive(Arc::new(BackupFormat::new(&self.ring)));
         house.with_courier(self.post.clone(), self.settings.audit_export_file.is_some())
     }
 
@@ -193,6 +195,9 @@ impl Configuration {
         }
         if self.settings.traces != before.settings.traces {
             found.push("`[traces]`".to_owned());
+        }
+        if self.settings.management.read_only != before.settings.management.read_only {
+            found.push("`management.read_only`".to_owned());
         }
         if self.settings.check_every != before.settings.check_every {
             found.push("`[reload]`".to_owned());

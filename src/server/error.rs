@@ -100,6 +100,9 @@ pub enum StartError {
     /// It cannot be noted since when subscribers are there.
     #[error("what webhooks were told cannot be read: {0}")]
     Webhooks(AppError),
+    /// It cannot be looked into whether the store went back in time.
+    #[error("whether the store went back in time cannot be told: {0}")]
+    Recovery(AppError),
     /// A key-encryption key cannot be read.
     #[error("the vault cannot be opened: {0}")]
     Vault(String),

@@ -11,13 +11,16 @@ mod entropy;
 mod error;
 mod files;
 mod inflow;
+mod journal;
 mod line;
 mod offenders;
 mod operations;
 mod operator;
 mod post;
 mod reload;
+mod restore;
 mod secrets;
+mod setback;
 mod socket;
 mod stores;
 mod telling;
@@ -28,6 +31,7 @@ mod worker;
 
 pub use error::StartError;
 pub use reload::{Refusal, ReloadState, Source};
+pub use restore::{NotRestored, RestoreReport, RestoreStep, restore};
 pub use secrets::{When, retire_secret, rotate_secrets, show_secrets};
 pub use stores::{StoreProblem, StoreReport, check_store};
 pub use tls::TlsError;
@@ -48,7 +52,9 @@ use crate::{
 use clock::SystemClock;
 use configuration::Configuration;
 use entropy::SystemEntropy;
+use journal::FileJournal;
 use reload::Reloader;
+use setback::Setbacks;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 use telling::{Handing, Telling};
 use tokio::{
@@ -90,6 +96,8 @@ pub struct Ready {
     pub store: String,
 }
 
+/// How long it is kept what was done to accounts: longer than anybody keeps backups to restore them.
+const JOURNAL_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// How long connections may take to end after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -161,7 +169,15 @@ pub fn run(
     let configuration = Configuration::open(settings.clone(), loaded, ring, watch)?;
     let (telling, exporter) = Telling::open(&settings.traces, &meter.traces, &told_time)?;
     let following = telling.following();
-    let house = Arc::new(configuration.house(None, &entropy).with_following(following.clone()));
+    let journal = match settings.journal_path() {
+        None => None,
+        Some(path) => FileJournal::open(&path, &configuration.ring, clock.now().before(JOURNAL_KEPT))?,
+    };
+    let house = configuration.house(None, &entropy).with_following(following.clone());
+    let house = Arc::new(match journal {
+        Some(journal) => house.with_journal(Arc::new(journal)),
+        None => house,
+    });
     let tls = Arc::new(tls::Present::new(&configuration.certificates));
     configuration.issuers.keep_fresh(background.handle(), &entropy);
     let store_options = store_options(settings);
@@ -173,6 +189,9 @@ pub fn run(
     configuration.tell_weaknesses();
     let management = App::new(Arc::clone(&house), store.at_leisure());
 
+    let setbacks = Arc::new(Setbacks::default());
+    // Before anybody is let through by what should not be there any more.
+    setbacks.found(background.block_on(management.recover(true)).map_err(StartError::Recovery)?);
     background.block_on(management.begin_webhooks()).map_err(StartError::Webhooks)?;
     let operator_key = settings.operator_key_path();
     let made = background.block_on(operator::ensure(&management, &operator_key, options.reissue_operator_key))?;
@@ -266,7 +285,7 @@ pub fn run(
     let (is_serving, serving) = signal::channel(false);
     let watching = watch::store(
         store.clone(),
-        problems,
+        (problems, Arc::clone(&setbacks)),
         Arc::clone(&clock),
         reporter.clone(),
         Arc::clone(&well),
@@ -276,6 +295,7 @@ pub fn run(
     let watching = background.spawn(watching);
     background.spawn(watch::uses(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::news(management.clone(), serving.clone(), leaving.clone()));
+    background.spawn(setback::watch(management.clone(), setbacks, serving.clone(), leaving.clone()));
     background.spawn(watch::due(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::secrets(management.clone(), serving.clone(), leaving.clone()));
     background.spawn(watch::vault(management, leaving.clone()));

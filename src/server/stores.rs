@@ -1,8 +1,13 @@
 //! From settings to what a store is opened with; and a look at one without serving.
 
-use super::{StartError, background_runtime, clock::SystemClock, dumps, secrets, store_options};
+use super::{
+    StartError, background_runtime, clock::SystemClock, dumps, journal::FileJournal, secrets, setback, store_options,
+};
 use crate::{
-    app::ports::{Clock, Store},
+    app::{
+        ports::{Clock, Store},
+        recovery::{self, Setback},
+    },
     config::{RedisSettings, Settings, StoreKind, TlsSettings},
     store::{
         Backend, embedded,
@@ -49,7 +54,15 @@ pub fn check_store(settings: &Settings) -> Result<StoreReport, StartError> {
     let options = store_options(settings);
     background_runtime()?.block_on(async {
         let store = Backend::open(&options, &ring, clock).await?;
-        let found = store.examine().await.into_iter();
+        let behind = match settings.journal_path() {
+            Some(path) => {
+                let marks = FileJournal::look(&path, &ring)?;
+                recovery::look(&store, marks).await.map_err(StartError::Recovery)?
+            }
+            None => Setback::default(),
+        };
+        let behind = (behind.accounts > 0).then(|| setback::problem(&behind));
+        let found = store.examine().await.into_iter().chain(behind);
         let problems =
             found.map(|one| StoreProblem { code: one.code, what: one.what, remedy: one.remedy, stops: one.stops });
         Ok(StoreReport { store: store.describe(), problems: problems.collect() })

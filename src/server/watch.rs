@@ -1,6 +1,6 @@
 //! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
-use super::{StartError, clock::SystemClock, operations::Health, reload::ReloadState};
+use super::{StartError, clock::SystemClock, operations::Health, reload::ReloadState, setback::Setbacks};
 use crate::{
     app::{
         hooks::Rounds,
@@ -36,7 +36,7 @@ const CONFIGURATION: &str = "configuration";
 /// Tells the truth about the store: serving while it answers, not serving while it does not. Waits for nothing else.
 pub(super) async fn store<S: Store>(
     store: S,
-    problems: Arc<Problems>,
+    (problems, setbacks): (Arc<Problems>, Arc<Setbacks>),
     clock: Arc<SystemClock>,
     reporter: HealthReporter,
     health: Arc<Health>,
@@ -56,7 +56,8 @@ pub(super) async fn store<S: Store>(
         let answer = store.ping().await;
         // Whatever changes is looked into at once.
         if looks == 0 || answered != Some(answer.is_ok()) {
-            tell(&problems.found(store.examine().await));
+            let found = store.examine().await.into_iter().chain(setbacks.problem());
+            tell(&problems.found(found.collect()));
         }
         answered = Some(answer.is_ok());
         looks = looks.saturating_add(1).checked_rem(EXAMINE).unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::{
         Desk, Doors, Gate, GateLoad, MayRelease, Rekeying, Turnstile,
         audit::{AuditLogService, AuditStreams},
         authorization::{AuthorizationService, Deciding, Entrance, LargestRequests},
+        backup::BackupService,
         directory::DirectoryService,
         embed_tokens::EmbedTokensService,
         envoy::{CheckService, RateLimitService},
@@ -31,7 +32,7 @@ use crate::{
         webhooks::WebhooksService,
     },
     proto::v1::{
-        DESCRIPTORS, audit_log_server::AuditLogServer, directory_server::DirectoryServer,
+        DESCRIPTORS, audit_log_server::AuditLogServer, backup_server::BackupServer, directory_server::DirectoryServer,
         embed_tokens_server::EmbedTokensServer, onboarding_server::OnboardingServer, realms_server::RealmsServer,
         secrets_server::SecretsServer, vault_server::VaultServer, webhooks_server::WebhooksServer,
     },
@@ -427,7 +428,8 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let realms = RealmsService::new(decisions.clone());
-    let audit = AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit);
+    let log = || AuditLogService::new(management.clone(), management_runtime.clone(), load.act_timeout, audit.clone());
+    let (audit, backup) = (log(), BackupService::new(log()));
     let rekeying = Rekeying::new(management.clone(), management_runtime.clone());
     let onboarding = OnboardingService::new(management.clone(), management_runtime.clone(), load.act_timeout);
     let desk = Desk::new(management, management_runtime, load.act_timeout, Arc::clone(&doors));
@@ -449,6 +451,7 @@ fn entrance<S: Store, H: Health>(services: Services<S, H>) -> Result<Entrance<S>
         .add_service(webhooks.max_decoding_message_size(largest.decision))
         .add_service(vault.max_decoding_message_size(largest.decision))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest.decision))
+        .add_service(BackupServer::new(backup).max_decoding_message_size(largest.decision))
         .add_service(OnboardingServer::new(onboarding).max_decoding_message_size(largest.decision))
         .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(v1.map_err(reflection)?.max_decoding_message_size(largest.decision))

@@ -6,7 +6,7 @@ use crate::{
     app::{
         error::AppError,
         house::App,
-        ports::{CommitError, Expected, MemoId, Shelf, Store, StoreError},
+        ports::{CommitError, Expected, MemoId, Shelf, Store, StoreError, journal::Mark},
     },
     domain::{commit::Change, webhook::EventKind},
 };
@@ -14,6 +14,22 @@ use crate::{
 impl<S: Store> App<S> {
     /// Applies a change and tells subscribers of it. There is no other way to commit an act.
     pub(in crate::app) async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        if self.house.read_only {
+            return Err(CommitError::ReadOnly);
+        }
+        self.commit_regardless(change).await
+    }
+
+    /// The same although management is read-only: what takes away again what was taken away before.
+    pub(in crate::app) async fn commit_regardless(&self, change: &Change) -> Result<(), CommitError> {
+        self.announce_and_commit(change).await?;
+        if let Some(journal) = &self.house.journal {
+            journal.note(Mark::of(change, self.house.clock.now())).await;
+        }
+        Ok(())
+    }
+
+    async fn announce_and_commit(&self, change: &Change) -> Result<(), CommitError> {
         let has_hooks = self.house.realm(change.owner.realm.as_str()).is_ok_and(|guard| !guard.hooks.is_empty());
         if !has_hooks || change.events.is_empty() {
             return self.store.commit(change).await;

@@ -96,6 +96,7 @@ impl Failure {
             | AppError::OperatorsOnly
             | AppError::Wider
             | AppError::NoEmbedTokens { .. }
+            | AppError::ReadOnly
             | AppError::NotMinted(_)
             | AppError::UnknownKey(_)
             | AppError::UnknownAccount
@@ -230,6 +231,10 @@ pub struct Meter {
     pub connections_broken: Count,
     /// Connections on which no TLS was agreed on.
     pub handshakes_failed: Count,
+    /// Accounts that were found behind what this server had written down of them.
+    pub gone_back: Count,
+    /// Keys that stopped to work again because of that.
+    pub ended_again: Count,
     /// Notes of uses that found no room.
     pub uses_dropped: Count,
     /// Notes of uses that were written.

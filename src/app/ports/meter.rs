@@ -289,7 +289,7 @@ impl From<&StoreError> for StoreFault {
 impl From<&CommitError> for StoreFault {
     fn from(error: &CommitError) -> Self {
         match error {
-            CommitError::Conflict | CommitError::DigestTaken(_) => Self::Conflict,
+            CommitError::Conflict | CommitError::DigestTaken(_) | CommitError::ReadOnly => Self::Conflict,
             CommitError::Store(error) => error.into(),
         }
     }

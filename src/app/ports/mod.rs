@@ -1,5 +1,7 @@
 //! What the use cases need from outside.
 
+pub mod backup;
+pub mod journal;
 pub mod meter;
 mod problem;
 mod store;

@@ -183,6 +183,15 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    /// Every shelf.
+    pub const ALL: [Self; 4] = [Self::Notices, Self::Cursors, Self::Due, Self::Dead];
+
+    /// The shelf of a stored code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|shelf| shelf.code() == code)
+    }
+
     /// The shelf as stored.
     #[must_use]
     pub const fn code(self) -> u8 {
@@ -320,6 +329,9 @@ pub enum CommitError {
     /// The account is not at the expected version.
     #[error("the account changed in between")]
     Conflict,
+    /// Nothing is changed just now, by configuration.
+    #[error("management is read-only just now: the server's settings say `read_only` under `[management]`")]
+    ReadOnly,
     /// A new lookup's digest leads to a key already.
     #[error("the secret is stored already")]
     DigestTaken(Digest),

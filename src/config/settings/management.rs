@@ -11,13 +11,14 @@ use crate::{
 };
 use std::path::Path;
 
-const KEYS: &[&str] = &["listen", "serve_on", "tls", "certificates"];
+const KEYS: &[&str] = &["listen", "serve_on", "tls", "certificates", "read_only"];
 const CERTIFICATE_KEYS: &[&str] = &["name", "roles"];
 
 pub(super) fn management(root: &Table<'_>, base: &Path, management: &mut ManagementSettings) {
     let Some(table) = root.table("management", KEYS) else { return };
     set(&mut management.listen, table.get("listen").and_then(nowhere_or_address));
     tls::read(&table, base, &mut management.tls);
+    set(&mut management.read_only, table.get("read_only").and_then(|value| value.truth()));
     let listeners = ListenerName::ALL.map(|listener| (listener.name(), listener));
     if let Some(items) = table.list("serve_on", listeners.len()) {
         management.serve_on = items.iter().filter_map(|item| item.word(&listeners)).collect();

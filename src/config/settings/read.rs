@@ -49,6 +49,7 @@ const KEYS: &[&str] = &[
     "tls",
     "management",
     "traces",
+    "recovery",
 ];
 const LIMIT_KEYS: &[&str] = &[
     "connections",
@@ -84,6 +85,7 @@ pub fn settings(file: &str, text: &str, base: &Path) -> Result<Settings, Mistake
     reload(&root, &mut settings);
     log(&root, &mut settings);
     traces(&root, base, &mut settings);
+    recovery(&root, &mut settings);
     drop(document);
     Mistakes::unless_none(report.finish(syntax), Some(settings))
 }
@@ -202,6 +204,13 @@ fn reload(root: &Table<'_>, settings: &mut Settings) {
         None
     });
     set(&mut settings.check_every, every);
+}
+
+/// Where acts are written down.
+fn recovery(root: &Table<'_>, settings: &mut Settings) {
+    let journal = root.table("recovery", &["journal"]).and_then(|table| table.get("journal"));
+    let nowhere = |value: Value<'_>| if value.text() == Some("") { Some(None) } else { path(&value).map(Some) };
+    set(&mut settings.journal_file, journal.and_then(nowhere));
 }
 
 fn running(root: &Table<'_>, settings: &mut Settings) {

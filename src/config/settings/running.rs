@@ -32,6 +32,7 @@ impl Settings {
             routing,
             vault: VaultSettings { release_on, remember, keks },
             traces,
+            journal_file,
             check_every,
         } = read;
         let stays = [
@@ -55,6 +56,7 @@ impl Settings {
             ("log.format", log.format == self.log.format),
             ("traces", same_receiver(&traces, &self.traces)),
             ("limits", limits == self.limits),
+            ("recovery", journal_file == self.journal_file),
             ("audit", audit_export_file == self.audit_export_file),
             ("vault.release_on", release_on == self.vault.release_on),
         ];
@@ -67,6 +69,7 @@ impl Settings {
         let management = ManagementSettings {
             tls: files(management.tls, &self.management.tls),
             certificates: management.certificates,
+            read_only: management.read_only,
             ..self.management.clone()
         };
         let log = LogSettings { format: self.log.format, ..log };

@@ -263,7 +263,7 @@ fn settings_name_every_mistake_and_never_the_password() {
         "k:1:10: listen: `localhost` is not legal; must be an address and a port, such as \"127.0.0.1:50051\" or \"[::]:50051\"",
         "k:2:10: realms: is empty; must name files or directories, or be \"shipped\"",
         "k:3:11: threads: `0` is out of range; must be a whole number, 1 to 256",
-        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `listen_unix_owner`, `listen_unix_group`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit`, `vault`, `operations`, `reload`, `tls`, `management` and `traces`",
+        "k:4:1: port: is not a known key; allowed are `listen`, `listen_unix`, `listen_unix_mode`, `listen_unix_owner`, `listen_unix_group`, `drain_delay`, `data_dir`, `realms`, `threads`, `store`, `secrets`, `operator`, `cache`, `log`, `limits`, `envoy`, `audit`, `vault`, `operations`, `reload`, `tls`, `management`, `traces` and `recovery`",
         "k:6:8: store.kind: `memory` is not known; allowed are `embedded` and `redis`",
         "k:8:7: store.redis.url: is not the address of a Redis server; must be `redis://[user[:password]@]host[:port][/database]`, `rediss://…` for TLS, `unix:///path/to/socket`, or `redis+sentinel://[user[:password]@]host[:port],…/primary[/database]` (`rediss+sentinel://…` for TLS)",
         "k:9:12: store.redis.deadline: `5s` is out of range; must be 1ms to 1s",
@@ -310,7 +310,7 @@ fn settings_of_what_is_told_are_checked() {
         ),
         (
             "[management]\nport = 1",
-            "k:2:1: management.port: is not a known key; allowed are `listen`, `serve_on`, `tls` and `certificates`",
+            "k:2:1: management.port: is not a known key; allowed are `listen`, `serve_on`, `tls`, `certificates` and `read_only`",
         ),
         ("operations = 'on'", "k:1:14: operations: is a text; must be a table"),
         (

@@ -201,9 +201,21 @@ impl SecretRing {
     /// was made with those is lost to it.
     #[must_use]
     pub fn lacks(&self, other: &Self) -> Vec<u32> {
-        let own: Vec<SecretMark> = self.all().map(|secret| secret.mark()).collect();
         let needed = other.states().into_iter().filter(|state| state.phase != SecretPhase::Pending);
-        needed.map(|state| state.mark).filter(|mark| !own.contains(mark)).map(|mark| mark.version).collect()
+        self.lacks_of(&needed.map(|state| state.mark).collect::<Vec<_>>())
+    }
+
+    /// The same of a ring of which only the fingerprints are known.
+    #[must_use]
+    pub fn lacks_of(&self, marks: &[SecretMark]) -> Vec<u32> {
+        let own = self.marks();
+        marks.iter().filter(|mark| !own.contains(mark)).map(|mark| mark.version).collect()
+    }
+
+    /// What every version is known again by.
+    #[must_use]
+    pub fn marks(&self) -> Vec<SecretMark> {
+        self.all().map(|secret| secret.mark()).collect()
     }
 
     /// The digester of a realm.
@@ -222,7 +234,23 @@ impl SecretRing {
     /// one seals.
     #[must_use]
     pub fn record_mac(&self) -> RecordMac {
-        let derive = |secret: &Arc<ServerSecret>| (secret.version, secret.derive("record-mac", &[]));
+        self.mac("record-mac")
+    }
+
+    /// What seals the parts of a backup; opens as what seals records does.
+    #[must_use]
+    pub fn backup_mac(&self) -> RecordMac {
+        self.mac("backup-mac")
+    }
+
+    /// What seals the lines of a server's journal; opens as what seals records does.
+    #[must_use]
+    pub fn journal_mac(&self) -> RecordMac {
+        self.mac("journal-mac")
+    }
+
+    fn mac(&self, purpose: &str) -> RecordMac {
+        let derive = |secret: &Arc<ServerSecret>| (secret.version, secret.derive(purpose, &[]));
         let older = self.others.iter().chain(&self.retired).map(derive);
         RecordMac { newest: derive(&self.current), older: older.collect() }
     }

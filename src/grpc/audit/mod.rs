@@ -1,7 +1,7 @@
 //! `keygate.v1.AuditLog`: the audit log for whoever may read a realm's keys. Runs on the runtime of management.
 
 mod events;
-mod streams;
+pub(super) mod streams;
 
 use super::{
     InWork, Turnstile,
@@ -60,7 +60,7 @@ pub struct AuditLogService<S> {
     runtime: Handle,
     /// How long one step of any call may take.
     most: Duration,
-    streams: AuditStreams,
+    pub(super) streams: AuditStreams,
 }
 
 impl<S: Store> AuditLogService<S> {
@@ -71,14 +71,14 @@ impl<S: Store> AuditLogService<S> {
     }
 
     /// Runs a call where management runs.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         self.runtime.spawn(call).await.map_err(|_| streams::going_down())?
     }
 
-    fn reading(&self, name: &'static str, realm: &str, caller: Caller) -> Reading<S> {
+    pub(super) fn reading(&self, name: &'static str, realm: &str, caller: Caller) -> Reading<S> {
         let call = Call { house: &self.app.house, name, id: IdIn::Metadata(&caller.metadata), span: None };
         let (request_id, known) = (call.request_id(), call.known_realm(realm));
         // Of the highest level, so that a line of any level carries what it says.
@@ -88,18 +88,18 @@ impl<S: Store> AuditLogService<S> {
 }
 
 /// A call that reads the log, and with what it may.
-struct Reading<S> {
-    app: App<S>,
+pub(super) struct Reading<S> {
+    pub(super) app: App<S>,
     realm: String,
     caller: Caller,
     request_id: String,
-    span: Span,
+    pub(super) span: Span,
     most: Duration,
 }
 
 impl<S: Store> Reading<S> {
     /// Proof that the caller may read. From then on the log tells who it is.
-    async fn begin(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+    pub(super) async fn begin(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
         let known = |manager: &Manager| {
             self.span.record("actor", manager.actor().text());
         };
@@ -107,12 +107,12 @@ impl<S: Store> Reading<S> {
     }
 
     /// Goes on in the configuration as it is now: the realm may have gone, and roles may have others behind them.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.app = self.app.as_of_now();
     }
 
     /// The same again, as of now. A span keeps whatever is recorded in it, so who it is is not recorded each time.
-    async fn permit(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
+    pub(super) async fn permit(&self) -> Result<(&Guarded, ManagePermit<'_, Reader>), AppError> {
         self.judge(|_| ()).await
     }
 
@@ -124,7 +124,7 @@ impl<S: Store> Reading<S> {
     }
 
     /// Does one step of the call in the time that it has.
-    async fn step<T>(&self, step: impl Future<Output = Result<T, AppError>>) -> Result<T, Status> {
+    pub(super) async fn step<T>(&self, step: impl Future<Output = Result<T, AppError>>) -> Result<T, Status> {
         let done = tokio::time::timeout(self.most, step.instrument(self.span.clone())).await;
         let done = done.map_err(|_| {
             let most = self.most.as_millis();
@@ -138,7 +138,7 @@ impl<S: Store> Reading<S> {
     }
 
     /// The answer with the request's id, and a line in the log for one that is none.
-    fn answer<T>(&self, answer: Result<T, Status>) -> Result<Response<T>, Status> {
+    pub(super) fn answer<T>(&self, answer: Result<T, Status>) -> Result<Response<T>, Status> {
         if answer.is_ok() {
             self.span.in_scope(|| tracing::info!("read"));
         }

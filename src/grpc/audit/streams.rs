@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a caller is told to wait for whom there is no place.
 const RETRY: Duration = Duration::from_secs(1);
 
-type Answers<T> = ReceiverStream<Result<T, Status>>;
+pub(in crate::grpc) type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 /// The server is about to end.
 pub(super) fn going_down() -> Status {
@@ -45,23 +45,23 @@ fn no_place() -> Status {
 }
 
 /// The sending end of a stream.
-struct Outlet<T> {
+pub(in crate::grpc) struct Outlet<T> {
     sender: mpsc::Sender<Result<T, Status>>,
     stopping: watch::Receiver<bool>,
     _place: Ticket,
 }
 
 /// Whoever listened has gone, or was told that the server ends.
-struct Gone;
+pub(in crate::grpc) struct Gone;
 
 impl<T> Outlet<T> {
-    fn open(streams: AuditStreams) -> Result<(Self, Answers<T>), Status> {
+    pub(in crate::grpc) fn open(streams: AuditStreams) -> Result<(Self, Answers<T>), Status> {
         let place = streams.places.enter().ok_or_else(no_place)?;
         let (sender, receiver) = mpsc::channel(BUFFER);
         Ok((Self { sender, stopping: streams.stopping, _place: place }, ReceiverStream::new(receiver)))
     }
 
-    async fn send(&mut self, message: T) -> Result<(), Gone> {
+    pub(in crate::grpc) async fn send(&mut self, message: T) -> Result<(), Gone> {
         tokio::select! {
             biased;
             _ = self.stopping.wait_for(|stopping| *stopping) => {}
@@ -71,7 +71,7 @@ impl<T> Outlet<T> {
     }
 
     /// Ends the stream with an error. A client that does not read is not waited for long.
-    async fn end(&self, status: Status) -> Gone {
+    pub(in crate::grpc) async fn end(&self, status: Status) -> Gone {
         // Whoever does not read it finds the stream cut off.
         let _ = self.sender.send_timeout(Err(status), PATIENCE).await;
         Gone

@@ -278,6 +278,9 @@ impl<'t> Tables<'t> {
             let place = tables::key(owner, key.id);
             self.keys.remove(place.as_slice())?;
             self.history.insert(place.as_slice(), codec.encode_key(owner, key.id, key).as_slice())?;
+            // One that comes out of a backup was never among those that work here.
+            let pointer = codec.encode_pointer(&owner.realm, key.id, &owner.account);
+            self.pointers.insert(tables::pointer(&owner.realm, key.id).as_slice(), pointer.as_slice())?;
         }
         for digest in &change.forgotten {
             self.lookups.remove(digest.as_bytes())?;

@@ -4,8 +4,10 @@
 //! the store can delete a record, and put back an older one into the very place that it came from, but can neither forge
 //! one nor move one. Must never know where records are kept, nor tell their contents in an error.
 
+mod backup;
 mod convert;
 mod entry;
+mod journal;
 mod place;
 
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
     },
     proto::store_v1 as stored,
 };
+pub use backup::{BackupFlaw, BackupFormat, BackupReader};
+pub use journal::JournalFormat;
 use parking_lot::RwLock;
 use place::Place;
 use prost::Message;
