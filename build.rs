@@ -3,7 +3,7 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "keygate/v1/authorization.proto",
     "keygate/v1/audit.proto",
     "keygate/v1/backup.proto",

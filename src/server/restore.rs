@@ -3,6 +3,7 @@
 use super::{StartError, background_runtime, clock::SystemClock, dumps, secrets, store_options};
 use crate::{
     app::backup::{LeftOut, RestoreError, Restored, Restorer},
+    app::ports::Clock,
     app::ports::backup::Totals,
     config::Settings,
     store::{
