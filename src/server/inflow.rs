@@ -129,8 +129,8 @@ impl Inflow {
     /// How long until something may be read again.
     pub(super) fn wait(&self) -> Duration {
         let missing = u64::try_from(self.credit.saturating_neg()).unwrap_or_default().saturating_add(1);
-        Duration::from_micros(missing.saturating_mul(1_000_000) / A_SECOND.unsigned_abs())
-            .max(Duration::from_millis(10))
+        let micros = missing.saturating_mul(1_000_000).checked_div(A_SECOND.unsigned_abs());
+        Duration::from_micros(micros.unwrap_or_default()).max(Duration::from_millis(10))
     }
 }
 

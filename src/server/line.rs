@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, interval_at};
+use tokio::time::interval;
 
 /// Answers of one worker that wait for their clients, from which on those are refused more who let many wait.
 const UNTAKEN: u32 = 1_024;
@@ -129,8 +129,9 @@ impl Line {
             tick = tick.min(idle);
         }
         let rounds = u32::try_from(taking.as_millis().div_ceil(tick.as_millis().max(1))).unwrap_or(u32::MAX);
-        #[expect(clippy::disallowed_methods, reason = "when the first tick is due; nothing is decided by it")]
-        let mut ticks = interval_at(Instant::now() + tick, tick);
+        let mut ticks = interval(tick);
+        // The first comes at once.
+        ticks.tick().await;
         let (mut calls, mut frames, mut quiet, mut ticked) = (0, 0, Duration::ZERO, 0_u32);
         loop {
             ticks.tick().await;

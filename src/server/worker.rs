@@ -264,18 +264,18 @@ struct Host<S: Clone, H: Health> {
 impl<S: Store, H: Health> Connections<S, H> {
     fn take(&self, accepted: Accepted) {
         let Accepted { stream, place, listener } = accepted;
-        let (host, going) = (Arc::clone(&self.host), self.all.subscribe());
+        let (host, mut going) = (Arc::clone(&self.host), self.all.subscribe());
         let taken = match stream {
             Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
                 let (peer, stop) = (stream.peer_addr().ok(), self.stop.clone());
                 match host.tls.acceptor_of(listener) {
                     None => drop(tokio::spawn(async move {
-                        host.wait_for(peer).await;
+                        host.wait_for(peer, &mut going).await;
                         let ended = host.serve(stream, host.arrival(place, listener), going).await;
                         host.ended(ended, peer);
                     })),
                     Some(acceptor) => drop(tokio::spawn(async move {
-                        host.wait_for(peer).await;
+                        host.wait_for(peer, &mut going).await;
                         match tls::shake_hands(&acceptor, stream, host.timer(), stop).await {
                             Ok((stream, left)) => {
                                 let client = tls::identity::of(&stream);
@@ -378,10 +378,13 @@ impl<S: Store, H: Health> Host<S, H> {
     }
 
     /// Whoever was cut off a short while ago begins a little later.
-    async fn wait_for(&self, peer: Option<SocketAddr>) {
+    async fn wait_for(&self, peer: Option<SocketAddr>, going: &mut watch::Receiver<bool>) {
         if peer.is_some_and(|peer| self.offenders.holds(peer.ip(), self.clock.ticks())) {
             self.meter.connections_slowed.one();
-            sleep(offenders::WAIT).await;
+            tokio::select! {
+                () = sleep(offenders::WAIT) => {}
+                _ = going.wait_for(|going| *going) => {}
+            }
         }
     }
 
@@ -402,7 +405,8 @@ impl<S: Store, H: Health> Host<S, H> {
     fn not_agreed(&self, error: &tls::NotAgreed, peer: Option<SocketAddr>) {
         self.meter.handshakes_failed.one();
         if let Some(peer) = peer
-            && matches!(error, tls::NotAgreed::Failed(_))
+            // Whoever only went away, such as one who asks whether the port is open, did nothing wrong.
+            && matches!(error, tls::NotAgreed::Failed(cause) if cause.kind() == io::ErrorKind::InvalidData)
         {
             self.offenders.note(peer.ip(), self.clock.ticks());
         }
