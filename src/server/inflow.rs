@@ -9,6 +9,7 @@ use std::time::Duration;
 /// Credit of a connection, at most, and what it gets back in a second.
 const MOST: i64 = 4_000;
 const A_SECOND: i64 = 4_000;
+const MICROS_EACH: u64 = 1_000_000 / A_SECOND.unsigned_abs();
 /// What a call adds, for what a client says beside it: windows, settings, pings.
 const CALL: i64 = 2;
 /// What a call costs that is taken back. It is free for its client, and not for the server.
@@ -129,8 +130,7 @@ impl Inflow {
     /// How long until something may be read again.
     pub(super) fn wait(&self) -> Duration {
         let missing = u64::try_from(self.credit.saturating_neg()).unwrap_or_default().saturating_add(1);
-        let micros = missing.saturating_mul(1_000_000).checked_div(A_SECOND.unsigned_abs());
-        Duration::from_micros(micros.unwrap_or_default()).max(Duration::from_millis(10))
+        Duration::from_micros(missing.saturating_mul(MICROS_EACH)).max(Duration::from_millis(10))
     }
 }
 

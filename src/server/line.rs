@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Answers of one worker that wait for their clients, from which on those are refused more who let many wait.
 const UNTAKEN: u32 = 1_024;
@@ -131,6 +131,8 @@ impl Line {
         let rounds = u32::try_from(taking.as_millis().div_ceil(tick.as_millis().max(1))).unwrap_or(u32::MAX);
         let mut ticks = interval(tick);
         // The first comes at once.
+        // A process that stood still must not count rounds that nobody had.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let (mut calls, mut frames, mut quiet, mut ticked) = (0, 0, Duration::ZERO, 0_u32);
         loop {
@@ -287,7 +289,7 @@ mod tests {
     /// Why the connection is ended, and whether that took so long.
     #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
     async fn ends(line: &Line, scarce: bool) -> (Ending, bool) {
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         let ending = line.watched(PATIENCE, || scarce).await;
         let least = match ending {
             Ending::Idle if scarce => PATIENCE.idle_while_scarce,
