@@ -107,6 +107,8 @@ on_both_stores! {
             "keygate.v1.Onboarding",
             "keygate.v1.Realms",
             "keygate.v1.Vault",
+            "keygate.v1.Backup",
+            "keygate.v1.Secrets",
             "keygate.v1.Webhooks",
         ];
         let missing: Vec<_> = expected.iter().filter(|name| !names.contains(**name)).collect();

@@ -130,9 +130,9 @@ impl Line {
         }
         let rounds = u32::try_from(taking.as_millis().div_ceil(tick.as_millis().max(1))).unwrap_or(u32::MAX);
         let mut ticks = interval(tick);
-        // The first comes at once.
         // A process that stood still must not count rounds that nobody had.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first comes at once.
         ticks.tick().await;
         let (mut calls, mut frames, mut quiet, mut ticked) = (0, 0, Duration::ZERO, 0_u32);
         loop {
