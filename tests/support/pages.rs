@@ -63,8 +63,9 @@ pub fn follow(page: &str, files: &[&str]) -> usize {
 
     let mut path: Vec<PathBuf> = [Path::new(BINARY), &proxy::binary()].map(|own| own.parent().unwrap().into()).into();
     path.extend(env::split_paths(&env::var_os("PATH").unwrap()));
-    let mut command = Command::new("bash");
-    command.args(["-c", &script]).current_dir(folder.path()).env("PATH", env::join_paths(path).unwrap());
+    // A command that waits for what never comes must not hold up everybody.
+    let mut command = Command::new("timeout");
+    command.args(["300", "bash", "-c", &script]).current_dir(folder.path()).env("PATH", env::join_paths(path).unwrap());
     let output = command.stdin(Stdio::null()).output().expect("`bash` can be started");
     let told = String::from_utf8_lossy(&output.stdout);
     let log = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
