@@ -69,6 +69,7 @@ fn every_call_is_known_here() {
         "AuditLog/Follow",
         "AuditLog/Checkpoint",
         "AuditLog/PublicKeys",
+        "Backup/Take",
         "Directory/CreateAccount",
         "Directory/GetAccount",
         "Directory/SetAccountStatus",
