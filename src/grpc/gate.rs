@@ -6,6 +6,7 @@
 
 use super::{
     arriving::{Anteroom, Arriving, Standing},
+    authorization::{AUTHENTICATE, CHECK},
     turnstile::{Kind, Ticket, Turnstile},
 };
 use crate::app::{meter::Meter, ports::Clock};
@@ -81,6 +82,8 @@ impl Gate {
     /// Lets a call in until the ticket is dropped, unless there are too many.
     pub(super) fn enter(&self, path: &str) -> Result<Entered, Status> {
         let (turnstile, kind) = match path {
+            // The most frequent first.
+            AUTHENTICATE | CHECK => (&self.decisions, Kind::Decision),
             path if path.starts_with(HEALTH) && path != WATCH => return Ok(Entered::without(Standing::Free)),
             path if path == MANAGE_KEYS || DESKS.iter().any(|desk| path.starts_with(desk)) => {
                 return Ok(Entered::without(Standing::Later(Arc::clone(&self.acts))));

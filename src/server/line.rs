@@ -51,6 +51,15 @@ pub(super) struct Line {
     all: Arc<Lines>,
 }
 
+/// Counters of a worker belong to its thread: they are atomic only so that tasks can hold them, and no step has to lock the memory.
+fn add(count: &AtomicU32, more: u32) {
+    count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+fn subtract(count: &AtomicU32, less: u32) {
+    count.store(count.load(Relaxed).wrapping_sub(less), Relaxed);
+}
+
 /// How long what may last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -88,9 +97,9 @@ impl Line {
 
     /// A call began.
     pub(super) fn call(self: &Arc<Self>) -> Open {
-        self.open.fetch_add(1, Relaxed);
-        self.calls.fetch_add(1, Relaxed);
-        self.all.unbegun.fetch_add(1, Relaxed);
+        add(&self.open, 1);
+        add(&self.calls, 1);
+        add(&self.all.unbegun, 1);
         Open { line: Arc::clone(self), begun: false }
     }
 
@@ -106,7 +115,7 @@ impl Line {
 
     /// What the client sent last: `midway` is whether it ends in the middle of a frame.
     pub(super) fn heard(&self, frames: u32, midway: bool) {
-        self.frames.fetch_add(frames, Relaxed);
+        add(&self.frames, frames);
         self.midway.store(midway, Relaxed);
     }
 
@@ -169,7 +178,7 @@ impl Open {
     /// It has its first turn.
     pub(super) fn begin(&mut self) {
         if !std::mem::replace(&mut self.begun, true) {
-            self.line.all.unbegun.fetch_sub(1, Relaxed);
+            subtract(&self.line.all.unbegun, 1);
         }
     }
 }
@@ -177,7 +186,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.begin();
-        self.line.open.fetch_sub(1, Relaxed);
+        subtract(&self.line.open, 1);
     }
 }
 
@@ -191,9 +200,9 @@ impl Waiting {
     fn on(line: &Arc<Line>) -> Self {
         let (line, round) = (Arc::clone(line), line.round.load(Relaxed) & 1);
         if let Some(count) = line.untaken.get(round as usize) {
-            count.fetch_add(1, Relaxed);
+            add(count, 1);
         }
-        line.all.untaken.fetch_add(1, Relaxed);
+        add(&line.all.untaken, 1);
         Self { line, round }
     }
 }
@@ -201,9 +210,9 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(count) = self.line.untaken.get(self.round as usize) {
-            count.fetch_sub(1, Relaxed);
+            subtract(count, 1);
         }
-        self.line.all.untaken.fetch_sub(1, Relaxed);
+        subtract(&self.line.all.untaken, 1);
     }
 }
 

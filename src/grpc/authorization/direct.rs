@@ -27,9 +27,9 @@ use std::{convert::Infallible, error::Error, sync::Arc};
 use tonic::{Code, Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
 
-const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
+pub(in crate::grpc) const AUTHENTICATE: &str = "/keygate.v1.Authorization/Authenticate";
 const CHECK_RATE_LIMIT: &str = "/keygate.v1.Authorization/CheckRateLimit";
-const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+pub(in crate::grpc) const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 /// Every service behind its gate, the most frequent call first.

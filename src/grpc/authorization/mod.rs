@@ -8,6 +8,7 @@ mod import;
 mod keys;
 mod manage;
 
+pub(super) use direct::{AUTHENTICATE, CHECK};
 pub use direct::{Deciding, Entrance, LargestRequests};
 pub(in crate::grpc) use keys::KeyWriter;
 
