@@ -5,6 +5,7 @@ use crate::{
     on_both_stores,
     support::{
         calls::{Answered, by_bearer, charged, key_for, seconds, well_formed},
+        files::ConfigFile,
         redis::RedisServer,
         stack::Stack,
     },
@@ -91,6 +92,13 @@ on_both_stores! {
     }
 }
 
+/// A server that writes down nothing of its acts: one that does looks every second whether its store still knows of them.
+async fn alone() -> (ConfigFile, Stack) {
+    let settings = ConfigFile::settings("[recovery]\njournal = \"\"\n");
+    let stack = Stack::redis(&["--config", &settings.path()]).await;
+    (settings, stack)
+}
+
 /// The commands that Redis ran since the counts were set back, without those of the harness and of the watch over health.
 fn commands(redis: &RedisServer) -> BTreeMap<String, u64> {
     let stats = redis.cli(&["INFO", "commandstats"]);
@@ -142,7 +150,7 @@ async fn same_cost(
 
 #[tokio::test]
 async fn a3_every_flaw_costs_redis_the_same_commands_at_first_and_ever_after() {
-    let stack = Stack::redis(&[]).await;
+    let (_settings, stack) = alone().await;
     for (set, shape) in [("bare", BARE), ("charged", CHARGED)] {
         let credentials = flawed(&stack, set).await;
         until_quiet(stack.redis.as_ref().unwrap()).await;
@@ -156,7 +164,7 @@ async fn a3_every_flaw_costs_redis_the_same_commands_at_first_and_ever_after() {
 
 #[tokio::test]
 async fn a3_every_flaw_that_was_just_found_costs_redis_nothing() {
-    let stack = Stack::redis(&[]).await;
+    let (_settings, stack) = alone().await;
     let credentials = flawed(&stack, "repeated").await;
     until_quiet(stack.redis.as_ref().unwrap()).await;
     // A machine that is busy with something else may take longer than the knowledge lasts: then once more.
@@ -180,7 +188,7 @@ async fn a3_every_flaw_that_was_just_found_costs_redis_nothing() {
 
 #[tokio::test]
 async fn a3_a_credential_that_fails_its_checksum_is_judged_without_redis() {
-    let stack = Stack::redis(&[]).await;
+    let (_settings, stack) = alone().await;
     let credentials = flawed(&stack, "misspelt").await;
     until_quiet(stack.redis.as_ref().unwrap()).await;
     for (_, key) in &credentials {
