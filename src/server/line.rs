@@ -283,7 +283,6 @@ impl Buf for Part {
 mod tests {
     use super::*;
     use http_body_util::{BodyExt, Full};
-    use tokio::time::Instant;
 
     const PATIENCE: Patience = Patience {
         taking: Duration::from_millis(10),
