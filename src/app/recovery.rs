@@ -258,13 +258,7 @@ impl<S: Store> App<S> {
         let status = known.status.filter(|status| !of_operators && severity(*status) > severity(account.status));
         if let Some(status) = status {
             change.account.status = status;
-            let act = match status {
-                AccountStatus::Active => Act::AccountActivated,
-                AccountStatus::Suspended => Act::AccountSuspended,
-                AccountStatus::Deactivated => Act::AccountDeactivated,
-                AccountStatus::Offboarded => Act::AccountOffboarded,
-            };
-            change.record_account(now, &actor, act, None);
+            change.record_account(now, &actor, Act::of_status(status), None);
         }
         let ids: Vec<KeyId> = known.ended.iter().copied().collect();
         let mut ended = Vec::new();

@@ -12,6 +12,7 @@ pub use checkpoint::{Checkpoint, PublicKey, Seal, Sealing, Signed, Signer, State
 pub use ledger::{Broken, Entry, Fault, Known, Ledger, Summary};
 
 use super::{
+    account::AccountStatus,
     certificate::CertificateName,
     id::{AccountId, Environment, KeyId, MemberId},
     time::Timestamp,
@@ -121,6 +122,17 @@ pub enum Act {
 }
 
 impl Act {
+    /// What is done to an account that is given this status.
+    #[must_use]
+    pub const fn of_status(status: AccountStatus) -> Self {
+        match status {
+            AccountStatus::Active => Self::AccountActivated,
+            AccountStatus::Suspended => Self::AccountSuspended,
+            AccountStatus::Deactivated => Self::AccountDeactivated,
+            AccountStatus::Offboarded => Self::AccountOffboarded,
+        }
+    }
+
     /// Every act.
     pub const ALL: [Self; 21] = [
         Self::AccountCreated,

@@ -92,13 +92,7 @@ pub fn set_status(
     let mut change = Change::begin(acting.owner, Some(current), acting.actor, acting.now);
     if current.status != status {
         change.account.status = status;
-        let act = match status {
-            AccountStatus::Active => Act::AccountActivated,
-            AccountStatus::Suspended => Act::AccountSuspended,
-            AccountStatus::Deactivated => Act::AccountDeactivated,
-            AccountStatus::Offboarded => Act::AccountOffboarded,
-        };
-        change.record_account(acting.now, acting.actor, act, None);
+        change.record_account(acting.now, acting.actor, Act::of_status(status), None);
     }
     end_all(acting, &mut change, keys, reason);
     Ok(Some(change))
