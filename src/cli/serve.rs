@@ -32,9 +32,8 @@ use std::{net::SocketAddr, path::PathBuf};
   KEYGATE_REDIS_URL=redis://redis:6379/0 keygate serve --store redis --log-format json"
 ))]
 pub struct Args {
-    /// File with settings
-    #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Where to listen [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS:PORT", env = "KEYGATE_LISTEN", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
@@ -56,23 +55,6 @@ pub struct Args {
     /// Where to tell traces over OTLP, such as `http://127.0.0.1:4318` [default: nowhere]
     #[arg(long, value_name = "URL", env = "KEYGATE_TRACES_ENDPOINT", hide_env_values = true)]
     traces_endpoint: Option<String>,
-    /// Directory for what must last; one server each [default: keygate-data]
-    #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// Where keys and counters are kept [default: embedded]
-    #[arg(long, value_name = "STORE", value_enum, env = "KEYGATE_STORE")]
-    store: Option<Store>,
-    /// Where Redis is, for `--store redis`: `redis://`, `rediss://` for TLS, `redis+sentinel://`. May hold a password:
-    /// better set in the environment, or in a file
-    #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
-    redis_url: Option<String>,
-    /// File with the password of the user on Redis, read for every new connection, so that it can be rotated
-    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_PASSWORD_FILE")]
-    redis_password_file: Option<PathBuf>,
-    /// PEM file with the authorities that Redis' certificate is trusted by, for `rediss://` [default: those that this
-    /// machine trusts]
-    #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_CA_FILE")]
-    redis_ca_file: Option<PathBuf>,
     /// Realm file, or directory with `*.toml` files; several are repeated, or joined by `:` [default: the five realms
     /// that come with keygate]
     #[arg(long = "realm-file", value_name = "FILE|DIR", env = "KEYGATE_REALM_FILES", value_delimiter = ':')]
@@ -96,25 +78,27 @@ pub struct Args {
     check_store: bool,
 }
 
-/// What of it says where the store is, for commands that open it without serving.
-#[derive(Debug, Clone, clap::Args)]
+/// What says where the store is, also for commands that open it without serving.
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Place {
     /// File with settings
     #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG")]
     config: Option<PathBuf>,
-    /// Directory for what must last [default: keygate-data]
+    /// Directory for what must last; one server each [default: keygate-data]
     #[arg(long, value_name = "DIR", env = "KEYGATE_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Where keys are kept [default: embedded]
+    /// Where keys and counters are kept [default: embedded]
     #[arg(long, value_name = "STORE", value_enum, env = "KEYGATE_STORE")]
     store: Option<Store>,
-    /// Where Redis is, for `--store redis`. May hold a password: better set in the environment, or in a file
+    /// Where Redis is, for `--store redis`: `redis://`, `rediss://` for TLS, `redis+sentinel://`. May hold a password:
+    /// better set in the environment, or in a file
     #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
-    /// File with the password of the user on Redis
+    /// File with the password of the user on Redis, read for every new connection, so that it can be rotated
     #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_PASSWORD_FILE")]
     redis_password_file: Option<PathBuf>,
-    /// PEM file with the authorities that Redis' certificate is trusted by, for `rediss://`
+    /// PEM file with the authorities that Redis' certificate is trusted by, for `rediss://` [default: those that this
+    /// machine trusts]
     #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_CA_FILE")]
     redis_ca_file: Option<PathBuf>,
 }
@@ -124,8 +108,7 @@ pub(super) struct Place {
 /// # Errors
 /// When the file, a flag or a variable is wrong.
 pub(super) fn settings_of(place: Place) -> Result<Settings, Failure> {
-    let Place { config, data_dir, store, redis_url, redis_password_file, redis_ca_file } = place;
-    Args { config, data_dir, store, redis_url, redis_password_file, redis_ca_file, ..Args::default() }.settings()
+    Args { place, ..Args::default() }.settings()
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -177,12 +160,12 @@ impl Args {
     }
 
     fn file_settings(&self) -> Result<Settings, Mistakes> {
-        self.config.as_ref().map_or_else(|| Ok(Settings::default()), |file| Settings::load(file))
+        self.place.config.as_ref().map_or_else(|| Ok(Settings::default()), |file| Settings::load(file))
     }
 
     /// Where the settings are read from again. Flags stay as they were; what they come to depends on the file that they go over.
     fn source(self) -> Source {
-        let file = self.config.clone();
+        let file = self.place.config.clone();
         let read = move || {
             let settings = self.file_settings().map_err(StartError::Configuration)?;
             self.clone().over(settings).map_err(|failure| StartError::Settings(failure.message().to_owned()))
@@ -218,12 +201,13 @@ impl Args {
             settings.traces.endpoint = Some(endpoint);
         }
         settings.traces.check().map_err(Failure::usage)?;
-        set(&mut settings.data_dir, self.data_dir);
-        set(&mut settings.store.kind, self.store.map(StoreKind::from));
-        set(&mut settings.store.redis.url, self.redis_url.map(given).transpose()?);
+        let Place { config: _, data_dir, store, redis_url, redis_password_file, redis_ca_file } = self.place;
+        set(&mut settings.data_dir, data_dir);
+        set(&mut settings.store.kind, store.map(StoreKind::from));
+        set(&mut settings.store.redis.url, redis_url.map(given).transpose()?);
         let redis = &mut settings.store.redis;
-        set(&mut redis.password_file, self.redis_password_file.map(Some));
-        set(&mut redis.tls.ca_file, self.redis_ca_file.map(Some));
+        set(&mut redis.password_file, redis_password_file.map(Some));
+        set(&mut redis.tls.ca_file, redis_ca_file.map(Some));
         if settings.store.kind == StoreKind::Redis {
             settings.store.redis.check().map_err(Failure::usage)?;
         }
