@@ -42,6 +42,17 @@ pub(super) struct Configuration {
     watch: Watch,
 }
 
+/// What the files say, every one of them right.
+struct Read {
+    loaded: Loaded,
+    ring: SecretRing,
+    issuers: Issuers,
+    post: Post,
+    codes: Codes,
+    vault: Arc<Vault>,
+    certificates: Certificates,
+}
+
 /// Files that are not taken over.
 pub(super) struct Refused {
     /// Everything that is wrong with them.
@@ -64,20 +75,8 @@ impl Configuration {
         else {
             return Err(StartError::of(errors));
         };
-        let signed_with = post::said(&settings.data_dir, &loaded.realms);
-        Ok(Self {
-            routing: Arc::new(settings.routing.clone()),
-            settings,
-            loaded,
-            ring,
-            vault: Arc::new(vault),
-            issuers: Arc::new(issuers),
-            post: Arc::new(post),
-            codes: Arc::new(codes),
-            certificates: Arc::new(certificates),
-            signed_with,
-            watch,
-        })
+        let read = Read { loaded, ring, issuers, post, codes, vault: Arc::new(vault), certificates };
+        Ok(Self::of(settings, read, watch))
     }
 
     /// The state that follows this one, with these settings. Nothing of this one changes; what is still the same goes on.
@@ -106,20 +105,26 @@ impl Configuration {
         else {
             return Err(Refused { error: StartError::of(errors), files });
         };
-        let signed_with = post::said(&settings.data_dir, &loaded.realms);
-        Ok(Self {
+        let vault = if self.vault.is(&vault) { Arc::clone(&self.vault) } else { Arc::new(vault) };
+        let read = Read { loaded, ring, issuers, post, codes, vault, certificates };
+        Ok(Self::of(settings, read, self.watch.clone()))
+    }
+
+    fn of(settings: Settings, read: Read, watch: Watch) -> Self {
+        let Read { loaded, ring, issuers, post, codes, vault, certificates } = read;
+        Self {
             routing: Arc::new(settings.routing.clone()),
+            signed_with: post::said(&settings.data_dir, &loaded.realms),
             settings,
             loaded,
             ring,
-            vault: if self.vault.is(&vault) { Arc::clone(&self.vault) } else { Arc::new(vault) },
+            vault,
             issuers: Arc::new(issuers),
             post: Arc::new(post),
             codes: Arc::new(codes),
             certificates: Arc::new(certificates),
-            signed_with,
-            watch: self.watch.clone(),
-        })
+            watch,
+        }
     }
 
     /// The same state at this instant, when another version of the server secret is current or one retires.
