@@ -113,8 +113,8 @@ impl Places {
     }
 }
 
-/// Binds a port.
-pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// Binds a port, and tells which.
+pub(super) fn bind(address: SocketAddr) -> io::Result<(SocketAddr, std::net::TcpListener)> {
     let kind = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(kind, Type::STREAM, Some(Protocol::TCP))?;
     // A restarted server gets its port back at once; two servers at a time still cannot have it.
@@ -126,7 +126,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(1_024)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    let listener = std::net::TcpListener::from(socket);
+    Ok((listener.local_addr()?, listener))
 }
 
 /// Accepts until told to stop.

@@ -2,6 +2,7 @@
 //! files, and ends in good order. The only room that knows them all, and the only one that reads a clock or random bytes.
 
 mod acceptor;
+mod beat;
 mod clock;
 mod configuration;
 mod connection;
@@ -120,27 +121,11 @@ pub fn run(
     let told = background.block_on(async { reload::hangups() })?;
     let before = source.footprint(settings);
     let loaded = config::read(settings).map_err(StartError::Configuration)?;
-    let listener =
-        acceptor::bind(settings.listen).map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
-    let address = listener.local_addr().map_err(|cause| StartError::Listen { address: settings.listen, cause })?;
-    let operations = match settings.listen_operations {
-        None => None,
-        Some(address) => {
-            let failed = |cause| StartError::Operations { address, cause };
-            let listener = acceptor::bind(address).map_err(failed)?;
-            Some((listener.local_addr().map_err(failed)?, listener))
-        }
-    };
-    let (operations_address, operations) = operations.unzip();
-    let management_listener = match settings.management.listen {
-        None => None,
-        Some(address) => {
-            let failed = |cause| StartError::Listen { address, cause };
-            let listener = acceptor::bind(address).map_err(failed)?;
-            Some((listener.local_addr().map_err(failed)?, listener))
-        }
-    };
-    let (management_address, management_listener) = management_listener.unzip();
+    let listen = |address| acceptor::bind(address).map_err(|cause| StartError::Listen { address, cause });
+    let tell = |address| acceptor::bind(address).map_err(|cause| StartError::Operations { address, cause });
+    let (address, listener) = listen(settings.listen)?;
+    let (operations_address, operations) = settings.listen_operations.map(tell).transpose()?.unzip();
+    let (management_address, management_listener) = settings.management.listen.map(listen).transpose()?.unzip();
     let bound = match &settings.listen_unix {
         None => None,
         Some(path) => {

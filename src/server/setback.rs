@@ -1,5 +1,6 @@
 //! A store that went back in time: looked for when the server starts and while it runs, told, and mended as far as it can be.
 
+use super::beat::Beat;
 use crate::app::{
     error::AppError,
     house::App,
@@ -8,10 +9,7 @@ use crate::app::{
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 
 /// How often the account of the latest act is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -58,16 +56,11 @@ pub(super) async fn watch<S: Store>(
     mut app: App<S>,
     setbacks: Arc<Setbacks>,
     serving: watch::Receiver<bool>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat = Beat::new(PERIOD, stop);
     let mut whole = true;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+    while beat.next().await {
         if !*serving.borrow() {
             continue;
         }
@@ -78,12 +71,10 @@ pub(super) async fn watch<S: Store>(
             }
             Ok::<_, AppError>(())
         };
-        tokio::select! {
-            done = round => match done {
-                Ok(()) => whole = false,
-                Err(error) => tracing::warn!(%error, "whether the store went back in time could not be looked into"),
-            },
-            _ = stop.wait_for(|stop| *stop) => return,
+        match beat.unless_stopped(round).await {
+            Some(Ok(())) => whole = false,
+            Some(Err(error)) => tracing::warn!(%error, "whether the store went back in time could not be looked into"),
+            None => return,
         }
     }
 }

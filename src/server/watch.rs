@@ -1,6 +1,6 @@
 //! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
-use super::{StartError, clock::SystemClock, operations::Health, reload::ReloadState, setback::Setbacks};
+use super::{StartError, beat::Beat, clock::SystemClock, operations::Health, reload::ReloadState, setback::Setbacks};
 use crate::{
     app::{
         hooks::Rounds,
@@ -16,7 +16,7 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::interval,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -41,17 +41,12 @@ pub(super) async fn store<S: Store>(
     reporter: HealthReporter,
     health: Arc<Health>,
     serving: watch::Sender<bool>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat = Beat::new(PERIOD, stop);
     let (mut was_serving, mut answered, mut looks) = (None, None, 0_u32);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+    while beat.next().await {
         clock.follow_wall();
         let answer = store.ping().await;
         // Whatever changes is looked into at once.
@@ -93,14 +88,9 @@ fn tell(changed: &Changed) {
 }
 
 /// Writes the latest uses of keys while the store answers: many batches may take long, and nobody waits for them.
-pub(super) async fn uses<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+pub(super) async fn uses<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, stop: watch::Receiver<bool>) {
+    let mut beat = Beat::new(PERIOD, stop);
+    while beat.next().await {
         let is_serving = *serving.borrow();
         app = app.as_of_now();
         if is_serving && let Err(error) = app.write_uses().await {
@@ -110,15 +100,13 @@ pub(super) async fn uses<S: Store>(mut app: App<S>, serving: watch::Receiver<boo
 }
 
 /// Tells subscribers what is new: at once where this server did it, else once a second.
-pub(super) async fn news<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(super) async fn news<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, stop: watch::Receiver<bool>) {
+    let mut beat = Beat::new(PERIOD, stop);
     let mut rounds = Rounds::default();
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            goes_on = beat.next() => if !goes_on { return },
             () = app.house.news.notified() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
         }
         let now = app.as_of_now();
         if !Arc::ptr_eq(&now.house, &app.house) {
@@ -127,50 +115,30 @@ pub(super) async fn news<S: Store>(mut app: App<S>, serving: watch::Receiver<boo
         }
         let is_serving = *serving.borrow();
         let round = async { if is_serving { app.deliver(&mut rounds).await } else { Ok(()) } };
-        tokio::select! {
-            done = round => if let Err(error) = done {
-                tracing::warn!(%error, "news could not be delivered");
-            },
-            _ = stop.wait_for(|stop| *stop) => return,
+        if let Some(Err(error)) = beat.unless_stopped(round).await {
+            tracing::warn!(%error, "news could not be delivered");
         }
     }
 }
 
 /// Tells subscribers what is due.
-pub(super) async fn due<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+pub(super) async fn due<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, stop: watch::Receiver<bool>) {
+    let mut beat = Beat::new(PERIOD, stop);
+    while beat.next().await {
         let is_serving = *serving.borrow();
         app = app.as_of_now();
         let round = async { if is_serving { app.tell_all_due().await } else { Ok(()) } };
-        tokio::select! {
-            done = round => if let Err(error) = done {
-                tracing::warn!(%error, "what is due could not be told");
-            },
-            _ = stop.wait_for(|stop| *stop) => return,
+        if let Some(Err(error)) = beat.unless_stopped(round).await {
+            tracing::warn!(%error, "what is due could not be told");
         }
     }
 }
 
 /// Counts which keys hang on which version of the server secret, a step at a time.
-pub(super) async fn secrets<S: Store>(
-    mut app: App<S>,
-    serving: watch::Receiver<bool>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut ticks = interval(COUNTING);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(super) async fn secrets<S: Store>(mut app: App<S>, serving: watch::Receiver<bool>, stop: watch::Receiver<bool>) {
+    let mut beat = Beat::new(COUNTING, stop);
     let mut census = Census::default();
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+    while beat.next().await {
         let is_serving = *serving.borrow();
         app = app.as_of_now();
         if is_serving && let Err(error) = app.count_keys_by_secret(&mut census).await {
@@ -245,14 +213,9 @@ pub(super) async fn until_told<T>(workers: &[JoinHandle<T>]) -> Result<(), Start
 }
 
 /// Wipes opened credentials whose time is over, whether or not anybody asks for others.
-pub(super) async fn vault<S: Store>(mut app: App<S>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+pub(super) async fn vault<S: Store>(mut app: App<S>, stop: watch::Receiver<bool>) {
+    let mut beat = Beat::new(PERIOD, stop);
+    while beat.next().await {
         app = app.as_of_now();
         app.house.vault.sweep(app.house.clock.ticks());
     }
