@@ -24,6 +24,9 @@ const URGENT_BYTES: usize = 8 * 1_024;
 
 /// Where requests wait whose message is not there yet: on one worker.
 pub(super) struct Anteroom {
+    /// Where they go from here.
+    decisions: Arc<Turnstile>,
+    acts: Arc<Turnstile>,
     /// Calls that wait.
     waiting: Turnstile,
     /// Bytes of messages of which a part came.
@@ -35,13 +38,23 @@ pub(super) struct Anteroom {
 }
 
 impl Anteroom {
+    /// For so many calls, and bytes of them.
     pub(super) fn new(
+        (decisions, acts): (Arc<Turnstile>, Arc<Turnstile>),
         (calls, most_bytes): (usize, usize),
         within: Duration,
-        clock: Arc<dyn Clock>,
-        meter: Arc<Meter>,
+        (clock, meter): (Arc<dyn Clock>, Arc<Meter>),
     ) -> Self {
-        Self { waiting: Turnstile::new(calls), bytes: AtomicUsize::new(0), most_bytes, within, clock, meter }
+        let waiting = Turnstile::new(calls);
+        Self { decisions, acts, waiting, bytes: AtomicUsize::new(0), most_bytes, within, clock, meter }
+    }
+
+    /// Whatever counts calls that are decisions, or acts.
+    pub(super) fn turnstile(&self, place: Place) -> &Arc<Turnstile> {
+        match place {
+            Place::Decision => &self.decisions,
+            Place::Act => &self.acts,
+        }
     }
 
     pub(super) fn refused(&self, kind: Kind, most: usize) -> Status {
@@ -52,18 +65,41 @@ impl Anteroom {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let taken = before.saturating_add(bytes) <= self.most_bytes;
         if !taken {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.give_back(bytes);
         }
         taken
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a call counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Decision,
+    Act,
+}
+
+impl Place {
+    pub(super) const fn kind(self) -> Kind {
+        match self {
+            Self::Decision => Kind::Decision,
+            Self::Act => Kind::Act,
+        }
     }
 }
 
 /// What a call's place is while its request is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It has a ticket for this turnstile, which counts for nothing while it waits outside.
-    Ticket(Arc<Turnstile>, Kind),
-    /// It gets one later. While this turnstile is full, its message must be a small one.
-    Later(Arc<Turnstile>),
+    /// It has a ticket, which counts for nothing while it waits outside.
+    Ticket(Place),
+    /// It is an act, and gets a ticket later. While there are too many acts, its message must be a small one.
+    Later,
     /// It needs none.
     Free,
     /// It keeps what it has: its request is a stream.
@@ -76,6 +112,7 @@ pub(super) struct Arriving<B> {
     room: Arc<Anteroom>,
     standing: Standing,
     outside: bool,
+    whole: bool,
     /// Bytes that came while more was to come.
     bytes: usize,
     /// Set when the body is first waited for: most have arrived when they are looked at.
@@ -86,52 +123,52 @@ type AnyError = Box<dyn Error + Send + Sync>;
 
 impl<B> Arriving<B> {
     pub(super) fn new(body: B, room: Arc<Anteroom>, standing: Standing) -> Self {
-        Self { body, room, standing, outside: false, bytes: 0, timer: None }
+        Self { body, room, standing, outside: false, whole: false, bytes: 0, timer: None }
     }
 
     /// The request is not there yet: it waits outside.
     fn step_out(&mut self) -> Result<(), Status> {
-        if self.outside || matches!(self.standing, Standing::Keeps) {
+        if self.outside || self.standing == Standing::Keeps {
             return Ok(());
         }
         if !self.room.waiting.try_join() {
             return Err(self.room.refused(Kind::Arriving, self.room.waiting.most()));
         }
         self.outside = true;
-        if let Standing::Ticket(turnstile, _) = &self.standing {
-            turnstile.leave();
+        if let Standing::Ticket(place) = self.standing {
+            self.room.turnstile(place).leave();
         }
         Ok(())
     }
 
     /// The request is there.
     fn step_in(&mut self) -> Result<(), Status> {
-        self.room.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        self.room.give_back(std::mem::take(&mut self.bytes));
         if !std::mem::take(&mut self.outside) {
             return Ok(());
         }
         self.room.waiting.leave();
-        let Standing::Ticket(turnstile, kind) = &self.standing else { return Ok(()) };
+        let Standing::Ticket(place) = self.standing else { return Ok(()) };
+        let turnstile = self.room.turnstile(place);
         if turnstile.try_join() {
             return Ok(());
         }
         // Its ticket leaves once more.
         turnstile.join();
-        Err(self.room.refused(*kind, turnstile.most()))
+        Err(self.room.refused(place.kind(), turnstile.most()))
     }
 
     /// A part of the request is there.
     fn took(&mut self, bytes: usize, whole: bool) -> Result<(), Status> {
-        if let Standing::Later(turnstile) = &self.standing
-            && self.bytes.saturating_add(bytes) > URGENT_BYTES
-            && turnstile.is_full()
-        {
-            return Err(self.room.refused(Kind::Act, turnstile.most()));
+        let acts = &self.room.acts;
+        if self.standing == Standing::Later && self.bytes.saturating_add(bytes) > URGENT_BYTES && acts.is_full() {
+            return Err(self.room.refused(Kind::Act, acts.most()));
         }
         if whole {
+            self.whole = true;
             return self.step_in();
         }
-        if matches!(self.standing, Standing::Keeps) {
+        if self.standing == Standing::Keeps {
             return Ok(());
         }
         if !self.room.take(bytes) {
@@ -145,11 +182,11 @@ impl<B> Arriving<B> {
 impl<B> Drop for Arriving<B> {
     fn drop(&mut self) {
         // Whoever goes away from outside leaves nothing behind.
-        self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.room.give_back(self.bytes);
         if self.outside {
             self.room.waiting.leave();
-            if let Standing::Ticket(turnstile, _) = &self.standing {
-                turnstile.join();
+            if let Standing::Ticket(place) = self.standing {
+                self.room.turnstile(place).join();
             }
         }
     }
@@ -184,7 +221,7 @@ impl<B: Body<Data = Bytes, Error: Into<AnyError>> + Unpin> Body for Arriving<B> 
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.whole || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

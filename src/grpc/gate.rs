@@ -5,7 +5,7 @@
 //! desk, which knows whether it ends something ([`super::doors`]).
 
 use super::{
-    arriving::{Anteroom, Arriving, Standing},
+    arriving::{Anteroom, Arriving, Place, Standing},
     authorization::{AUTHENTICATE, CHECK},
     turnstile::{Kind, Ticket, Turnstile},
 };
@@ -32,8 +32,6 @@ const REFLECTIONS: usize = 64;
 
 /// The gate of one worker.
 pub struct Gate {
-    decisions: Arc<Turnstile>,
-    acts: Arc<Turnstile>,
     watches: Arc<Turnstile>,
     reflections: Arc<Turnstile>,
     room: Arc<Anteroom>,
@@ -54,11 +52,11 @@ pub struct GateLoad {
 }
 
 /// A call that was let in.
-pub(super) struct Entered {
-    /// Dropped when the call is answered; of a stream, when that ends.
-    _ticket: Option<Ticket>,
-    /// Whether its answer is a stream, to whose end it keeps its ticket.
-    pub(super) streams: bool,
+pub(super) struct Entered<'g> {
+    /// Dropped when the call is answered.
+    _ticket: Option<Ticket<&'g Turnstile>>,
+    /// Of a call whose answer is a stream, to whose end it keeps this.
+    pub(super) stream: Option<Ticket>,
     standing: Standing,
 }
 
@@ -70,33 +68,36 @@ impl Gate {
         let share = |most: usize| most.div_ceil(workers.max(1));
         // One message of the largest size always fits, twice: while it grows it is copied.
         let bytes = share(ARRIVING_BYTES).max(largest.saturating_mul(2));
+        let room = Anteroom::new((decisions, acts), (share(ARRIVING), bytes), arrival, (clock, meter));
         Self {
-            decisions,
-            acts,
             watches: Arc::new(Turnstile::new(share(WATCHES))),
             reflections: Arc::new(Turnstile::new(share(REFLECTIONS))),
-            room: Arc::new(Anteroom::new((share(ARRIVING), bytes), arrival, clock, meter)),
+            room: Arc::new(room),
         }
     }
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
-    pub(super) fn enter(&self, path: &str) -> Result<Entered, Status> {
-        let (turnstile, kind) = match path {
+    pub(super) fn enter(&self, path: &str) -> Result<Entered<'_>, Status> {
+        let place = match path {
             // The most frequent first.
-            AUTHENTICATE | CHECK => (&self.decisions, Kind::Decision),
+            AUTHENTICATE | CHECK => Place::Decision,
             path if path.starts_with(HEALTH) && path != WATCH => return Ok(Entered::without(Standing::Free)),
             path if path == MANAGE_KEYS || DESKS.iter().any(|desk| path.starts_with(desk)) => {
-                return Ok(Entered::without(Standing::Later(Arc::clone(&self.acts))));
+                return Ok(Entered::without(Standing::Later));
             }
-            WATCH => (&self.watches, Kind::Stream),
-            path if path.starts_with(REFLECTION) => (&self.reflections, Kind::Stream),
-            path if path.starts_with(AUDIT_LOG) => (&self.acts, Kind::Act),
-            _ => (&self.decisions, Kind::Decision),
+            WATCH => return self.stream(&self.watches),
+            path if path.starts_with(REFLECTION) => return self.stream(&self.reflections),
+            path if path.starts_with(AUDIT_LOG) => Place::Act,
+            _ => Place::Decision,
         };
-        let ticket = turnstile.enter().ok_or_else(|| self.room.refused(kind, turnstile.most()))?;
-        let streams = kind == Kind::Stream;
-        let standing = if streams { Standing::Keeps } else { Standing::Ticket(Arc::clone(turnstile), kind) };
-        Ok(Entered { _ticket: Some(ticket), streams, standing })
+        let turnstile: &Turnstile = self.room.turnstile(place);
+        let ticket = Ticket::to(turnstile).ok_or_else(|| self.room.refused(place.kind(), turnstile.most()))?;
+        Ok(Entered { _ticket: Some(ticket), stream: None, standing: Standing::Ticket(place) })
+    }
+
+    fn stream(&self, turnstile: &Arc<Turnstile>) -> Result<Entered<'_>, Status> {
+        let ticket = turnstile.enter().ok_or_else(|| self.room.refused(Kind::Stream, turnstile.most()))?;
+        Ok(Entered { _ticket: None, stream: Some(ticket), standing: Standing::Keeps })
     }
 
     /// The refusal of a call because too many answers wait for its client.
@@ -105,14 +106,13 @@ impl Gate {
     }
 
     /// A request's body, which has to arrive in time.
-    pub(super) fn arriving<B>(&self, body: B, entered: &mut Entered) -> Arriving<B> {
-        let standing = std::mem::replace(&mut entered.standing, Standing::Free);
-        Arriving::new(body, Arc::clone(&self.room), standing)
+    pub(super) fn arriving<B>(&self, body: B, entered: &Entered<'_>) -> Arriving<B> {
+        Arriving::new(body, Arc::clone(&self.room), entered.standing)
     }
 }
 
-impl Entered {
+impl Entered<'_> {
     const fn without(standing: Standing) -> Self {
-        Self { _ticket: None, streams: false, standing }
+        Self { _ticket: None, stream: None, standing }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::app::{meter::Meter, ports::Clock, seldom::Seldom};
 use std::{
+    ops::Deref,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -36,9 +37,15 @@ impl InWork {
 
 /// A call in work.
 #[derive(Debug)]
-pub(super) struct Ticket(Arc<Turnstile>);
+pub(super) struct Ticket<T: Deref<Target = Turnstile> = Arc<Turnstile>>(T);
 
-impl Drop for Ticket {
+impl<T: Deref<Target = Turnstile>> Ticket<T> {
+    pub(super) fn to(turnstile: T) -> Option<Self> {
+        turnstile.try_join().then(|| Self(turnstile))
+    }
+}
+
+impl<T: Deref<Target = Turnstile>> Drop for Ticket<T> {
     fn drop(&mut self) {
         self.0.leave();
     }
@@ -58,7 +65,7 @@ impl Turnstile {
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Option<Ticket> {
-        self.try_join().then(|| Ticket(Arc::clone(self)))
+        Ticket::to(Arc::clone(self))
     }
 
     /// Counts one more, unless there are too many. Whoever joins without a ticket has to leave by hand.

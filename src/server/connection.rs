@@ -45,8 +45,8 @@ pub(super) struct Connection<IO> {
     _place: OwnedSemaphorePermit,
     inflow: Inflow,
     watch: Watch,
-    /// Whether it was read in this turn.
-    had_turn: bool,
+    /// Bytes that were read in this turn.
+    turn: usize,
     /// While nothing is read of it: until when.
     rests: Option<Pin<Box<Sleep>>>,
 }
@@ -68,7 +68,7 @@ impl<IO> Connection<IO> {
     /// The client has until `timer` ends to begin.
     pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, timer: Pin<Box<Sleep>>, watch: Watch) -> Self {
         let greeting = Some(Greeting { missing: PREFACE_BYTES, timer });
-        Self { stream, greeting, _place: place, inflow: Inflow::new(), watch, had_turn: false, rests: None }
+        Self { stream, greeting, _place: place, inflow: Inflow::new(), watch, turn: 0, rests: None }
     }
 
     /// Whether nothing is read of it now. Its task is told when that is over.
@@ -87,7 +87,9 @@ impl<IO> Connection<IO> {
             }
         }
         self.rests = None;
-        if std::mem::take(&mut self.had_turn) || self.watch.line.is_crowded() {
+        let had_turn = self.turn >= READ_BYTES;
+        if had_turn || self.watch.line.is_crowded() {
+            self.turn = 0;
             context.waker().wake_by_ref();
             return true;
         }
@@ -108,11 +110,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
             // Its client said thousands of things a second for long, and asked for nothing.
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        let Self { stream, greeting, inflow, watch, had_turn, .. } = &mut *self;
+        let Self { stream, greeting, inflow, watch, turn, .. } = &mut *self;
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES.min(buffer.remaining())));
         let read = Pin::new(stream).poll_read(context, &mut part);
-        *had_turn = read.is_ready();
         let came = part.filled();
+        *turn = if read.is_pending() { 0 } else { turn.saturating_add(came.len()) };
         if !came.is_empty() {
             let frames = inflow.heard(came);
             watch.line.heard(frames, inflow.midway());

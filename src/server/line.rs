@@ -33,6 +33,13 @@ pub(super) struct Lines {
     unbegun: AtomicU32,
 }
 
+/// Which of the two rounds that are counted something belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Round {
+    Even,
+    Odd,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -109,7 +116,7 @@ impl Line {
     }
 
     /// Whether too many answers wait for this client, while there are many of all.
-    pub(super) fn is_choked(&self) -> bool {
+    fn is_choked(&self) -> bool {
         self.all.untaken.load(Relaxed) > UNTAKEN && self.untaken() > UNTAKEN_BY_ONE
     }
 
@@ -117,6 +124,28 @@ impl Line {
     pub(super) fn heard(&self, frames: u32, midway: bool) {
         add(&self.frames, frames);
         self.midway.store(midway, Relaxed);
+    }
+
+    /// An answer, or a part of one, begins to wait for the client.
+    fn wait(&self) -> Round {
+        let round = if self.round.load(Relaxed) & 1 == 0 { Round::Even } else { Round::Odd };
+        add(self.untaken_of(round), 1);
+        add(&self.all.untaken, 1);
+        round
+    }
+
+    /// It waits no more.
+    fn took(&self, round: Round) {
+        subtract(self.untaken_of(round), 1);
+        subtract(&self.all.untaken, 1);
+    }
+
+    const fn untaken_of(&self, round: Round) -> &AtomicU32 {
+        let [even, odd] = &self.untaken;
+        match round {
+            Round::Even => even,
+            Round::Odd => odd,
+        }
     }
 
     fn untaken(&self) -> u32 {
@@ -175,11 +204,12 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// It has its first turn.
-    pub(super) fn begin(&mut self) {
+    /// It has its first turn. Whether it can be served: not if too many answers wait for its client.
+    pub(super) fn begin(&mut self) -> bool {
         if !std::mem::replace(&mut self.begun, true) {
             subtract(&self.line.all.unbegun, 1);
         }
+        !self.line.is_choked()
     }
 }
 
@@ -190,44 +220,30 @@ impl Drop for Open {
     }
 }
 
-/// An answer, or a part of one, that the client did not take yet.
-struct Waiting {
-    line: Arc<Line>,
-    round: u32,
-}
-
-impl Waiting {
-    fn on(line: &Arc<Line>) -> Self {
-        let (line, round) = (Arc::clone(line), line.round.load(Relaxed) & 1);
-        if let Some(count) = line.untaken.get(round as usize) {
-            add(count, 1);
-        }
-        add(&line.all.untaken, 1);
-        Self { line, round }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(count) = self.line.untaken.get(self.round as usize) {
-            subtract(count, 1);
-        }
-        subtract(&self.line.all.untaken, 1);
-    }
-}
-
 /// An answer's body, which is watched until its client has it.
 pub(super) struct Watched<B> {
     body: B,
     open: Open,
-    /// While the client is waited for, and not the server.
-    waiting: Option<Waiting>,
+    /// While the client is waited for, and not the server: since which round.
+    waiting: Option<Round>,
 }
 
 impl<B> Watched<B> {
     pub(super) fn new(body: B, open: Open) -> Self {
-        let waiting = Some(Waiting::on(&open.line));
+        let waiting = Some(open.line.wait());
         Self { body, open, waiting }
+    }
+
+    fn goes_on(&mut self) {
+        if let Some(round) = self.waiting.take() {
+            self.open.line.took(round);
+        }
+    }
+}
+
+impl<B> Drop for Watched<B> {
+    fn drop(&mut self) {
+        self.goes_on();
     }
 }
 
@@ -241,13 +257,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
     ) -> Poll<Option<Result<Frame<Part>, Self::Error>>> {
         let this = &mut *self;
         // It is asked for more when the client takes more.
-        this.waiting = None;
+        this.goes_on();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         let line = &this.open.line;
-        this.waiting = Some(Waiting::on(line));
-        Poll::Ready(
-            frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Part { bytes, _waiting: Waiting::on(line) }))),
-        )
+        this.waiting = Some(line.wait());
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Part::new(bytes, line)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -262,7 +276,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
 /// Bytes of an answer, which are dropped when they are on their way.
 pub(super) struct Part {
     bytes: Bytes,
-    _waiting: Waiting,
+    line: Arc<Line>,
+    round: Round,
+}
+
+impl Part {
+    fn new(bytes: Bytes, line: &Arc<Line>) -> Self {
+        Self { bytes, line: Arc::clone(line), round: line.wait() }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.line.took(self.round);
+    }
 }
 
 impl Buf for Part {
@@ -344,9 +371,9 @@ mod tests {
     fn whoever_lets_many_answers_wait_is_refused_more_when_there_are_many_of_all() {
         let all = Arc::<Lines>::default();
         let (line, other) = (Line::new(Arc::clone(&all)), Line::new(all));
-        let mine: Vec<_> = (0..=UNTAKEN_BY_ONE).map(|_| Waiting::on(&line)).collect();
+        let mine: Vec<_> = (0..=UNTAKEN_BY_ONE).map(|_| Part::new(Bytes::new(), &line)).collect();
         assert!(!line.is_choked());
-        let theirs: Vec<_> = (0..UNTAKEN).map(|_| Waiting::on(&other)).collect();
+        let theirs: Vec<_> = (0..UNTAKEN).map(|_| Part::new(Bytes::new(), &other)).collect();
         assert!(line.is_choked() && other.is_choked());
         drop(mine);
         assert!(!line.is_choked());

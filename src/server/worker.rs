@@ -326,7 +326,7 @@ impl<S: Store, H: Health> Host<S, H> {
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         Arrival { most, place, listener, client }: Arrival,
-        mut going: watch::Receiver<bool>,
+        going: watch::Receiver<bool>,
     ) -> Result<(), hyper::Error> {
         let line = Line::new(Arc::clone(&self.lines));
         let watch = Watch { line: Arc::clone(&line), clock: Arc::clone(&self.clock), meter: Arc::clone(&self.meter) };
@@ -342,20 +342,28 @@ impl<S: Store, H: Health> Host<S, H> {
             if release {
                 request.extensions_mut().insert(MayRelease);
             }
-            let (mut open, called) = (called.call(), Arc::clone(&called));
+            let mut open = called.call();
             async move {
-                open.begin();
-                let answer =
-                    if called.is_choked() { entrance.choked() } else { entrance.answer(request, manages).await };
+                let answer = if open.begin() { entrance.answer(request, manages).await } else { entrance.choked() };
                 Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
+            }
+        });
+        // In a task of its own: what is waited for there comes seldom, and would be looked at whenever a frame comes.
+        let (patience, places, mut all) = (self.patience, Arc::clone(&self.places), going.clone());
+        let mut ending = tokio::spawn(async move {
+            tokio::select! {
+                _ = all.wait_for(|going| *going) => None,
+                why = line.watched(patience, || places.are_scarce(listener)) => Some(why),
             }
         });
         let mut served = pin!(self.protocol.serve_connection(stream, service));
         let why = tokio::select! {
             biased;
-            ended = &mut served => return ended,
-            _ = going.wait_for(|going| *going) => None,
-            why = line.watched(self.patience, || self.places.are_scarce(listener)) => Some(why),
+            ended = &mut served => {
+                ending.abort();
+                return ended;
+            }
+            why = &mut ending => why.unwrap_or_default(),
         };
         if let Some(count) = why.and_then(|why| self.meter.connections_ended.get(why as usize)) {
             count.one();

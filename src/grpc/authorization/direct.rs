@@ -9,10 +9,10 @@ use crate::{
     grpc::{
         Gate,
         envoy::{CheckService, Question, RateLimitService},
-        gate::Entered,
         management,
         plain::{self, PlainBody},
         releasing::may_release,
+        turnstile::Ticket,
     },
     proto::v1::{AuthenticateRequest, authorization_server::AuthorizationServer},
 };
@@ -101,19 +101,18 @@ impl<S: Store> Entrance<S> {
         if !manages && let Some(refused) = management::refusal(request.uri().path()) {
             return refused.into_http().map(Either::Right);
         }
-        let mut entered = match self.gate.enter(request.uri().path()) {
+        let entered = match self.gate.enter(request.uri().path()) {
             Ok(entered) => entered,
             Err(refused) => return refused.into_http().map(Either::Right),
         };
-        let request = request.map(|body| self.gate.arriving(body, &mut entered));
+        let request = request.map(|body| self.gate.arriving(body, &entered));
         match request.uri().path() {
             AUTHENTICATE => self.authenticate(request).await,
             // Apart, so that `Authenticate` does not carry room for their messages.
             CHECK => Box::pin(self.check(request)).await,
             SHOULD_RATE_LIMIT => Box::pin(self.should_rate_limit(request)).await,
             CHECK_RATE_LIMIT => asked(&self.authorization.generated, request.map(Body::new)).await,
-            _ if entered.streams => holding(asked(&self.routes, request.map(Body::new)).await, entered),
-            _ => asked(&self.routes, request.map(Body::new)).await,
+            _ => holding(asked(&self.routes, request.map(Body::new)).await, entered.stream),
         }
     }
 
@@ -189,12 +188,13 @@ where
     answer.map(Either::Right)
 }
 
-/// An answer that keeps a place until its end.
-fn holding(answer: Answer, entered: Entered) -> Answer {
+/// An answer that keeps its place, if it has one, until its end.
+fn holding(answer: Answer, place: Option<Ticket>) -> Answer {
+    let Some(place) = place else { return answer };
     answer.map(|body| {
         Either::Right(Body::new(body.map_frame(move |frame| {
             // Taken along, and dropped with the body.
-            let _kept = &entered;
+            let _kept = &place;
             frame
         })))
     })
