@@ -25,7 +25,6 @@ use support::{
     machine::{Cores, resident_bytes},
     redis::RedisServer,
     report::{self, Summary},
-    sink::Sink,
 };
 
 /// The reference must not be held back by an allocator that keygate does not use.
@@ -38,11 +37,10 @@ fn main() {
     let keys = keys::make(plan.count);
 
     let embedded = embedded(&plan, &keys);
-    let traces = traces(&plan, &keys);
     let redis = on_redis(&plan, &keys);
 
     println!();
-    for line in embedded.into_iter().chain(traces).chain(redis) {
+    for line in embedded.into_iter().chain(redis) {
         line();
     }
 }
@@ -79,39 +77,6 @@ fn embedded(plan: &Plan, keys: &[String]) -> Vec<Line> {
         }));
     }
     lines
-}
-
-/// The same server four times: nobody is told of traces; somebody is, and no call, a hundredth or every one is followed.
-fn traces(plan: &Plan, keys: &[String]) -> Vec<Line> {
-    let sink = Sink::start();
-    let url = sink.url();
-    let on = |sample: &str| format!("[traces]\nendpoint = \"{url}\"\nsample = {sample}\n");
-    let settings = [String::new(), on("0"), on("0.01"), on("1.0")];
-    let names = ["keygate, no traces", "keygate, traces of 0 %", "keygate, traces of 1 %", "keygate, traces of 100 %"];
-    let servers: Vec<Keygate> = settings.iter().map(|more| plan.keygate_with(keys, None, more)).collect();
-    let requests = Requests::new(keys.iter().enumerate().map(|(number, key)| keys::request(key, number)));
-    let contestants: Vec<Contestant> = names
-        .into_iter()
-        .zip(&servers)
-        .map(|(name, server)| {
-            let target = server.target(Method::AUTHENTICATE);
-            // Every key once, so that the rounds find all of them remembered.
-            drive(target, Crowd::MANY, &requests, Until::Sent(keys.len()));
-            Contestant { name, target, requests: Rc::clone(&requests) }
-        })
-        .collect();
-    let many = compete(plan, &contestants, Crowd::MANY, "Authenticate, embedded store, traces");
-    compete(plan, &contestants, Crowd::ONE, "Authenticate, embedded store, traces");
-    println!("  the receiver of traces took {}", report::mib(sink.bytes() as f64));
-    let lines = names.into_iter().zip(many.clone()).skip(1).map(|(name, summary)| {
-        let throughput = summary.per_second / many[0].per_second;
-        // What others take of the core falls on both, but not evenly: processor time scatters less.
-        let processor = summary.us_each / many[0].us_each;
-        let told =
-            move || println!("{name}: {throughput:.3} of the throughput without, {processor:.3} of its processor time");
-        Box::new(told) as Line
-    });
-    lines.collect()
 }
 
 fn on_redis(plan: &Plan, keys: &[String]) -> Vec<Line> {

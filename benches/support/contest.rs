@@ -34,17 +34,17 @@ impl Plan {
 
     /// Starts keygate, imports the keys and starts it again.
     pub fn keygate(&self, keys: &[String], redis: Option<String>) -> Keygate {
-        self.keygate_with(keys, redis, "")
+        let mut server = Keygate::start(self.cores, redis);
+        self.fill(&mut server, keys);
+        server
     }
 
-    /// The same with more settings.
-    pub fn keygate_with(&self, keys: &[String], redis: Option<String>, more: &str) -> Keygate {
+    /// Imports the keys and starts the server again.
+    pub fn fill(&self, server: &mut Keygate, keys: &[String]) {
         let count = keys.len();
         println!("\nimporting {count} keys for {} accounts …", count.div_ceil(KEYS_PER_ACCOUNT));
-        let mut server = Keygate::with(self.cores, redis, more);
         server.manager().import(keys, 0, KEYS_PER_ACCOUNT);
         server.restart();
-        server
     }
 }
 
@@ -94,7 +94,7 @@ impl References {
     }
 
     fn contestant(&self, name: &'static str, server: &Bare) -> Contestant {
-        let target = Target { address: server.address(), method: self.method, process: server.id() };
+        let target = Target { address: server.address(), method: self.method, process: server.id(), tls: None };
         Contestant { name, target, requests: Rc::clone(&self.requests) }
     }
 }

@@ -9,12 +9,14 @@ use keygate::proto::v1::{
     ImportKeys, ImportRow, KeyPage, ListKeys, ManageKeysRequest, authorization_client::AuthorizationClient,
     import_row::Secret, manage_keys_request::Operation, manage_keys_response,
 };
+use rustls::ClientConfig;
 use std::{
     env,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +38,9 @@ pub struct Keygate {
     cores: Cores,
     dir: TempDir,
     address: SocketAddr,
+    /// Where it is managed, without TLS.
+    management: SocketAddr,
+    tls: Option<&'static Arc<ClientConfig>>,
     child: Option<Child>,
     /// From the start of the process until it said that it serves.
     pub start_up: Duration,
@@ -49,14 +54,26 @@ impl Keygate {
 
     /// The same with more settings.
     pub fn with(cores: Cores, redis: Option<String>, more: &str) -> Self {
+        let address = free_address();
+        Self::put(cores, redis, more, (address, address, None))
+    }
+
+    /// One on the embedded store whose settings say that it speaks TLS, and is managed at another address, without.
+    pub fn apart(cores: Cores, settings: &str, management: SocketAddr, tls: &'static Arc<ClientConfig>) -> Self {
+        Self::put(cores, None, settings, (free_address(), management, Some(tls)))
+    }
+
+    fn put(
+        cores: Cores,
+        redis: Option<String>,
+        more: &str,
+        (address, management, tls): (SocketAddr, SocketAddr, Option<&'static Arc<ClientConfig>>),
+    ) -> Self {
         let dir = TempDir::with_prefix("keygate-bench-").expect("a temporary directory can be made");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
         let write = |name, text: &str| fs::write(dir.path().join(name), text).expect("the directory can be written");
         write("bench.toml", keys::REALM_FILE);
         write("keygate.toml", &(settings(address, redis.as_deref()) + more));
-        let mut server = Self { cores, dir, address, child: None, start_up: Duration::ZERO };
+        let mut server = Self { cores, dir, address, management, tls, child: None, start_up: Duration::ZERO };
         server.launch();
         server
     }
@@ -70,7 +87,7 @@ impl Keygate {
         let begun = Instant::now();
         self.child = Some(command.spawn().expect("keygate can be started"));
         runtime().block_on(async {
-            while !serving(self.address).await {
+            while !serving(self.management).await {
                 let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("our own child"));
                 if ended.is_some() || begun.elapsed() > START_TIMEOUT {
                     panic!("keygate does not serve ({ended:?}); its log:\n{}", self.log());
@@ -100,7 +117,7 @@ impl Keygate {
     }
 
     pub fn target(&self, method: Method) -> Target {
-        Target { address: self.address, method, process: self.id() }
+        Target { address: self.address, method, process: self.id(), tls: self.tls }
     }
 
     /// Where it listens beside its port.
@@ -128,7 +145,7 @@ impl Keygate {
     /// A client with the operator's key.
     pub fn manager(&self) -> Manager {
         let runtime = runtime();
-        let channel = runtime.block_on(endpoint(self.address).connect()).expect("keygate listens");
+        let channel = runtime.block_on(endpoint(self.management).connect()).expect("keygate listens");
         let key = operator_key(&self.data());
         let credential = format!("Bearer {}", key.trim()).parse().expect("a key is printable");
         let client = AuthorizationClient::new(channel).max_decoding_message_size(64 << 20);
@@ -143,6 +160,12 @@ impl Drop for Keygate {
             let _ = child.wait();
         }
     }
+}
+
+/// Where nobody listens.
+pub fn free_address() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    free.local_addr().expect("it is bound")
 }
 
 /// One thread that serves; everything else as it comes, but for a Redis that the bench keeps for itself.

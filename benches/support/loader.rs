@@ -9,13 +9,21 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use hdrhistogram::Histogram;
 use http::{HeaderMap, Request, StatusCode};
+use rustls::ClientConfig;
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{net::TcpStream, runtime, task::LocalSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime,
+    task::LocalSet,
+};
+use tokio_rustls::TlsConnector;
 
 const GRPC_HEADER: usize = 5;
 
@@ -45,6 +53,8 @@ pub struct Target {
     pub method: Method,
     /// The process whose processor time is measured.
     pub process: u32,
+    /// Whom to trust, where TLS is spoken.
+    pub tls: Option<&'static Arc<ClientConfig>>,
 }
 
 /// How many at a time.
@@ -137,7 +147,7 @@ pub fn drive(target: Target, crowd: Crowd, requests: &Rc<Requests>, until: Until
         let head = head(target);
         let mut connections = Vec::new();
         for _ in 0..crowd.connections {
-            connections.push(connect(target.address).await);
+            connections.push(connect(target).await);
         }
         let usage = Usage::begin(target.process);
         let begun = Instant::now();
@@ -187,7 +197,7 @@ impl TakeHistogram for RefCell<Histogram<u64>> {
 pub fn ask(target: Target, message: Vec<u8>) -> Vec<u8> {
     block_on(async {
         let mut answer = Vec::new();
-        exchange(&connect(target.address).await, &head(target), frame(message), Wanted::Whole(&mut answer)).await;
+        exchange(&connect(target).await, &head(target), frame(message), Wanted::Whole(&mut answer)).await;
         answer.split_off(GRPC_HEADER)
     })
 }
@@ -197,9 +207,16 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, work)
 }
 
-async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(address).await.expect("the server listens");
+async fn connect(target: Target) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(target.address).await.expect("the server listens");
     stream.set_nodelay(true).expect("a TCP stream");
+    let Some(config) = target.tls else { return speak(stream).await };
+    let name = "localhost".try_into().expect("it is a name");
+    let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    speak(secured.expect("the server shows a certificate that is trusted")).await
+}
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> SendRequest<Bytes> {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 22);
     let (sender, connection) = builder.handshake(stream).await.expect("the server speaks HTTP/2");

@@ -1,6 +1,8 @@
 //! What the benches share: processes on cores of their own, a loader that checks every answer, and the reference server.
 
 pub mod bare;
+#[path = "../../tests/support/certificates.rs"]
+pub mod certificates;
 pub mod contest;
 #[path = "../../tests/support/envoy.rs"]
 pub mod envoy;

@@ -48,6 +48,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), file }
     }
 
+    /// Its own certificate.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(&self.file).unwrap()
+    }
+
     /// A certificate for these names.
     pub fn sign(&self, folder: &Path, file: &str, names: &[&str]) -> Files {
         self.sign_until(folder, file, names, 2999)

@@ -90,7 +90,7 @@ impl World {
     ) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&self.authority.file).unwrap()).unwrap();
+        roots.add(self.authority.certificate()).unwrap();
         let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let config = config.with_root_certificates(roots);
         let mut config = match shown {
