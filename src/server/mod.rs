@@ -3,14 +3,17 @@
 
 mod acceptor;
 mod beat;
+mod bound;
 mod clock;
 mod configuration;
 mod connection;
+mod crew;
 mod descriptors;
 mod dumps;
 mod entropy;
 mod error;
 mod files;
+mod front;
 mod inflow;
 mod journal;
 mod line;
@@ -42,26 +45,31 @@ use crate::{
         authenticate::FLAW_REMEMBERED,
         error::AppError,
         house::App,
-        meter::{Meter, StoreMeter, take_stripe},
+        meter::{Meter, StoreMeter},
         ports::{Clock, Entropy},
     },
-    config::{self, ListenerName, Settings, StoreKind},
+    config::{self, Settings, StoreKind},
     domain::realm::Realm,
     grpc::{ACTS, Doors, Turnstile, audit::AuditStreams},
     store::{Backend, CacheSettings, StoreOptions, Where, embedded},
 };
+use bound::{Addresses, Bound};
 use clock::SystemClock;
 use configuration::Configuration;
+use crew::Crew;
 use entropy::SystemEntropy;
+use front::Services;
 use journal::FileJournal;
+use offenders::Offenders;
 use reload::Reloader;
 use setback::Setbacks;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 use telling::{Handing, Telling};
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{mpsc, watch as signal},
+    sync::watch as signal,
 };
+use worker::Hosting;
 
 /// What a start is told beside the settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,8 +107,6 @@ pub struct Ready {
 
 /// How long it is kept what was done to accounts: longer than anybody keeps backups to restore them.
 const JOURNAL_KEPT: Duration = Duration::from_secs(90 * 86_400);
-/// How long connections may take to end after the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs a server until it is told to stop (SIGTERM or SIGINT). `announce` is called once it listens; from then on it takes over
 /// what changes in its files, and `source` says where its settings are read from again.
@@ -121,29 +127,10 @@ pub fn run(
     let told = background.block_on(async { reload::hangups() })?;
     let before = source.footprint(settings);
     let loaded = config::read(settings).map_err(StartError::Configuration)?;
-    let listen = |address| acceptor::bind(address).map_err(|cause| StartError::Listen { address, cause });
-    let tell = |address| acceptor::bind(address).map_err(|cause| StartError::Operations { address, cause });
-    let (address, listener) = listen(settings.listen)?;
-    let (operations_address, operations) = settings.listen_operations.map(tell).transpose()?.unzip();
-    let (management_address, management_listener) = settings.management.listen.map(listen).transpose()?.unzip();
-    let bound = match &settings.listen_unix {
-        None => None,
-        Some(path) => {
-            let failed = |cause| StartError::Socket { path: path.clone(), cause };
-            let access = socket::Access {
-                mode: settings.listen_unix_mode,
-                owner: settings.listen_unix_owner.as_deref(),
-                group: settings.listen_unix_group.as_deref(),
-            };
-            Some(socket::bind(path, &access).map_err(failed)?)
-        }
-    };
-    // Its file goes when this function ends, however it does.
-    let (unix, _socket_file) = bound.unzip();
-
+    let mut bound = Bound::to(settings)?;
     let clock = Arc::new(SystemClock::new());
     // Where nobody can ask, nothing is counted.
-    let meter = Arc::new(if operations.is_some() { Meter::on() } else { Meter::default() });
+    let meter = Arc::new(if bound.operations.is_some() { Meter::on() } else { Meter::default() });
     meter.expect_acts(&ACTS);
     meter.configuration.loaded(clock.now());
     let data = (settings.store.kind == StoreKind::Embedded).then(|| settings.data_dir.join(embedded::FILE_NAME));
@@ -183,71 +170,33 @@ pub fn run(
 
     let load = settings.limits.clone();
     let doors = Arc::new(Doors::new(load.acts));
-    let offenders = Arc::new(offenders::Offenders::new());
     let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
     let (stop, stopping) = signal::channel(false);
     let audit = AuditStreams::new(stopping.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
-    let (is_ready, ready) = std::sync::mpsc::channel();
-    let mut senders = Vec::new();
-    let mut workers = Vec::new();
-    let mut in_work = Vec::new();
-    let threads = settings.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    for _ in 0..threads {
-        let (sender, incoming) = mpsc::unbounded_channel();
-        senders.push(sender);
-        let (house, management, health, store) =
-            (Arc::clone(&house), management.clone(), health.clone(), store.clone());
-        let (management_runtime, load, stopping) = (background.handle().clone(), load.clone(), stopping.clone());
-        let (doors, calls) = (Arc::clone(&doors), Arc::new(Turnstile::new(load.calls.div_ceil(threads.max(1)))));
-        let (places, offenders) = (Arc::clone(&places), Arc::clone(&offenders));
-        in_work.push(calls.in_work());
-        let (routing, audit) = (Arc::clone(&configuration.routing), audit.clone());
-        let (release, manage) = (settings.vault.release_on.clone(), settings.management.serve_on.clone());
-        let tls = Arc::clone(&tls);
-        let is_ready = is_ready.clone();
-        let work = move || {
-            take_stripe();
-            let runtime = worker::runtime().map_err(system("a worker"))?;
-            let served = runtime.block_on(async {
-                let decisions = App::new(house, store.for_this_runtime().await?);
-                let services = worker::Services {
-                    decisions,
-                    management,
-                    management_runtime,
-                    health,
-                    load,
-                    routing,
-                    calls,
-                    doors,
-                    workers: threads,
-                    places,
-                    offenders,
-                    audit,
-                    release,
-                    manage,
-                    tls,
-                };
-                let front = Arc::new(worker::Front::open(services)?);
-                // Nobody hears it when the start has failed already.
-                let _ = is_ready.send(Arc::clone(&front));
-                drop(is_ready);
-                worker::serve(front, incoming, stopping).await
-            });
-            // Whoever is still connected after the drain is cut off.
-            runtime.shutdown_background();
-            served
-        };
-        workers.push(thread::Builder::new().name("keygate-worker".to_owned()).spawn(work).map_err(system("a worker"))?);
-    }
-
-    // Nobody is told that the server listens while a worker may still fail to reach the store.
-    drop(is_ready);
-    let fronts: Vec<_> = ready.iter().take(threads).collect();
-    if fronts.len() < threads {
-        let _ = stop.send(true);
-        return drain(workers);
-    }
+    let services = Services {
+        decisions: App::new(Arc::clone(&house), store.clone()),
+        management: management.clone(),
+        management_runtime: background.handle().clone(),
+        health,
+        load: load.clone(),
+        routing: Arc::clone(&configuration.routing),
+        calls: Arc::new(Turnstile::new(load.calls)),
+        doors: Arc::clone(&doors),
+        workers: settings.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)),
+        audit: audit.clone(),
+    };
+    let hosting = Hosting {
+        load: load.clone(),
+        places: Arc::clone(&places),
+        offenders: Arc::new(Offenders::new()),
+        release: settings.vault.release_on.clone(),
+        manage: settings.management.serve_on.clone(),
+        tls: Arc::clone(&tls),
+        meter: Arc::clone(&meter),
+        clock: clock.clone(),
+    };
+    let Crew { fronts, senders, in_work, threads } = Crew::start(services, hosting, &stop)?;
     let handing = exporter.map(|exporter| Handing::start(exporter, &background));
     let realms = configuration.loaded.realms.iter().map(|realm: &Arc<Realm>| realm.name.to_string()).collect();
     let (way, runtime) = (store.clone(), background.handle().clone());
@@ -286,12 +235,10 @@ pub fn run(
     background.spawn(watch::vault(management, leaving.clone()));
     background.spawn(watch::configuration(reloader.state(), reporter.clone(), leaving.clone()));
     let reloading = background.spawn(reloader.run(leaving));
-    let unix = unix.map(|listener| (ListenerName::ListenUnix, acceptor::Door::Unix(listener)));
-    let more = management_listener.map(|listener| (ListenerName::Management, acceptor::Door::Tcp(listener)));
-    for door in unix.into_iter().chain(more).chain([(ListenerName::Listen, acceptor::Door::Tcp(listener))]) {
+    for door in bound.doors.drain(..) {
         background.spawn(acceptor::run(door, senders.clone(), Arc::clone(&places), stopping.clone()));
     }
-    if let Some(listener) = operations {
+    if let Some(listener) = bound.operations.take() {
         let load = operations::Load {
             calls: in_work,
             calls_most: load.calls,
@@ -311,21 +258,22 @@ pub fn run(
             stopping,
         ));
     }
+    let Addresses { calls, management, operations, socket } = bound.addresses;
     announce(&Ready {
-        address,
+        address: calls,
         secured: settings.tls.is_set(),
-        management: management_address,
+        management,
         management_secured: settings.management.tls.is_set(),
-        operations: operations_address,
+        operations,
         operations_secured: settings.operations_tls.is_set(),
-        socket: settings.listen_unix.clone(),
+        socket,
         operator_key,
         operator_key_made: made,
         realms,
         store: store.describe(),
     });
 
-    let ended = background.block_on(watch::until_told(&workers));
+    let ended = background.block_on(watch::until_told(&threads));
     // Whoever listens to these has gone only when there is nothing left to stop.
     let _ = leave.send(true);
     background.block_on(async {
@@ -337,9 +285,9 @@ pub fn run(
         }
     });
     let _ = stop.send(true);
-    let drained = drain(workers);
+    let drained = crew::drain(threads);
     let written = background.block_on(async {
-        match tokio::time::timeout(DRAIN, reloading).await {
+        match tokio::time::timeout(crew::DRAIN, reloading).await {
             Ok(Ok(house)) => App::new(house, store).write_uses().await,
             Ok(Err(_)) | Err(_) => Err(AppError::Bug("reloading was not done to its end")),
         }
@@ -352,24 +300,6 @@ pub fn run(
     }
     background.shutdown_timeout(Duration::from_secs(1));
     ended.and(drained)
-}
-
-fn drain(workers: Vec<thread::JoinHandle<Result<(), StartError>>>) -> Result<(), StartError> {
-    let mut left = DRAIN.as_millis() / 10;
-    while left > 0 && workers.iter().any(|worker| !worker.is_finished()) {
-        thread::sleep(Duration::from_millis(10));
-        left = left.saturating_sub(1);
-    }
-    let mut outcome = Ok(());
-    for worker in workers {
-        if worker.is_finished() {
-            let ended = worker.join().unwrap_or_else(|_| Err(StartError::Worker("it panicked".to_owned())));
-            outcome = outcome.and(ended);
-        } else {
-            tracing::warn!(seconds = DRAIN.as_secs(), "connections did not end in time and are cut off");
-        }
-    }
-    outcome
 }
 
 /// Management and background work never share a thread with decisions.

@@ -1,6 +1,9 @@
 //! Watches: the store's health once a second, the signals that end the server; writes uses and wipes opened credentials once a second.
 
-use super::{StartError, beat::Beat, clock::SystemClock, operations::Health, reload::ReloadState, setback::Setbacks};
+use super::{
+    StartError, beat::Beat, clock::SystemClock, crew::Worker, operations::Health, reload::ReloadState,
+    setback::Setbacks,
+};
 use crate::{
     app::{
         hooks::Rounds,
@@ -12,7 +15,7 @@ use crate::{
     grpc::envoy::{CHECK_SERVICE, RATE_LIMIT_SERVICE},
     proto::v1::authorization_server,
 };
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -195,7 +198,7 @@ pub(super) async fn linger(delay: Duration) {
 }
 
 /// Waits for SIGTERM or SIGINT, or for a worker that ended by itself.
-pub(super) async fn until_told<T>(workers: &[JoinHandle<T>]) -> Result<(), StartError> {
+pub(super) async fn until_told(workers: &[Worker]) -> Result<(), StartError> {
     let listen = |kind| signal(kind).map_err(|cause| StartError::System { what: "listening to signals", cause });
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut ticks = interval(PERIOD);
@@ -204,7 +207,7 @@ pub(super) async fn until_told<T>(workers: &[JoinHandle<T>]) -> Result<(), Start
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = ticks.tick() => {
-                if workers.iter().any(JoinHandle::is_finished) {
+                if workers.iter().any(Worker::is_finished) {
                     return Ok(());
                 }
             }

@@ -13,9 +13,9 @@ pub use state::{Refusal, ReloadState};
 use super::{
     StartError,
     configuration::{self, Configuration, Refused},
+    front::Front,
     telling::Telling,
     tls,
-    worker::Front,
 };
 use crate::{
     app::{
