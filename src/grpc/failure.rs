@@ -5,7 +5,7 @@ use super::{envoy::HttpRequest, status};
 use crate::app::{
     error::AppError,
     house::House,
-    meter::Marks,
+    meter::{Failure, Marks},
     ports::{StoreError, trace::Span},
     seldom::Seldom,
     vault::VaultError,
@@ -40,39 +40,20 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn of(error: &AppError) -> Self {
         match error {
-            AppError::Invalid(_)
-            | AppError::Target(_)
-            | AppError::Unauthenticated
-            | AppError::NotAllowed { .. }
-            | AppError::OwnKey { .. }
-            | AppError::NoOwner { .. }
-            | AppError::OwnersOnly { .. }
-            | AppError::OperatorsOnly
-            | AppError::Wider
-            | AppError::NoEmbedTokens { .. }
-            | AppError::ReadOnly
-            | AppError::NotMinted(_)
-            | AppError::UnknownKey(_)
-            | AppError::UnknownAccount
-            | AppError::OthersAccount
-            | AppError::UnknownCredential
-            | AppError::NoRelease
-            | AppError::Vault(VaultError::Off)
-            | AppError::Directory(_)
-            | AppError::Member(_)
-            | AppError::Onboarding(_)
-            | AppError::Lifecycle(_) => Self::Callers,
-            AppError::Vault(VaultError::Service { .. }) => Self::Passing(&KEY_SERVICE),
-            AppError::Vault(VaultError::Lost(_) | VaultError::Other(_)) => Self::Grave(&LOST_KEY),
-            AppError::Contended => Self::Passing(&CONTENDED),
-            AppError::Store(StoreError::Unavailable(_)) => Self::Passing(&UNAVAILABLE),
-            AppError::Store(StoreError::Deadline(_)) => Self::Passing(&DEADLINE),
             AppError::Store(StoreError::Unconfirmed(_)) => Self::Passing(&UNCONFIRMED),
-            AppError::Store(StoreError::Full(_)) => Self::Passing(&FULL),
-            AppError::Store(StoreError::Corrupt(_)) => Self::Grave(&CORRUPT),
-            AppError::NoKeys { .. } => Self::Passing(&NO_KEYS),
+            AppError::Vault(VaultError::Service { .. }) => Self::Passing(&KEY_SERVICE),
             AppError::Entropy(_) => Self::Grave(&ENTROPY),
-            AppError::Bug(_) => Self::Grave(&BUG),
+            error => match Failure::of(error) {
+                Failure::Invalid => Self::Callers,
+                Failure::StoreUnavailable => Self::Passing(&UNAVAILABLE),
+                Failure::StoreDeadline => Self::Passing(&DEADLINE),
+                Failure::StoreFull => Self::Passing(&FULL),
+                Failure::StoreCorrupt => Self::Grave(&CORRUPT),
+                Failure::IssuerUnavailable => Self::Passing(&NO_KEYS),
+                Failure::VaultUnavailable => Self::Grave(&LOST_KEY),
+                Failure::Contended => Self::Passing(&CONTENDED),
+                Failure::Internal => Self::Grave(&BUG),
+            },
         }
     }
 }
