@@ -171,7 +171,7 @@ pub fn operations(root: &Table<'_>, scopes: &[ScopeRule], credentials: &[Credent
             operation.accepts.key && source.accepts.key || operation.accepts.token && source.accepts.token
         };
         if let (Some(value), false) = (table.get("accepts"), credentials.is_empty() || credentials.iter().any(taken)) {
-            let problem = "names what no place for credentials accepts: nobody could ever do this";
+            let problem = "names what no place for credentials accepts, so no request can bring it";
             value.wrong(problem, "must share a kind with `accepts` of one of `[[credentials]]`");
         }
         for key in ["scopes", "account", "organization", "accepts"].into_iter().filter(|_| public) {

@@ -141,7 +141,7 @@ fn an_operation_that_nothing_can_be_presented_for_is_told() {
         let operation = format!("[[operations]]\nname = \"o\"\nroutes = [\"GET /o\"]\naccepts = [{accepts}]\n");
         told(&format!("{SOUND}{operation}{ISSUER}jwks_file = \"j\"\n"))
     };
-    let mistake = "operations[0].accepts: names what no place for credentials accepts: nobody could ever do this; must share a kind \
+    let mistake = "operations[0].accepts: names what no place for credentials accepts, so no request can bring it; must share a kind \
                    with `accepts` of one of `[[credentials]]`";
     assert_eq!(operation("\"key\""), [mistake]);
     assert_eq!(operation("\"token\""), [""; 0]);
