@@ -2,8 +2,10 @@
 //! every one, in turn with one that has none of them. It stands there twice, so that it can be seen how much two servers
 //! that are the same differ here.
 //!
-//! The environment may set KEYGATE_BENCH_KEYS, KEYGATE_BENCH_ROUNDS, KEYGATE_BENCH_SECONDS (of one round) and
-//! KEYGATE_BENCH_BINARY (another build to measure).
+//! Rounds are short and many, and each server's is compared with the first one's right before it: what others take of the
+//! machine comes and goes.
+//!
+//! The environment may set KEYGATE_BENCH_KEYS, KEYGATE_BENCH_ROUNDS and KEYGATE_BENCH_BINARY (another build to measure).
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a bench that cannot measure fails loudly")]
@@ -17,24 +19,26 @@
 mod support;
 
 use rustls::{ClientConfig, RootCertStore};
-use std::{path::Path, rc::Rc, sync::Arc};
+use std::{path::Path, rc::Rc, sync::Arc, time::Duration};
 use support::{
     certificates::{Authority, Files},
-    contest::{Contestant, Plan, compete},
+    contest::{Contestant, Plan, rounds, summed_up},
     keygate::{Keygate, free_address},
     keys,
-    loader::{Crowd, Method, Requests, Until, drive},
+    loader::{Crowd, Method, Requests, Round, Until, drive},
     machine::Cores,
-    report,
+    median::median,
+    report, setting,
     sink::Sink,
 };
 
 /// The aim: metrics at no more than this of the processor time without.
 const METRICS_MOST: f64 = 1.03;
 const METRICS: &str = "metrics";
+const ROUND: Duration = Duration::from_millis(250);
 
 fn main() {
-    let plan = Plan::read(Cores::share());
+    let plan = Plan { rounds: setting("KEYGATE_BENCH_ROUNDS", 40), span: ROUND, ..Plan::read(Cores::share()) };
     let keys = keys::make(plan.count);
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let authority = Authority::new(folder.path(), "authority");
@@ -65,14 +69,14 @@ fn main() {
         })
         .unzip();
     let what = "Authenticate, embedded store";
-    let many = compete(&plan, &contestants, Crowd::MANY, what);
-    compete(&plan, &contestants, Crowd::ONE, what);
+    let many = rounds(&plan, &contestants, Crowd::MANY);
+    summed_up(&plan, &contestants, Crowd::MANY, what, &many);
     println!("  the receiver of traces took {}\n", report::mib(sink.bytes() as f64));
-    for (contestant, summary) in contestants.iter().zip(&many).skip(1) {
+    for (contestant, own) in contestants.iter().zip(&many).skip(1) {
         let name = contestant.name;
-        let throughput = summary.per_second / many[0].per_second;
+        let throughput = paired(own, &many[0], Round::per_second);
         // What others take of the core falls on both, but not evenly: processor time scatters less.
-        let processor = summary.us_each / many[0].us_each;
+        let processor = paired(own, &many[0], Round::us_each);
         println!("{name}: {throughput:.3} of the throughput without, {processor:.3} of its processor time");
         if name == METRICS {
             let met = if processor <= METRICS_MOST { "met" } else { "not met" };
@@ -80,6 +84,11 @@ fn main() {
         }
     }
     drop(servers);
+}
+
+/// The median of what a server's rounds are to another's beside them.
+fn paired(own: &[Round], others: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
+    median(own.iter().zip(others).map(|(own, other)| figure(own) / figure(other)))
 }
 
 /// A server whose calls come by TLS. It is managed on a listener of its own, without.

@@ -101,6 +101,11 @@ impl References {
 
 /// Rounds in turn, after one that does not count; prints and gives the medians.
 pub fn compete(plan: &Plan, contestants: &[Contestant], crowd: Crowd, what: &str) -> Vec<Summary> {
+    summed_up(plan, contestants, crowd, what, &rounds(plan, contestants, crowd))
+}
+
+/// The rounds of each contestant.
+pub fn rounds(plan: &Plan, contestants: &[Contestant], crowd: Crowd) -> Vec<Vec<Round>> {
     let mut rounds: Vec<Vec<Round>> = contestants.iter().map(|_| Vec::new()).collect();
     contestants.iter().for_each(|contestant| pause(contestant.target.process));
     for round in 0..=plan.rounds {
@@ -115,6 +120,17 @@ pub fn compete(plan: &Plan, contestants: &[Contestant], crowd: Crowd, what: &str
         }
     }
     contestants.iter().for_each(|contestant| resume(contestant.target.process));
+    rounds
+}
+
+/// Prints and gives the medians.
+pub fn summed_up(
+    plan: &Plan,
+    contestants: &[Contestant],
+    crowd: Crowd,
+    what: &str,
+    rounds: &[Vec<Round>],
+) -> Vec<Summary> {
     let Crowd { connections, streams } = crowd;
     let (count, seconds) = (plan.rounds, plan.span.as_secs_f32());
     report::heading(&format!("{what}: {connections} × {streams} streams, medians of {count} rounds of {seconds} s"));

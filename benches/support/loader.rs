@@ -121,6 +121,11 @@ impl Round {
     pub fn per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
+
+    /// Processor time of the server for one request.
+    pub fn us_each(&self) -> f64 {
+        self.busy.process * 1e6 / self.per_second()
+    }
 }
 
 struct Shared {

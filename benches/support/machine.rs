@@ -8,9 +8,6 @@ use std::{
     time::Instant,
 };
 
-/// The kernel reports processor time in these units, whatever its own tick is.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 /// Who runs where. A share of one core means something only when nobody else runs on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Cores {
@@ -112,12 +109,15 @@ pub fn signal(process: u32, name: &str) {
     assert!(status.expect("`sh` can be started").success(), "SIG{name} could not be sent");
 }
 
+/// What the threads of a process used that live.
 fn processor_seconds(process: u32) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
-    // The name stands in parentheses and may hold anything; user and system time are the 12th and 13th field after it.
-    let (_, fields) = text.rsplit_once(')').expect("the kernel's format");
-    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("a number"));
-    ticks.sum::<f64>() / TICKS_PER_SECOND
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("the process runs");
+    let nanos = threads.map(|thread| {
+        // One may have ended since.
+        let text = thread.and_then(|thread| fs::read_to_string(thread.path().join("schedstat"))).unwrap_or_default();
+        text.split_whitespace().next().map_or(0.0, |nanos| nanos.parse::<f64>().expect("a number"))
+    });
+    nanos.sum::<f64>() / 1e9
 }
 
 /// Idle and all ticks of the server's core.

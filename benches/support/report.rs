@@ -31,7 +31,7 @@ impl Summary {
             p99_us: quantile_us(0.99),
             busy: median(rounds.iter().map(|round| round.busy.process)),
             core: median(rounds.iter().map(|round| round.busy.core)),
-            us_each: median(rounds.iter().map(|round| round.busy.process * 1e6 / round.per_second())),
+            us_each: median(rounds.iter().map(Round::us_each)),
         }
     }
 }
