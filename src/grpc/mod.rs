@@ -20,6 +20,7 @@ pub mod onboarding;
 mod plain;
 mod reader;
 pub mod realms;
+mod refusal;
 mod rekeying;
 mod releasing;
 mod render;
