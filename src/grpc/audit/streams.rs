@@ -11,11 +11,7 @@ use crate::{
         audit::{AuditEvent, Checkpoint, Signed},
         id::{AccountId, RealmName},
     },
-    grpc::{
-        fields::Fields,
-        refusal::TooMany,
-        turnstile::Ticket,
-    },
+    grpc::{fields::Fields, refusal::TooMany, turnstile::Ticket},
     proto::v1,
 };
 use std::time::Duration;
