@@ -1,7 +1,10 @@
 //! Requests on their way. A call is in work from the moment that its message is there: until then it waits in an anteroom,
 //! for a bounded time, and takes no place from those that can be answered.
 
-use super::turnstile::{self, Kind, Turnstile};
+use super::{
+    seats::{Seat, Seats},
+    turnstile::{self, Kind, Turnstile},
+};
 use crate::app::{meter::Meter, ports::Clock};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -25,7 +28,7 @@ const URGENT_BYTES: usize = 8 * 1_024;
 /// Where requests wait whose message is not there yet: on one worker.
 pub(super) struct Anteroom {
     /// Calls that wait.
-    waiting: Turnstile,
+    waiting: Seats,
     /// Bytes of messages of which a part came.
     bytes: AtomicUsize,
     most_bytes: usize,
@@ -41,7 +44,7 @@ impl Anteroom {
         clock: Arc<dyn Clock>,
         meter: Arc<Meter>,
     ) -> Self {
-        Self { waiting: Turnstile::new(calls), bytes: AtomicUsize::new(0), most_bytes, within, clock, meter }
+        Self { waiting: Seats::new(calls), bytes: AtomicUsize::new(0), most_bytes, within, clock, meter }
     }
 
     pub(super) fn refused(&self, kind: Kind, most: usize) -> Status {
@@ -75,7 +78,10 @@ pub(super) struct Arriving<B> {
     body: B,
     room: Arc<Anteroom>,
     standing: Standing,
-    outside: bool,
+    /// The connection that it comes by.
+    connection: u64,
+    /// While it waits outside.
+    seat: Option<Arc<Seat>>,
     /// Bytes that came while more was to come.
     bytes: usize,
     /// Set when the body is first waited for: most have arrived when they are looked at.
@@ -85,19 +91,23 @@ pub(super) struct Arriving<B> {
 type AnyError = Box<dyn Error + Send + Sync>;
 
 impl<B> Arriving<B> {
-    pub(super) fn new(body: B, room: Arc<Anteroom>, standing: Standing) -> Self {
-        Self { body, room, standing, outside: false, bytes: 0, timer: None }
+    pub(super) fn new(body: B, room: Arc<Anteroom>, standing: Standing, connection: u64) -> Self {
+        Self { body, room, standing, connection, seat: None, bytes: 0, timer: None }
     }
 
-    /// The request is not there yet: it waits outside.
-    fn step_out(&mut self) -> Result<(), Status> {
-        if self.outside || matches!(self.standing, Standing::Keeps) {
+    /// The request is not there yet: it waits outside, as long as nobody else needs its seat more.
+    fn step_out(&mut self, context: &Context<'_>) -> Result<(), Status> {
+        if matches!(self.standing, Standing::Keeps) {
             return Ok(());
         }
-        if !self.room.waiting.try_join() {
-            return Err(self.room.refused(Kind::Arriving, self.room.waiting.most()));
+        let crowded = || self.room.refused(Kind::Arriving, self.room.waiting.most());
+        if let Some(seat) = &self.seat {
+            return if seat.is_lost(context) { Err(crowded()) } else { Ok(()) };
         }
-        self.outside = true;
+        let seat = self.room.waiting.take(self.connection).ok_or_else(crowded)?;
+        // Nobody takes it from there before its task has another turn: it belongs to this thread.
+        seat.is_lost(context);
+        self.seat = Some(seat);
         if let Standing::Ticket(turnstile, _) = &self.standing {
             turnstile.leave();
         }
@@ -107,10 +117,8 @@ impl<B> Arriving<B> {
     /// The request is there.
     fn step_in(&mut self) -> Result<(), Status> {
         self.room.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-        if !std::mem::take(&mut self.outside) {
-            return Ok(());
-        }
-        self.room.waiting.leave();
+        let Some(seat) = self.seat.take() else { return Ok(()) };
+        self.room.waiting.leave(&seat);
         let Standing::Ticket(turnstile, kind) = &self.standing else { return Ok(()) };
         if turnstile.try_join() {
             return Ok(());
@@ -146,8 +154,8 @@ impl<B> Drop for Arriving<B> {
     fn drop(&mut self) {
         // Whoever goes away from outside leaves nothing behind.
         self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        if self.outside {
-            self.room.waiting.leave();
+        if let Some(seat) = self.seat.take() {
+            self.room.waiting.leave(&seat);
             if let Standing::Ticket(turnstile, _) = &self.standing {
                 turnstile.join();
             }
@@ -169,7 +177,7 @@ impl<B: Body<Data = Bytes, Error: Into<AnyError>> + Unpin> Body for Arriving<B> 
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => Poll::Ready(this.step_in().err().map(|refused| Err(refused.into()))),
             Poll::Pending => {
-                if let Err(refused) = this.step_out() {
+                if let Err(refused) = this.step_out(context) {
                     return Poll::Ready(Some(Err(refused.into())));
                 }
                 let within = this.room.within;

@@ -104,10 +104,10 @@ impl Gate {
         self.room.refused(Kind::Untaken, 0)
     }
 
-    /// A request's body, which has to arrive in time.
-    pub(super) fn arriving<B>(&self, body: B, entered: &mut Entered) -> Arriving<B> {
+    /// The body of a request of that connection, which has to arrive in time.
+    pub(super) fn arriving<B>(&self, body: B, entered: &mut Entered, connection: u64) -> Arriving<B> {
         let standing = std::mem::replace(&mut entered.standing, Standing::Free);
-        Arriving::new(body, Arc::clone(&self.room), standing)
+        Arriving::new(body, Arc::clone(&self.room), standing, connection)
     }
 }
 

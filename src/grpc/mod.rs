@@ -24,6 +24,7 @@ mod refusal;
 mod rekeying;
 mod releasing;
 mod render;
+mod seats;
 pub mod secrets;
 mod status;
 mod turnstile;

@@ -46,7 +46,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -71,6 +74,9 @@ const CONNECTION_WINDOW: u32 = 256 * 1_024;
 const ERRORS: usize = 256;
 /// While places are scarce, a connection on which nothing was asked for so long makes room.
 const IDLE_WHILE_SCARCE: Duration = Duration::from_secs(60);
+
+/// Connections so far: what tells one from another.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// What a worker serves.
 pub(super) struct Services<S: Clone, H: Health> {
@@ -332,6 +338,7 @@ impl<S: Store, H: Health> Host<S, H> {
         let watch = Watch { line: Arc::clone(&line), clock: Arc::clone(&self.clock), meter: Arc::clone(&self.meter) };
         let stream = TokioIo::new(Connection::new(stream, place, most, watch));
         let (front, called) = (Arc::clone(&self.front), Arc::clone(&line));
+        let connection = CONNECTIONS.fetch_add(1, Relaxed);
         let (release, manages) = (self.release.contains(&listener), self.manage.contains(&listener));
         let client = client.filter(|_| manages);
         let service = service_fn(move |mut request: http::Request<_>| {
@@ -345,8 +352,11 @@ impl<S: Store, H: Health> Host<S, H> {
             let (mut open, called) = (called.call(), Arc::clone(&called));
             async move {
                 open.begin();
-                let answer =
-                    if called.is_choked() { entrance.choked() } else { entrance.answer(request, manages).await };
+                let answer = if called.is_choked() {
+                    entrance.choked()
+                } else {
+                    entrance.answer(request, connection, manages).await
+                };
                 Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
             }
         });
