@@ -56,38 +56,51 @@ fn scripts(redis: &RedisServer) -> usize {
     count.map_or(0, |count| count.split(',').next().unwrap().parse().expect("a number"))
 }
 
+/// Junk of one kind.
+struct Junk {
+    name: &'static str,
+    /// The question with the key of that number.
+    request: fn(usize) -> AuthenticateRequest,
+    /// Keys that may be looked up of so many, sent in that time.
+    most: fn(usize, Duration) -> usize,
+}
+
+fn fit(kind: u8, at: usize) -> AuthenticateRequest {
+    by_key("recurr", &well_formed("rk_live_", &format!("{kind}{at:025}")))
+}
+
+const JUNK: [Junk; 3] = [
+    Junk {
+        name: "keys with a wrong checksum",
+        request: |at| by_key("recurr", &format!("rk_live_0{at:025}000000")),
+        most: |_, _| 0,
+    },
+    Junk {
+        name: "keys that nobody made, from one address",
+        request: |at| AuthenticateRequest { source_address: "192.0.2.66".to_owned(), ..fit(1, at) },
+        most: |many, lasted| (seconds(lasted) / 10 + 2) * BUDGET + 2 * many / LOTTERY,
+    },
+    Junk { name: "keys that nobody made, from who knows where", request: |at| fit(2, at), most: |many, _| many },
+];
+
+fn seconds(lasted: Duration) -> usize {
+    usize::try_from(lasted.as_secs()).expect("not long")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_nobody_made() {
     let redis = RedisServer::start();
     let settings = format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{}\"\ndeadline = \"1s\"", redis.url());
     let keygate = world::server_with(&settings, &[]).await;
     let (many, address) = (many(), keygate.address().to_owned());
-    let asks = |key: String| by_key("recurr", &key);
-    let fit = move |kind: u8, at: usize| well_formed("rk_live_", &format!("{kind}{at:025}"));
-    // Of the client that behaves, of the watch over health, and of the steps that a lookup has beside its own.
-    let usual = |lasted: Duration| 2_000 + 100 * usize::try_from(lasted.as_secs()).unwrap();
-    let kinds: [(&str, Box<dyn Fn(usize) -> AuthenticateRequest + Send + Sync>, Box<dyn Fn(Duration) -> usize>); 3] = [
-        (
-            "keys with a wrong checksum",
-            Box::new(move |at| asks(format!("rk_live_0{at:025}000000"))),
-            Box::new(move |_| 0),
-        ),
-        (
-            "keys that nobody made, from one address",
-            Box::new(move |at| AuthenticateRequest { source_address: "192.0.2.66".to_owned(), ..asks(fit(1, at)) }),
-            Box::new(move |lasted| {
-                let windows = usize::try_from(lasted.as_secs() / 10).unwrap() + 2;
-                windows * BUDGET + 2 * many / LOTTERY
-            }),
-        ),
-        ("keys that nobody made, from who knows where", Box::new(move |at| asks(fit(2, at))), Box::new(move |_| many)),
-    ];
-    for (name, request, most) in kinds {
-        let (before, began, request) = (scripts(&redis), Instant::now(), std::sync::Arc::new(request));
-        attacked(&keygate, name, scan(&address, many, move |at| request(at))).await;
+    for Junk { name, request, most } in JUNK {
+        let (before, began) = (scripts(&redis), Instant::now());
+        attacked(&keygate, name, scan(&address, many, request)).await;
         let (ran, lasted) = (scripts(&redis) - before, began.elapsed());
         println!("{name}: {many} in {lasted:?}, {ran} scripts of Redis");
-        assert!(ran <= most(lasted) + usual(lasted), "{name}: Redis ran {ran} scripts for {many} keys");
+        // Of the client that behaves, and of the watch over health.
+        let usual = 2_000 + 100 * seconds(lasted);
+        assert!(ran <= most(many, lasted) + usual, "{name}: Redis ran {ran} scripts for {many} keys");
     }
 }
 

@@ -106,10 +106,10 @@ async fn key_sets_without_measure() {
         let (began, mut round) = (Instant::now(), 0);
         while asked().await.iter().any(|failed| *failed < 2.0) {
             round += 1;
-            for at in 0..hosts.len() {
+            for (at, (name, ..)) in hosts.iter().enumerate() {
                 let token = of_another(at, round);
                 let (other, known) = tokio::join!(ask(&keygate, token), ask(&keygate, good(at)));
-                assert!(other != Some(true) && known == Some(true), "{}: {other:?}, {known:?}", hosts[at].0);
+                assert!(other != Some(true) && known == Some(true), "{name}: {other:?}, {known:?}");
             }
             assert!(began.elapsed() < world::RECOVERY, "{:?}", asked().await);
         }
