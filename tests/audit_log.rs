@@ -22,6 +22,7 @@ use support::{
     stack::Stack,
 };
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 const LEGACY: &str = "rk_live_LegacyLegacyLegacy000009";
 
@@ -437,6 +438,7 @@ async fn v9_streams_are_bounded_and_a_place_is_free_again_when_one_ends() {
     }
     let refused = stack.follow(Some(stack.operator()), "recurr", "acme", None).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.get_details_error_info().expect("it says why").reason, "TOO_MANY_STREAMS");
     // Other calls do not need a place.
     assert_eq!(stack.chain("recurr", "acme").await.len(), 3);
     open.truncate(60);

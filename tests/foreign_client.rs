@@ -119,7 +119,7 @@ on_both_stores! {
         assert!(odd.is_empty(), "{odd:?}");
 
         // What stands in the details of an error can be read without any file.
-        for symbol in ["google.rpc.BadRequest", "google.rpc.RetryInfo", "google.rpc.Status"] {
+        for symbol in ["google.rpc.BadRequest", "google.rpc.ErrorInfo", "google.rpc.RetryInfo", "google.rpc.Status"] {
             let answer = ask(&stack, MessageRequest::FileContainingSymbol(symbol.to_owned())).await;
             assert!(matches!(answer, Ok(Some(MessageResponse::FileDescriptorResponse(_)))), "`{symbol}`: {answer:?}");
         }

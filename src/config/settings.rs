@@ -308,7 +308,7 @@ impl Default for Settings {
             cache: CacheSettings { keys: 200_000, accounts: 100_000, unknown_keys: 100_000 },
             log: LogSettings { level: LogLevel::Info, format: LogFormat::Text, denials_per_second: 1 },
             limits: LoadSettings {
-                connections: 10_000,
+                connections: 1_250,
                 streams_per_connection: 256,
                 calls: 8_192,
                 acts: 256,

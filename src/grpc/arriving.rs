@@ -1,7 +1,10 @@
 //! Requests on their way. A call is in work from the moment that its message is there: until then it waits in an anteroom,
 //! for a bounded time, and takes no place from those that can be answered.
 
-use super::turnstile::{self, Kind, Turnstile};
+use super::{
+    seats::{Seat, Seats},
+    turnstile::{self, Kind, Turnstile},
+};
 use crate::app::{meter::Meter, ports::Clock};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -28,7 +31,7 @@ pub(super) struct Anteroom {
     decisions: Arc<Turnstile>,
     acts: Arc<Turnstile>,
     /// Calls that wait.
-    waiting: Turnstile,
+    waiting: Seats,
     /// Bytes of messages of which a part came.
     bytes: AtomicUsize,
     most_bytes: usize,
@@ -45,7 +48,7 @@ impl Anteroom {
         within: Duration,
         (clock, meter): (Arc<dyn Clock>, Arc<Meter>),
     ) -> Self {
-        let waiting = Turnstile::new(calls);
+        let waiting = Seats::new(calls);
         Self { decisions, acts, waiting, bytes: AtomicUsize::new(0), most_bytes, within, clock, meter }
     }
 
@@ -111,8 +114,11 @@ pub(super) struct Arriving<B> {
     body: B,
     room: Arc<Anteroom>,
     standing: Standing,
-    outside: bool,
     whole: bool,
+    /// The connection that it comes by.
+    connection: u64,
+    /// While it waits outside.
+    seat: Option<Arc<Seat>>,
     /// Bytes that came while more was to come.
     bytes: usize,
     /// Set when the body is first waited for: most have arrived when they are looked at.
@@ -122,19 +128,23 @@ pub(super) struct Arriving<B> {
 type AnyError = Box<dyn Error + Send + Sync>;
 
 impl<B> Arriving<B> {
-    pub(super) fn new(body: B, room: Arc<Anteroom>, standing: Standing) -> Self {
-        Self { body, room, standing, outside: false, whole: false, bytes: 0, timer: None }
+    pub(super) fn new(body: B, room: Arc<Anteroom>, standing: Standing, connection: u64) -> Self {
+        Self { body, room, standing, whole: false, connection, seat: None, bytes: 0, timer: None }
     }
 
-    /// The request is not there yet: it waits outside.
-    fn step_out(&mut self) -> Result<(), Status> {
-        if self.outside || self.standing == Standing::Keeps {
+    /// The request is not there yet: it waits outside, as long as nobody else needs its seat more.
+    fn step_out(&mut self, context: &Context<'_>) -> Result<(), Status> {
+        if self.standing == Standing::Keeps {
             return Ok(());
         }
-        if !self.room.waiting.try_join() {
-            return Err(self.room.refused(Kind::Arriving, self.room.waiting.most()));
+        let crowded = || self.room.refused(Kind::Arriving, self.room.waiting.most());
+        if let Some(seat) = &self.seat {
+            return if seat.is_lost(context) { Err(crowded()) } else { Ok(()) };
         }
-        self.outside = true;
+        let seat = self.room.waiting.take(self.connection).ok_or_else(crowded)?;
+        // Nobody takes it from there before its task has another turn: it belongs to this thread.
+        seat.is_lost(context);
+        self.seat = Some(seat);
         if let Standing::Ticket(place) = self.standing {
             self.room.turnstile(place).leave();
         }
@@ -144,10 +154,8 @@ impl<B> Arriving<B> {
     /// The request is there.
     fn step_in(&mut self) -> Result<(), Status> {
         self.room.give_back(std::mem::take(&mut self.bytes));
-        if !std::mem::take(&mut self.outside) {
-            return Ok(());
-        }
-        self.room.waiting.leave();
+        let Some(seat) = self.seat.take() else { return Ok(()) };
+        self.room.waiting.leave(&seat);
         let Standing::Ticket(place) = self.standing else { return Ok(()) };
         let turnstile = self.room.turnstile(place);
         if turnstile.try_join() {
@@ -183,8 +191,8 @@ impl<B> Drop for Arriving<B> {
     fn drop(&mut self) {
         // Whoever goes away from outside leaves nothing behind.
         self.room.give_back(self.bytes);
-        if self.outside {
-            self.room.waiting.leave();
+        if let Some(seat) = self.seat.take() {
+            self.room.waiting.leave(&seat);
             if let Standing::Ticket(place) = self.standing {
                 self.room.turnstile(place).join();
             }
@@ -206,7 +214,7 @@ impl<B: Body<Data = Bytes, Error: Into<AnyError>> + Unpin> Body for Arriving<B> 
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => Poll::Ready(this.step_in().err().map(|refused| Err(refused.into()))),
             Poll::Pending => {
-                if let Err(refused) = this.step_out() {
+                if let Err(refused) = this.step_out(context) {
                     return Poll::Ready(Some(Err(refused.into())));
                 }
                 let within = this.room.within;

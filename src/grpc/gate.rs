@@ -105,9 +105,9 @@ impl Gate {
         self.room.refused(Kind::Untaken, 0)
     }
 
-    /// A request's body, which has to arrive in time.
-    pub(super) fn arriving<B>(&self, body: B, entered: &Entered<'_>) -> Arriving<B> {
-        Arriving::new(body, Arc::clone(&self.room), entered.standing)
+    /// The body of a request of that connection, which has to arrive in time.
+    pub(super) fn arriving<B>(&self, body: B, entered: &Entered<'_>, connection: u64) -> Arriving<B> {
+        Arriving::new(body, Arc::clone(&self.room), entered.standing, connection)
     }
 }
 

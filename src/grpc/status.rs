@@ -1,6 +1,6 @@
 //! The one place where a failure of a use case becomes a gRPC status.
 
-use super::turnstile;
+use super::refusal::TooMany;
 use crate::{
     app::{
         error::{AppError, Violation},
@@ -10,12 +10,8 @@ use crate::{
     },
     domain::{deny::DenyReason, directory::DirectoryError, key::LifecycleError, member::MemberError},
 };
-use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-
-/// When a place for a signup may be free again.
-const FULL_RETRY: Duration = Duration::from_secs(60);
 
 /// The status of a failure. Every variant stands here: a new one must find its place before it compiles. What stands behind
 /// keygate, or went wrong inside it, is for the log: callers need not have shown who they are.
@@ -81,8 +77,7 @@ pub fn status(error: &AppError) -> Status {
         AppError::Onboarding(error) => match error {
             OnboardingError::NotKnownHere => Status::failed_precondition(message),
             OnboardingError::Undelivered => Status::unavailable(message),
-            // A place gets free when a code expires.
-            OnboardingError::Full => turnstile::try_again(&message, FULL_RETRY),
+            OnboardingError::Full => TooMany::Signups.refusal(&message),
         },
         AppError::Store(error) => match error {
             StoreError::Unavailable(_) => Status::unavailable("the store is unavailable: try again"),

@@ -1,5 +1,6 @@
 //! Numbers of calls that may be in work at a time, and the tickets of those that are.
 
+use super::refusal::TooMany;
 use crate::app::{meter::Meter, ports::Clock, seldom::Seldom};
 use std::{
     ops::Deref,
@@ -7,13 +8,8 @@ use std::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
-
-/// What a caller is told to wait that was not let in.
-const RETRY: Duration = Duration::from_millis(100);
+use tonic::Status;
 
 static SHED: Seldom = Seldom::new();
 
@@ -120,18 +116,10 @@ pub(super) fn refused(kind: Kind, most: usize, clock: &dyn Clock, meter: &Meter)
     if let Some(left_out) = SHED.turn(clock.ticks()) {
         tracing::warn!(most, ?kind, left_out, "too many calls in work: a call was refused");
     }
-    too_many("too many calls are in work: try again")
-}
-
-/// The answer to whoever asks for too much at a time: what it says, and when to try again.
-pub(super) fn too_many(message: &str) -> Status {
-    try_again(message, RETRY)
-}
-
-/// The same with another time to wait.
-pub(super) fn try_again(message: &str, after: Duration) -> Status {
-    let details = ErrorDetails::with_retry_info(Some(after));
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    TooMany::Calls(kind).refusal(match kind {
+        Kind::Untaken => "too many answers wait for this client to take them: take them and try again",
+        _ => "too many calls are in work: try again",
+    })
 }
 
 #[cfg(test)]

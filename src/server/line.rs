@@ -74,7 +74,7 @@ pub(super) struct Patience {
     pub(super) taking: Duration,
     /// Until something is asked; zero: for ever.
     pub(super) idle: Duration,
-    /// The same while places are scarce.
+    /// The same while places are scarce. Whoever never asked for anything has `taking` then, if that is less.
     pub(super) idle_while_scarce: Duration,
 }
 
@@ -190,7 +190,8 @@ impl Line {
             let busy = asked != calls || self.open.load(Relaxed) > 0 || self.untaken() > 0;
             calls = asked;
             quiet = if busy { Duration::ZERO } else { quiet.saturating_add(tick) };
-            if (!idle.is_zero() && quiet >= idle) || (quiet >= idle_while_scarce && scarce()) {
+            let spared = if asked == 0 { idle_while_scarce.min(taking) } else { idle_while_scarce };
+            if (!idle.is_zero() && quiet >= idle) || (quiet >= spared && scarce()) {
                 return Ending::Idle;
             }
         }
@@ -327,6 +328,7 @@ mod tests {
         let began = std::time::Instant::now();
         let ending = line.watched(PATIENCE, || scarce).await;
         let least = match ending {
+            Ending::Idle if scarce && line.calls.load(Relaxed) == 0 => PATIENCE.taking,
             Ending::Idle if scarce => PATIENCE.idle_while_scarce,
             Ending::Idle => PATIENCE.idle,
             Ending::Unread | Ending::Stalled => PATIENCE.taking,
@@ -364,6 +366,7 @@ mod tests {
             line.heard(1, false);
             drop(open);
             assert_eq!(ends(&line, false).await, (Ending::Idle, true));
+            assert_eq!(ends(&Line::new(Arc::default()), true).await, (Ending::Idle, true));
         });
     }
 

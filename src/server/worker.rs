@@ -26,7 +26,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -48,6 +51,9 @@ const CONNECTION_WINDOW: u32 = 256 * 1_024;
 const ERRORS: usize = 256;
 /// While places are scarce, a connection on which nothing was asked for so long makes room.
 const IDLE_WHILE_SCARCE: Duration = Duration::from_secs(60);
+
+/// Connections so far: what tells one from another.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// What connections are served with on every worker.
 #[derive(Clone)]
@@ -221,6 +227,7 @@ impl<S: Store, H: Health> Host<S, H> {
         };
         let stream = TokioIo::new(Connection::new(stream, place, most, watch));
         let (front, called) = (Arc::clone(&self.front), Arc::clone(&line));
+        let connection = CONNECTIONS.fetch_add(1, Relaxed);
         let (release, manages) = (self.hosting.release.contains(&listener), self.hosting.manage.contains(&listener));
         let client = client.filter(|_| manages);
         let service = service_fn(move |mut request: http::Request<_>| {
@@ -233,7 +240,8 @@ impl<S: Store, H: Health> Host<S, H> {
             }
             let mut open = called.call();
             async move {
-                let answer = if open.begin() { entrance.answer(request, manages).await } else { entrance.choked() };
+                let answer =
+                    if open.begin() { entrance.answer(request, connection, manages).await } else { entrance.choked() };
                 Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
             }
         });

@@ -128,6 +128,14 @@ impl Wire {
         true
     }
 
+    /// From now on the system throws away whatever comes, and confirms nothing, as if nobody was there.
+    pub fn vanish(&self) {
+        /// Of every packet, keep nothing.
+        const RETURN: u16 = 0x06;
+        let filter = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
+        socket2::SockRef::from(&self.stream).attach_filter(&filter).expect("whoever has a socket may filter it");
+    }
+
     /// Waits until the server ends the connection; gives the frames that came before, or nothing if it does not.
     pub async fn ended(&mut self, within: Duration) -> Option<Vec<u8>> {
         let mut heard = Vec::new();

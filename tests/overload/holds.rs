@@ -2,11 +2,13 @@
 
 use crate::{
     attacks::{self, HOLDS},
-    support::operations::OPERATIONS,
+    frames::{ASKED, AUTHENTICATE},
+    support::{operations::OPERATIONS, raw::call_in_frames},
     world,
 };
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tonic::Code;
 
 const CONNECTIONS: usize = 60;
 
@@ -36,4 +38,23 @@ async fn whoever_holds_and_lets_be_is_cut_off() {
         }
         assert_eq!(page.sum("keygate_calls_in_work", &[("kind", "decision")]), 0.0, "{name}:\n{}", page.text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_two_pieces_passes_while_a_few_connections_hold_every_seat() {
+    let keygate = world::server_with("", &OPERATIONS).await;
+    let (address, until) = (keygate.address().to_owned(), Instant::now() + Duration::from_secs(8));
+    let attack = tokio::spawn(async move { attacks::hold("heads without end", &address, 6, until).await });
+    let shed = async || keygate.metrics().await.sum("keygate_calls_shed_total", &[("kind", "arriving")]);
+    while shed().await == 0.0 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let message = [&[0, 0, 0, 0, 8], ASKED].concat();
+    for at in 0..20 {
+        // Its head, and a moment later its message.
+        let (code, answer) = call_in_frames(&keygate, AUTHENTICATE, &[], &[&message]).await;
+        assert!(code == Code::Ok && !answer.is_empty(), "call {at}: {code:?}");
+    }
+    assert!(Instant::now() < until, "the seats were held meanwhile");
+    attack.await.unwrap();
 }

@@ -1,15 +1,17 @@
 //! Connections on which nothing happens.
 
 use crate::{
-    frames::{AUTHENTICATE, DATA, GOAWAY, HEADERS, PING, Wire, call, frame, frames},
+    frames::{ASKED, AUTHENTICATE, DATA, GOAWAY, HEADERS, PING, Wire, call, frame, frames},
     support::operations::OPERATIONS,
-    world::{self, beside, resident},
+    world::{self, attacked, beside, resident},
 };
 use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 const MANY: usize = 10_000;
+/// More than a server takes without more.
+const MOST: usize = 2_500;
 /// Bytes of memory that one takes, at most. HTTP/2 keeps 24 KiB for what is read and written next.
 const EACH: u64 = 48 * 1_024;
 
@@ -54,6 +56,55 @@ async fn ten_thousand_connections_that_ask_nothing() {
         }
     };
     timeout(world::RECOVERY, freed).await.expect("the places are free again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_connections_as_a_server_takes_without_more_stay_within_bounds() {
+    let keygate = world::server_with("", &OPERATIONS).await;
+    let address = keygate.address().to_owned();
+    let open = async {
+        let mut wires = Vec::new();
+        for at in 0..MOST {
+            let mut wire = Wire::open(&address).await.unwrap();
+            // Half of them ask once: HTTP/2 takes a little more then.
+            if at % 2 == 0 && !wire.ask(&call(1, AUTHENTICATE, ASKED), 1).await {
+                break;
+            }
+            wires.push(wire);
+        }
+        sleep(Duration::from_millis(500)).await;
+        wires
+    };
+    let seen = attacked(&keygate, "as many connections as there may be", open).await;
+    println!("{} connections", seen.outcome.len());
+    let page = keygate.metrics().await;
+    assert!(page.sum("keygate_connections_refused_total", &[("reason", "no_place")]) >= 1.0, "{}", page.text);
+}
+
+#[tokio::test]
+async fn whoever_never_asked_makes_room_soon_and_whoever_did_stays() {
+    let settings = "[limits]\nconnections = 16\narrival_timeout = \"500ms\"";
+    let keygate = world::server_with(settings, &OPERATIONS).await;
+    let mut asked = Wire::open(keygate.address()).await.unwrap();
+    assert!(asked.ask(&call(1, AUTHENTICATE, ASKED), 1).await);
+    let mut silent = Vec::new();
+    for _ in 0..30 {
+        silent.push(Wire::open(keygate.address()).await.unwrap());
+    }
+    // Every place is taken. Far sooner than a minute, somebody else has one.
+    let served = async {
+        loop {
+            let mut wire = Wire::open(keygate.address()).await.unwrap();
+            if wire.ask(&call(1, AUTHENTICATE, ASKED), 1).await {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), served).await.expect("there is room");
+    assert!(asked.ask(&call(3, AUTHENTICATE, ASKED), 1).await, "it was told to go");
+    let page = keygate.metrics().await;
+    assert!(page.sum("keygate_connections_ended_total", &[("reason", "idle")]) >= 1.0, "{}", page.text);
 }
 
 #[tokio::test]

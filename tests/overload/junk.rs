@@ -5,39 +5,103 @@ use crate::{
     support::{
         calls::{Answered, by_key, well_formed},
         raw::raw_call,
+        redis::RedisServer,
     },
     world::{self, attacked},
 };
+use keygate::proto::v1::AuthenticateRequest;
 use prost::Message;
-use std::time::Duration;
+use std::{env, time::Duration};
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
+/// Keys of each kind. A million of them takes minutes where nothing is optimized: `KEYGATE_TEST_JUNK=1000000` does it.
+fn many() -> usize {
+    env::var("KEYGATE_TEST_JUNK").map_or(24_000, |many| many.parse().expect("a number"))
+}
+
+/// Connections that send them, and how many of them each sends at a time.
+const SCANNERS: usize = 4;
+const AT_A_TIME: usize = 100;
+/// Lookups that an address has in ten seconds, and out of how many beyond them one is done.
+const BUDGET: usize = 100;
+const LOTTERY: usize = 16;
+
+/// Asks with so many keys, no two of them the same, over several connections.
+async fn scan(address: &str, many: usize, request: impl Fn(usize) -> AuthenticateRequest + Clone + Send + 'static) {
+    let scanners: Vec<_> = (0..SCANNERS)
+        .map(|scanner| {
+            let (address, request) = (address.to_owned(), request.clone());
+            tokio::spawn(async move {
+                let mut wire = Wire::open(&address).await.unwrap();
+                let mut all = streams().zip((scanner..many).step_by(SCANNERS)).peekable();
+                while all.peek().is_some() {
+                    let some: Vec<_> = all.by_ref().take(AT_A_TIME).collect();
+                    let calls =
+                        some.iter().flat_map(|(at, key)| call(*at, AUTHENTICATE, &request(*key).encode_to_vec()));
+                    assert!(wire.ask(&calls.collect::<Vec<u8>>(), some.len()).await, "whoever asks is answered");
+                }
+            })
+        })
+        .collect();
+    for scanner in scanners {
+        scanner.await.expect("a scanner does not panic");
+    }
+}
+
+/// The scripts that Redis ran: a lookup is one.
+fn scripts(redis: &RedisServer) -> usize {
+    let stats = redis.cli(&["INFO", "commandstats"]);
+    let count = stats.lines().find_map(|line| line.trim().strip_prefix("cmdstat_evalsha:calls="));
+    count.map_or(0, |count| count.split(',').next().unwrap().parse().expect("a number"))
+}
+
+/// Junk of one kind.
+struct Junk {
+    name: &'static str,
+    /// The question with the key of that number.
+    request: fn(usize) -> AuthenticateRequest,
+    /// Keys that may be looked up of so many, sent in that time.
+    most: fn(usize, Duration) -> usize,
+}
+
+fn fit(kind: u8, at: usize) -> AuthenticateRequest {
+    by_key("recurr", &well_formed("rk_live_", &format!("{kind}{at:025}")))
+}
+
+const JUNK: [Junk; 3] = [
+    Junk {
+        name: "keys with a wrong checksum",
+        request: |at| by_key("recurr", &format!("rk_live_0{at:025}000000")),
+        most: |_, _| 0,
+    },
+    Junk {
+        name: "keys that nobody made, from one address",
+        request: |at| AuthenticateRequest { source_address: "192.0.2.66".to_owned(), ..fit(1, at) },
+        most: |many, lasted| (seconds(lasted) / 10 + 2) * BUDGET + 2 * many / LOTTERY,
+    },
+    Junk { name: "keys that nobody made, from who knows where", request: |at| fit(2, at), most: |many, _| many },
+];
+
+fn seconds(lasted: Duration) -> usize {
+    usize::try_from(lasted.as_secs()).expect("not long")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_nobody_made() {
-    let keygate = world::server_with("[cache]\nunknown_keys = 1_000", &[]).await;
-    let address = keygate.address().to_owned();
-    let attack = async move {
-        let (until, mut sent) = (Instant::now() + Duration::from_millis(1_500), 0_usize);
-        let mut wire = Wire::open(&address).await.unwrap();
-        let mut streams = streams();
-        while Instant::now() < until {
-            // Well formed, so that each is looked for; no more at a time than one connection may ask.
-            let batch: Vec<u8> = streams
-                .by_ref()
-                .take(100)
-                .flat_map(|at| {
-                    let key = well_formed("rk_live_", &format!("{at:026}"));
-                    call(at, AUTHENTICATE, &by_key("recurr", &key).encode_to_vec())
-                })
-                .collect();
-            assert!(wire.ask(&batch, 100).await, "whoever asks is answered");
-            sent += 100;
-        }
-        sent
-    };
-    let seen = attacked(&keygate, "keys that nobody made", attack).await;
-    println!("{} keys", seen.outcome);
+    let redis = RedisServer::start();
+    let settings = format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{}\"\ndeadline = \"1s\"", redis.url());
+    let keygate = world::server_with(&settings, &[]).await;
+    let (many, address) = (many(), keygate.address().to_owned());
+    for Junk { name, request, most } in JUNK {
+        let (before, began) = (scripts(&redis), Instant::now());
+        attacked(&keygate, name, scan(&address, many, request)).await;
+        let (ran, lasted) = (scripts(&redis) - before, began.elapsed());
+        println!("{name}: {many} in {lasted:?}, {ran} scripts of Redis");
+        // Of the client that behaves, and of the watch over health.
+        let usual = 2_000 + 100 * seconds(lasted);
+        assert!(ran <= most(many, lasted) + usual, "{name}: Redis ran {ran} scripts for {many} keys");
+    }
 }
 
 #[tokio::test]

@@ -13,8 +13,10 @@ mod frames;
 mod holds;
 mod idle;
 mod junk;
+mod key_hosts;
 mod places;
 mod shedding;
 #[path = "../support/mod.rs"]
 mod support;
+mod vanished;
 mod world;

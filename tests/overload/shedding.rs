@@ -27,14 +27,17 @@ async fn manage(keygate: &Keygate, calls: &mut Calls, operation: Operation) {
     calls.spawn(async move { client.manage_keys(request).await.map(drop) });
 }
 
-/// How many were refused because there were too many; each says when to try again.
-async fn shed(calls: Calls) -> usize {
+/// How many were refused because there were too many of this kind; each says so, and when to try again.
+async fn shed(calls: Calls, kind: &str) -> usize {
     let mut shed = 0;
     for done in calls.join_all().await {
         let Err(status) = done else { continue };
         if status.code() == Code::ResourceExhausted {
             let wait = status.get_details_retry_info().and_then(|info| info.retry_delay);
             assert!(wait.is_some_and(|wait| !wait.is_zero()), "{status:?}");
+            let info = status.get_details_error_info().expect("a program can read why");
+            assert_eq!((info.domain.as_str(), info.reason.as_str()), ("keygate", "TOO_MANY_CALLS"), "{status:?}");
+            assert_eq!(info.metadata["kind"], kind, "{status:?}");
             shed += 1;
         }
     }
@@ -100,10 +103,10 @@ async fn what_matters_more_goes_on_while_what_matters_less_is_refused() {
     sleep(Duration::from_millis(150)).await;
     redis.resume();
 
-    assert_eq!(shed(listings).await, 5);
-    assert_eq!(shed(creations).await, 4);
-    assert_eq!(shed(decisions).await, 4);
-    assert_eq!(shed(imports).await, 1);
+    assert_eq!(shed(listings, "bulk").await, 5);
+    assert_eq!(shed(creations, "act").await, 4);
+    assert_eq!(shed(decisions, "decision").await, 4);
+    assert_eq!(shed(imports, "act").await, 1);
     // Whether Redis was silent for too long is another matter: they were let in.
     let ended = endings.join_all().await;
     let refused =

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
-use tonic::Code;
 
 /// Memory may grow by so much.
 pub const MEMORY: u64 = 64 << 20;
@@ -82,7 +81,6 @@ pub async fn beside<T>(keygate: &Keygate, name: &str, attack: impl Future<Output
     let (_, key) = keygate.new_key("recurr", "acme", "live").await;
     let (client, process) = (keygate.client(), keygate.process_id());
     let (figures, over) = (Arc::new(Mutex::new(Figures::default())), Arc::new(AtomicBool::new(false)));
-    let crowded = ["half a message", "heads without end"].contains(&name);
     let asking = tokio::spawn({
         let (figures, over) = (Arc::clone(&figures), Arc::clone(&over));
         async move {
@@ -90,11 +88,6 @@ pub async fn beside<T>(keygate: &Keygate, name: &str, attack: impl Future<Output
             while !over.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let answer = client.authenticate(by_key("recurr", &key)).await;
-                if crowded && answer.as_ref().is_err_and(|status| status.code() == Code::ResourceExhausted) {
-                    // Its request came in two pieces, and a thousand others wait for theirs: it tries again, as it is told to.
-                    sleep(PACE).await;
-                    continue;
-                }
                 answer
                     .unwrap_or_else(|refused| panic!("whoever behaves is refused: {refused:?}"))
                     .into_inner()

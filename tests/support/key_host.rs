@@ -25,6 +25,10 @@ pub enum Mood {
     Huge,
     /// With a body that never ends.
     Endless,
+    /// With a head that never ends.
+    EndlessHead,
+    /// With a body of which a byte comes now and then.
+    Drip,
     /// With a redirect to the path `/elsewhere`, where the keys are.
     Redirect(String),
     /// Never.
@@ -88,24 +92,32 @@ async fn answer(mut stream: TcpStream, mood: Mood) {
         )
     };
     let elsewhere = request.starts_with(b"GET /elsewhere ");
-    let text = match mood {
-        Mood::Good(keys) => whole("200 OK", "", &keys),
-        Mood::Redirect(keys) if elsewhere => whole("200 OK", "", &keys),
+    let text = match &mood {
+        Mood::Good(keys) => whole("200 OK", "", keys),
+        Mood::Redirect(keys) if elsewhere => whole("200 OK", "", keys),
         Mood::Redirect(_) => whole("302 Found", "location: /elsewhere\r\n", ""),
         Mood::Status(status) => whole(status, "", ""),
         Mood::Rubbish => whole("200 OK", "", "<html>Service Unavailable</html>"),
         Mood::Huge => format!("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n{}", "{".repeat(400_000)),
         Mood::Endless => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),
+        Mood::EndlessHead => "HTTP/1.1 200 OK\r\n".to_owned(),
+        Mood::Drip => "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"keys\":[".to_owned(),
         Mood::Silent | Mood::Down => {
             tokio::time::sleep(Duration::from_secs(60)).await;
             return;
         }
     };
-    let endless = text.contains("chunked");
     if stream.write_all(text.as_bytes()).await.is_err() {
         return;
     }
-    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
-    while endless && stream.write_all(chunk.as_bytes()).await.is_ok() {}
+    let (again, pause) = match mood {
+        Mood::Endless => (format!("1000\r\n{}\r\n", " ".repeat(0x1000)), Duration::ZERO),
+        Mood::EndlessHead => (format!("x-more: {}\r\n", "x".repeat(0x1000)), Duration::ZERO),
+        Mood::Drip => (" ".to_owned(), Duration::from_millis(50)),
+        _ => (String::new(), Duration::ZERO),
+    };
+    while !again.is_empty() && stream.write_all(again.as_bytes()).await.is_ok() {
+        tokio::time::sleep(pause).await;
+    }
     let _ = stream.read(&mut buffer).await;
 }

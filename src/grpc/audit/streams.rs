@@ -11,10 +11,7 @@ use crate::{
         audit::{AuditEvent, Checkpoint, Signed},
         id::{AccountId, RealmName},
     },
-    grpc::{
-        fields::Fields,
-        turnstile::{self, Ticket},
-    },
+    grpc::{fields::Fields, refusal::TooMany, turnstile::Ticket},
     proto::v1,
 };
 use std::time::Duration;
@@ -30,8 +27,6 @@ use tracing::Instrument;
 const BUFFER: usize = 16;
 /// How long the last word of a stream waits for a slow client.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What a caller is told to wait for whom there is no place.
-const RETRY: Duration = Duration::from_secs(1);
 
 pub(in crate::grpc) type Answers<T> = ReceiverStream<Result<T, Status>>;
 
@@ -41,7 +36,7 @@ pub(super) fn going_down() -> Status {
 }
 
 fn no_place() -> Status {
-    turnstile::try_again("too many streams of the audit log are open", RETRY)
+    TooMany::Streams.refusal("too many streams of the audit log are open")
 }
 
 /// The sending end of a stream.

@@ -93,8 +93,8 @@ impl<S: Store> Entrance<S> {
         }
     }
 
-    /// Answers a call. `manages`: also one that manages.
-    pub async fn answer<B>(&self, request: Request<B>, manages: bool) -> Answer
+    /// Answers a call that came by that connection. `manages`: also one that manages.
+    pub async fn answer<B>(&self, request: Request<B>, connection: u64, manages: bool) -> Answer
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
@@ -105,7 +105,7 @@ impl<S: Store> Entrance<S> {
             Ok(entered) => entered,
             Err(refused) => return refused.into_http().map(Either::Right),
         };
-        let request = request.map(|body| self.gate.arriving(body, &entered));
+        let request = request.map(|body| self.gate.arriving(body, &entered, connection));
         match request.uri().path() {
             AUTHENTICATE => self.authenticate(request).await,
             // Apart, so that `Authenticate` does not carry room for their messages.
