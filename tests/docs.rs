@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use keygate::{
+    app::ports::Problem,
     config::Settings,
     domain::{
         deny::DenyReason,
@@ -264,6 +265,36 @@ fn the_example_key_is_one() {
     for part in [format!("`rk_live_{covered}`"), format!("{number} (`0x{number:08X}`)"), format!("`{sum}` = ")] {
         assert!(page.contains(&part), "docs/keys.md lacks {part}");
     }
+}
+
+/// The service for systemd starts what README builds, with settings that are read, in directories that it makes.
+#[test]
+fn the_settings_for_systemd_are_settings() {
+    let unit = read("deploy/systemd/keygate.service");
+    let settings =
+        Settings::load(&root().join("deploy/systemd/keygate.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let of = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no `{key}`"));
+    assert_eq!(of("ExecStart="), "/usr/local/bin/keygate serve --config /etc/keygate/keygate.toml");
+    assert_eq!(settings.data_dir, Path::new("/var/lib").join(of("StateDirectory=")));
+    let socket = settings.listen_unix.expect("a socket");
+    assert_eq!(socket.parent().unwrap(), Path::new("/run").join(of("RuntimeDirectory=")));
+    assert!(settings.listen_operations.is_some());
+    let files: usize = of("LimitNOFILE=").parse().unwrap();
+    assert!(files > settings.limits.connections + 1_000, "{files}");
+}
+
+/// `went_back` has a chapter of its own; all others stand in the table of what may be wrong with Redis, and nothing else does.
+#[test]
+fn every_problem_of_the_store_says_what_to_do() {
+    let page = read("docs/redis.md");
+    let table = page.split_once("## What may be wrong").unwrap().1;
+    let cells = table
+        .lines()
+        .skip_while(|line| !line.starts_with("| ---"))
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').nth(1).unwrap());
+    let told: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).chain(["went_back"]).collect();
+    assert_eq!(told, Problem::CODES.into_iter().collect());
 }
 
 #[test]

@@ -26,6 +26,12 @@ fn secrets() {
 }
 
 #[test]
+fn runbook() {
+    let told = follow("docs/runbook.md", &[]);
+    assert!(told >= 7, "only {told} outputs were compared");
+}
+
+#[test]
 fn recoup() {
     walk("recoup", 6);
 }

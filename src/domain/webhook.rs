@@ -107,9 +107,12 @@ impl Webhook {
     /// How long to wait after so many failed attempts, at least one; nothing when it was tried for long enough.
     #[must_use]
     pub fn wait_after(&self, attempts: u32) -> Option<Duration> {
-        /// The longest wait.
+        /// The longest wait for somebody else's service.
         const MOST: u64 = 4 * 3_600;
-        let wait = |attempt: u32| Duration::from_secs(3_u64.saturating_pow(attempt.saturating_sub(1)).min(MOST));
+        /// The longest wait for a file of this machine: to try costs nothing, and somebody waits for it to be written again.
+        const MOST_OF_FILE: u64 = 60;
+        let most = if self.name == Self::EXPORT { MOST_OF_FILE } else { MOST };
+        let wait = |attempt: u32| Duration::from_secs(3_u64.saturating_pow(attempt.saturating_sub(1)).min(most));
         let waited = (1..=attempts).map(wait).fold(Duration::ZERO, Duration::saturating_add);
         (waited <= self.retry_for).then(|| wait(attempts))
     }
@@ -275,13 +278,16 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let hook = Webhook { retry_for: Duration::from_secs(86_400), ..Webhook::export() };
+        let hook = Webhook { name: "billing".to_owned(), retry_for: Duration::from_secs(86_400), ..Webhook::export() };
         let waits: Vec<u64> =
             (1..).map_while(|attempts| hook.wait_after(attempts)).map(|wait| wait.as_secs()).collect();
         assert_eq!(waits[..9], [1, 3, 9, 27, 81, 243, 729, 2_187, 6_561]);
         assert!(waits[9..].iter().all(|wait| *wait == 14_400), "{waits:?}");
         assert!((72_000..=86_400).contains(&waits.iter().sum::<u64>()), "{waits:?}");
         assert_eq!(Webhook { retry_for: Duration::ZERO, ..hook }.wait_after(1), None);
+        let export = Webhook::export();
+        let waits = [1, 2, 4, 5, 1_000].map(|attempts| export.wait_after(attempts).map(|wait| wait.as_secs()));
+        assert_eq!(waits, [1, 3, 27, 60, 60].map(Some));
     }
 
     #[test]

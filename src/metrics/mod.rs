@@ -38,6 +38,8 @@ pub struct Now {
     pub store_kind: &'static str,
     /// Whether it answered last.
     pub store_up: bool,
+    /// What may be wrong with it, by code, and whether it is.
+    pub store_problems: Vec<(&'static str, bool)>,
     /// Whether the server takes requests on.
     pub ready: bool,
     /// What is remembered.
@@ -64,6 +66,8 @@ pub struct Now {
     pub credentials_held: u64,
     /// How far the time of day is ahead of this machine's clock.
     pub clock_ahead: Duration,
+    /// When the certificate of each listener ends, in seconds since 1970; 0 where no TLS is spoken.
+    pub certificates_end: Vec<(&'static str, u64)>,
     /// What the operating system says of the process.
     pub process: Option<Process>,
 }

@@ -96,6 +96,12 @@ const AHEAD: Family = Family {
     labels: &[],
     help: "How far the time of day that deadlines are judged by is ahead of this machine's clock.",
 };
+const CERTIFICATES: Family = Family {
+    name: "keygate_certificate_expires_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: &["listener"],
+    help: "When the certificate that a listener shows ends, or the first of those that it shows with it; 0: it speaks no TLS.",
+};
 const CPU: Family = Family {
     name: "process_cpu_seconds",
     kind: Kind::Counter,
@@ -166,6 +172,10 @@ pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     }
     page.family(&SLOWED).add(&[], meter.connections_slowed.get());
     page.family(&AHEAD).add(&[], seconds(u64::try_from(now.clock_ahead.as_micros()).unwrap_or(u64::MAX)));
+    let mut certificates = page.family(&CERTIFICATES);
+    for (listener, end) in &now.certificates_end {
+        certificates.add(&[listener], end);
+    }
 
     if let Some(process) = &now.process {
         page.family(&CPU).add(&[], process.cpu_seconds);

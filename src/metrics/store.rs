@@ -12,6 +12,12 @@ const UP: Family = Family {
     labels: &["store"],
     help: "1 while the store answers, asked every second; else 0.",
 };
+const PROBLEM: Family = Family {
+    name: "keygate_store_problem",
+    kind: Kind::Gauge,
+    labels: &["problem"],
+    help: "1 while that is wrong with the store, looked into every five seconds; else 0.",
+};
 const TOOK: Family = Family {
     name: "keygate_store_duration_seconds",
     kind: Kind::Histogram,
@@ -78,6 +84,10 @@ const CACHE_LOOKUPS: Family = Family {
 pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     let (now, meter) = (&scene.now, scene.store_meter);
     page.family(&UP).add(&[now.store_kind], u8::from(now.store_up));
+    let mut problem = page.family(&PROBLEM);
+    for (code, is_so) in &now.store_problems {
+        problem.add(&[code], u8::from(*is_so));
+    }
     let mut took = page.family(&TOOK);
     for command in Command::ALL {
         took.durations(&[command.name()], &meter.took(command), &[]);

@@ -51,7 +51,7 @@ pub enum StartError {
         versions: Vec<u32>,
     },
     /// The file with the server secrets is not there, while the server runs.
-    #[error("`{}` is missing, and everything hangs on it: put the file back from its copy", path.display())]
+    #[error("`{}` is missing, and everything hangs on it: put the file back from its copy; where there are no keys yet, `keygate serve` makes it", path.display())]
     SecretsMissing {
         /// The file that should be there.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum StartError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<StartError>),
     /// The file with the server secrets is not there, and the data that hangs on them is.
-    #[error("`{}` is missing, and everything in `{}` hangs on it: put the file back from its copy", path.display(), data.display())]
+    #[error("`{}` is missing, and everything in `{}` hangs on it: put the file back from its copy; where there are no keys yet, `keygate serve` makes it", path.display(), data.display())]
     SecretsGone {
         /// The file that should be there.
         path: PathBuf,

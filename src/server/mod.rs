@@ -250,7 +250,9 @@ pub fn run(
         };
         let of_store = store.clone();
         let store = Box::new(move || of_store.figures());
-        let figures = operations::Figures { meter, store, store_meter, house: present, issuers, load, clock };
+        let certificates = Arc::clone(&tls);
+        let figures =
+            operations::Figures { meter, store, store_meter, house: present, issuers, load, clock, certificates };
         background.spawn(operations::serve(
             listener,
             operations::Desk { figures, health: Arc::clone(&well) },

@@ -62,6 +62,15 @@ impl Secured {
         }
     }
 
+    /// What it is called in metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Management => "management",
+            Self::Operations => "operations",
+        }
+    }
+
     /// The protocol that is spoken inside.
     const fn protocol(self) -> &'static [u8] {
         match self {
@@ -83,6 +92,8 @@ struct Shown {
     config: Arc<ServerConfig>,
     /// A hash of what the files said. It also covers the key, so it is shown to nobody.
     said: [u8; 32],
+    /// When the first certificate of the chain ends, in seconds since 1970.
+    ends_at: u64,
 }
 
 /// The present certificates, for whoever takes connections.
@@ -177,6 +188,12 @@ impl Present {
         }
     }
 
+    /// Every listener, and when what it shows ends, in seconds since 1970; 0 where no TLS is spoken.
+    pub(super) fn ends(&self) -> [(&'static str, u64); Secured::ALL.len()] {
+        let present = self.0.read();
+        Secured::ALL.map(|listener| (listener.name(), present.of(listener).map_or(0, |shown| shown.ends_at)))
+    }
+
     /// What a connection by this listener begins with; nothing where no TLS is spoken.
     pub(super) fn acceptor(&self, listener: Secured) -> Option<TlsAcceptor> {
         self.0.read().of(listener).map(|shown| TlsAcceptor::from(Arc::clone(&shown.config)))
@@ -241,7 +258,9 @@ fn shown(listener: Secured, tls: &ListenerTls) -> Result<Option<Shown>, TlsError
             config.with_client_cert_verifier(verifier.build().map_err(|cause| file.illegal(cause.to_string()))?)
         }
     };
-    let shown = config.with_single_cert(certificate.chain()?, key.key()?);
+    let chain = certificate.chain()?;
+    let ends_at = chain.iter().filter_map(identity::ends_at).min().unwrap_or_default();
+    let shown = config.with_single_cert(chain, key.key()?);
     let mut config = shown.map_err(|cause| match cause {
         rustls::Error::InconsistentKeys(_) => TlsError::Strangers {
             setting: key.setting.clone(),
@@ -255,7 +274,7 @@ fn shown(listener: Secured, tls: &ListenerTls) -> Result<Option<Shown>, TlsError
     // Nobody comes back by what was agreed on before: each connection is judged by the authorities and the time of its beginning.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Some(Shown { config: Arc::new(config), said: said.finalize().into() }))
+    Ok(Some(Shown { config: Arc::new(config), said: said.finalize().into(), ends_at }))
 }
 
 /// What a file says, and the setting that names it.

@@ -11,6 +11,7 @@ mod outage;
 mod readiness;
 mod rotation;
 mod sentinel;
+mod shipped;
 mod tls;
 
 use keygate::{

@@ -113,12 +113,16 @@ async fn what_changes_while_it_runs_is_seen() {
 
 #[tokio::test]
 async fn the_log_tells_a_problem_once_and_health_follows_what_cannot_be_served_with() {
-    let stack = Stack::redis(&[]).await;
+    let stack = Stack::redis(&["--operations-listen", "127.0.0.1:0"]).await;
     let (_, key) = stack.new_key("recurr", "acme", "live").await;
     let redis = stack.redis.as_ref().unwrap();
+    let shown = async |code| stack.metrics().await.sum("keygate_store_problem", &[("problem", code)]);
+    assert_eq!(shown("eviction").await, 0.0);
     redis.config_set("maxmemory-policy", "allkeys-lru");
     stack.wait_for_output("problem=\"eviction\"").await;
     assert_eq!(stack.health().await, ServingStatus::Serving);
+    until("metrics tell it", async || shown("eviction").await == 1.0).await;
+    assert_eq!(shown("permission").await, 0.0);
 
     redis.cli(&["ACL", "SETUSER", "keygate", "-evalsha"]);
     stack.wait_for_health(ServingStatus::NotServing, SOON).await;
@@ -129,6 +133,7 @@ async fn the_log_tells_a_problem_once_and_health_follows_what_cannot_be_served_w
     stack.wait_for_health(ServingStatus::Serving, SOON).await;
     redis.config_set("maxmemory-policy", "noeviction");
     until("both are over", async || stack.output().matches("no longer a problem of the store").count() == 2).await;
+    until("metrics tell that too", async || shown("eviction").await == 0.0).await;
     for (code, told) in [("eviction", 2), ("permission", 2)] {
         assert_eq!(stack.output().matches(&format!("problem=\"{code}\"")).count(), told, "{}", stack.output());
     }

@@ -73,6 +73,8 @@ impl Keygate {
 
     /// Asks the operations port.
     pub async fn operations(&self, head: &str, accept: &str) -> Answer {
+        // The whole line: half an address is another port.
+        self.wait_for_output("/metrics\n").await;
         http::send(self.operations_port(), head, &[("host", "keygate"), ("accept", accept)], "").await
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The ports of the pages and of the files that they use.
-const PORTS: [&str; 7] = ["8080", "8000", "3000", "50051", "50052", "6380", "9901"];
+const PORTS: [&str; 8] = ["8080", "8000", "3000", "50051", "50052", "6380", "9901", "9464"];
 /// Stands between the output of two blocks.
 const MARK: &str = "-- next block --";
 

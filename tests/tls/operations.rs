@@ -38,3 +38,18 @@ async fn metrics_are_told_by_tls_to_whoever_shows_the_right_certificate() {
     plain.write_all(ask).await.unwrap();
     assert_eq!(until_closed(&mut plain).await.first(), Some(&21));
 }
+
+/// Also after a renewal, so that somebody is told while there is time.
+#[tokio::test]
+async fn metrics_tell_when_the_certificate_ends() {
+    let world = World::new();
+    let keygate = world.start("[operations]\nlisten = \"127.0.0.1:0\"\n[reload]\ncheck_every = \"0s\"\n", &[]).await;
+    // The beginning of these years, in seconds since 1970.
+    for (year, begins) in [(2040, 2_208_988_800.0), (2050, 2_524_608_000.0)] {
+        world.authority.sign_until(world.at(), "next", &["127.0.0.1"], year).replace(&world.server);
+        assert!(keygate.reload().await);
+        let page = keygate.metrics().await;
+        let told = |listener| page.sum("keygate_certificate_expires_timestamp_seconds", &[("listener", listener)]);
+        assert_eq!((told("listen"), told("management"), told("operations")), (begins, 0.0, 0.0));
+    }
+}

@@ -16,6 +16,32 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Every code that a store, or the watch over it, tells while a server runs.
+    pub const CODES: [&str; 22] = [
+        "unreachable",
+        "silent",
+        "password",
+        "password-file",
+        "untrusted",
+        "tls-files",
+        "certificate-missing",
+        "sentinels",
+        "permission",
+        "replica",
+        "loading",
+        "disk",
+        "version",
+        "cluster",
+        "secret",
+        "eviction",
+        "persistence",
+        "full",
+        "nearly-full",
+        "slow",
+        "replicas",
+        "went_back",
+    ];
+
     /// One that keeps the server from serving.
     #[must_use]
     pub fn grave(code: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {

@@ -8,7 +8,7 @@ use crate::{
     },
     grpc::InWork,
     metrics::{self, Cache, Format, Issuer, Now, Redis, Scene},
-    server::{acceptor::Places, clock::SystemClock},
+    server::{acceptor::Places, clock::SystemClock, tls},
     store::{Held, StoreFigures},
     tokens::{IssuerState, Issuers},
 };
@@ -42,6 +42,7 @@ pub(in crate::server) struct Figures {
     pub(in crate::server) issuers: watch::Receiver<Arc<Issuers>>,
     pub(in crate::server) load: Load,
     pub(in crate::server) clock: Arc<SystemClock>,
+    pub(in crate::server) certificates: Arc<tls::Present>,
 }
 
 impl Figures {
@@ -86,6 +87,7 @@ impl Figures {
             version: env!("CARGO_PKG_VERSION"),
             store_kind: store.kind,
             store_up: health.store_answers(),
+            store_problems: health.store_problems(),
             ready: health.is_ready(),
             caches: store.held.iter().map(cache).chain([tokens]).collect(),
             counters: store.counters.map(|counters| (counters as u64, load.counters as u64)),
@@ -104,6 +106,7 @@ impl Figures {
             uses_waiting: house.uses_waiting() as u64,
             credentials_held: house.vault.held() as u64,
             clock_ahead: self.clock.ahead(),
+            certificates_end: self.certificates.ends().to_vec(),
             process: process::read(self.clock.began().as_micros() as f64 / 1_000_000.0),
         }
     }

@@ -32,6 +32,12 @@ impl Health {
         matches!(&*self.store.lock(), Some(Ok(())))
     }
 
+    /// What may be wrong with the store, by code, and whether it is.
+    pub(super) fn store_problems(&self) -> Vec<(&'static str, bool)> {
+        let problems = self.problems.lock();
+        Problem::CODES.map(|code| (code, problems.iter().any(|problem| problem.code == code))).to_vec()
+    }
+
     /// Whether requests should come here.
     pub(super) fn is_ready(&self) -> bool {
         self.store_answers()

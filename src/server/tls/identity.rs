@@ -1,6 +1,6 @@
 //! Whom the certificate names that a client showed. Its signature was checked by the handshake.
 
-use super::TlsStream;
+use super::{CertificateDer, TlsStream};
 use crate::domain::{
     certificate::{CertificateName, ClientCertificate},
     time::Timestamp,
@@ -17,6 +17,12 @@ use x509_cert::{
 pub(in crate::server) fn of(stream: &TlsStream<TcpStream>) -> Option<Arc<ClientCertificate>> {
     let shown = stream.get_ref().1.peer_certificates()?.first()?;
     read(shown).map(Arc::new)
+}
+
+/// When a certificate ends, in seconds since 1970; nothing for one that cannot be read.
+pub(super) fn ends_at(shown: &CertificateDer<'_>) -> Option<u64> {
+    let certificate = Certificate::from_der(shown).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
 }
 
 fn read(der: &[u8]) -> Option<ClientCertificate> {

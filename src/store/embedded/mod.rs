@@ -9,6 +9,8 @@ mod read;
 mod room;
 mod stamps;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use open::{FILE_NAME, FORMAT, OpenError};
@@ -17,8 +19,8 @@ pub use write::QUEUE;
 use super::record::RecordCodec;
 use crate::{
     app::ports::{
-        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Sought,
-        Store, StoreError,
+        Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
+        Problem, Sought, Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -33,7 +35,10 @@ use crate::{
 };
 use counters::Counters;
 use stamps::Stamps;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 use write::Writer;
 
 /// The embedded store. Cheap to clone; the directory is free again once the last clone is dropped.
@@ -51,6 +56,8 @@ struct Core {
     clock: Arc<dyn Clock>,
     stamps: Stamps,
     counters: Counters,
+    /// Why nothing can be written any more: the database takes no change after one that failed, until it is opened again.
+    halted: OnceLock<String>,
 }
 
 impl Embedded {
@@ -70,7 +77,7 @@ impl Embedded {
         let codec = RecordCodec::new(ring);
         let database = open::open(directory, &codec, Self::CACHE_BYTES)?;
         let counters = Counters::new(Arc::clone(&clock), counters);
-        let core = Arc::new(Core { database, codec, clock, stamps: Stamps::new(), counters });
+        let core = Arc::new(Core { database, codec, clock, stamps: Stamps::new(), counters, halted: OnceLock::new() });
         let writer = Writer::start(Arc::clone(&core));
         let writer = writer.map_err(|cause| OpenError::Thread { directory: directory.to_owned(), cause })?;
         Ok(Self { writer: Arc::new(writer), core })
@@ -200,5 +207,15 @@ impl Store for Embedded {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.core.ping()
+    }
+
+    async fn examine(&self) -> Vec<Problem> {
+        let told = |cause| {
+            let what = format!(
+                "the embedded store could not be written: {cause}: no key is made, changed or ended, revoking neither"
+            );
+            Problem::slight("disk", what, "make room on its disk, then restart keygate")
+        };
+        self.core.halted.get().map(told).into_iter().collect()
     }
 }

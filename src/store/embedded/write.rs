@@ -145,6 +145,10 @@ fn run(core: &Core, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter().take(GROUP.saturating_sub(1))).collect();
         let answers = write(core, group.iter().map(|(work, _)| work)).unwrap_or_else(|error| {
+            // The first tells the cause; later ones only that there was one.
+            if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+                core.halted.get_or_init(|| error.to_string());
+            }
             let error = StoreError::from(Trouble(error));
             group.iter().map(|_| Err(CommitError::Store(error.clone()))).collect()
         });
