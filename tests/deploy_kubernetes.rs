@@ -4,7 +4,10 @@
 
 mod support;
 
-use keygate::config::{self, RealmFiles, Settings};
+use keygate::{
+    config::{self, RealmFiles, Settings},
+    server::DRAIN,
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -127,12 +130,9 @@ fn every_pod_is_behind_a_network_policy_and_keygate_behind_a_budget_and_spread()
 
 #[test]
 fn a_pod_gets_the_time_that_its_end_takes() {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/mod.rs")).unwrap();
-    let drain = source.split_once("const DRAIN: Duration = Duration::from_secs(").expect("the drain").1;
-    let drain: u64 = drain.split_once(')').unwrap().0.parse().unwrap();
     let settings =
         Settings::load(&deploy("kubernetes/base/keygate.toml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let drain = drain + settings.drain_delay.as_secs();
+    let drain = (DRAIN + settings.drain_delay).as_secs();
     for overlay in ["base", "sidecar"] {
         let objects = render(overlay);
         let grace =

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tonic_health::pb::health_server::Health;
 
 /// How long connections may take to end after the server was told to stop.
-pub(super) const DRAIN: Duration = Duration::from_secs(10);
+pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// How a worker's thread ended.
 pub(super) type Worker = JoinHandle<Result<(), StartError>>;

@@ -33,6 +33,7 @@ mod vault;
 mod watch;
 mod worker;
 
+pub use crew::DRAIN;
 pub use error::StartError;
 pub use reload::{Refusal, ReloadState, Source};
 pub use restore::{NotRestored, RestoreReport, RestoreStep, restore};
@@ -289,7 +290,7 @@ pub fn run(
     let _ = stop.send(true);
     let drained = crew::drain(threads);
     let written = background.block_on(async {
-        match tokio::time::timeout(crew::DRAIN, reloading).await {
+        match tokio::time::timeout(DRAIN, reloading).await {
             Ok(Ok(house)) => App::new(house, store).write_uses().await,
             Ok(Err(_)) | Err(_) => Err(AppError::Bug("reloading was not done to its end")),
         }
