@@ -58,7 +58,8 @@ impl Envoy {
         let clock = Arc::new(StillClock::default());
         let house = House::new(&realms(), &ring, clock.clone(), Arc::new(Counting::default()));
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
-        let cache = CacheSettings { keys: 1_000, misses: 1_000, miss_lifetime: Duration::from_secs(1) };
+        let miss_lifetime = Duration::from_secs(1);
+        let cache = CacheSettings { keys: 1_000, misses: 1_000, miss_lifetime, ..CacheSettings::default() };
         let options = StoreOptions { place: Where::Directory { path: data.path().to_owned(), counters: 100_000 }, cache };
         let (app, key) = runtime.block_on(async {
             let store = Backend::open(&options, &ring, clock).await.expect("the store opens");
