@@ -28,6 +28,8 @@ pub struct Webhook {
     pub timeout: Duration,
     /// How long a message is tried again before it becomes a dead letter.
     pub retry_for: Duration,
+    /// The longest wait before it is tried again.
+    pub longest_wait: Duration,
     /// How long before a key's end it is told of it.
     pub expiring_within: Duration,
     /// How long before a key rests unused it is told of it.
@@ -89,11 +91,16 @@ impl Webhook {
             timeout: Duration::from_secs(10),
             // A disk that is full is waited for.
             retry_for: Duration::MAX,
+            // To try a file of this machine costs nothing, and somebody waits for it to be written again.
+            longest_wait: Duration::from_secs(60),
             expiring_within: Duration::ZERO,
             resting_within: Duration::ZERO,
             idle_after: Duration::MAX,
         }
     }
+
+    /// The longest wait for somebody else's service.
+    pub const LONGEST_WAIT: Duration = Duration::from_secs(4 * 3_600);
 
     /// The name of that subscriber, which no other can have.
     pub const EXPORT: &'static str = "audit export";
@@ -107,12 +114,8 @@ impl Webhook {
     /// How long to wait after so many failed attempts, at least one; nothing when it was tried for long enough.
     #[must_use]
     pub fn wait_after(&self, attempts: u32) -> Option<Duration> {
-        /// The longest wait for somebody else's service.
-        const MOST: u64 = 4 * 3_600;
-        /// The longest wait for a file of this machine: to try costs nothing, and somebody waits for it to be written again.
-        const MOST_OF_FILE: u64 = 60;
-        let most = if self.name == Self::EXPORT { MOST_OF_FILE } else { MOST };
-        let wait = |attempt: u32| Duration::from_secs(3_u64.saturating_pow(attempt.saturating_sub(1)).min(most));
+        let wait =
+            |attempt: u32| Duration::from_secs(3_u64.saturating_pow(attempt.saturating_sub(1))).min(self.longest_wait);
         let waited = (1..=attempts).map(wait).fold(Duration::ZERO, Duration::saturating_add);
         (waited <= self.retry_for).then(|| wait(attempts))
     }
@@ -278,7 +281,11 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let hook = Webhook { name: "billing".to_owned(), retry_for: Duration::from_secs(86_400), ..Webhook::export() };
+        let hook = Webhook {
+            retry_for: Duration::from_secs(86_400),
+            longest_wait: Webhook::LONGEST_WAIT,
+            ..Webhook::export()
+        };
         let waits: Vec<u64> =
             (1..).map_while(|attempts| hook.wait_after(attempts)).map(|wait| wait.as_secs()).collect();
         assert_eq!(waits[..9], [1, 3, 9, 27, 81, 243, 729, 2_187, 6_561]);

@@ -55,6 +55,7 @@ fn webhook(table: &Table<'_>, base: &Path, names: &mut Vec<String>) -> Option<We
         events: events?,
         timeout: timeout?,
         retry_for: retry_for?,
+        longest_wait: Webhook::LONGEST_WAIT,
         expiring_within: expiring_within?,
         resting_within: resting_within?,
         idle_after: idle_after?,
