@@ -65,8 +65,8 @@ impl Secured {
     /// What it is called in metrics.
     const fn name(self) -> &'static str {
         match self {
-            Self::Listen => "listen",
-            Self::Management => "management",
+            Self::Listen => ListenerName::Listen.name(),
+            Self::Management => ListenerName::Management.name(),
             Self::Operations => "operations",
         }
     }
