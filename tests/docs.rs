@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use keygate::{
-    app::ports::Problem,
+    app::ports::ProblemCode,
     config::Settings,
     domain::{
         deny::DenyReason,
@@ -294,7 +294,7 @@ fn every_problem_of_the_store_says_what_to_do() {
         .filter(|line| line.starts_with("| `"))
         .map(|line| line.split('|').nth(1).unwrap());
     let told: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).chain(["went_back"]).collect();
-    assert_eq!(told, Problem::CODES.into_iter().collect());
+    assert_eq!(told, ProblemCode::ALL.iter().map(|code| code.name()).collect());
 }
 
 #[test]

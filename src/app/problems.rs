@@ -39,12 +39,13 @@ impl Problems {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::ports::ProblemCode;
 
     #[test]
     fn a_problem_is_told_when_it_comes_and_when_it_goes_and_not_in_between() {
         let problems = Problems::default();
-        let slow = |ms: u32| Problem::slight("slow", format!("answers take {ms} ms"), "look at it");
-        let away = Problem::grave("unreachable", "it is away", "bring it back");
+        let slow = |ms: u32| Problem::slight(ProblemCode::Slow, format!("answers take {ms} ms"), "look at it");
+        let away = Problem::grave(ProblemCode::Unreachable, "it is away", "bring it back");
         assert_eq!(problems.found(vec![slow(30)]).new, [slow(30)]);
         assert_eq!(problems.found(vec![slow(31)]), Changed::default());
         assert_eq!(problems.found(vec![slow(32), away.clone()]).new, std::slice::from_ref(&away));

@@ -4,7 +4,7 @@ use super::beat::Beat;
 use crate::app::{
     error::AppError,
     house::App,
-    ports::{Problem, Store},
+    ports::{Problem, ProblemCode, Store},
     recovery::Setback,
 };
 use parking_lot::Mutex;
@@ -38,7 +38,7 @@ impl Setbacks {
 /// What is told of a setback.
 pub(super) fn problem(setback: &Setback) -> Problem {
     let remedy = "find out what put it back: acts that were done since are lost, and must be done again. Keys that were ended stay dead";
-    Problem::slight("went_back", what(setback), remedy)
+    Problem::slight(ProblemCode::WentBack, what(setback), remedy)
 }
 
 fn what(setback: &Setback) -> String {

@@ -63,8 +63,12 @@ pub fn check_store(settings: &Settings) -> Result<StoreReport, StartError> {
         };
         let behind = (behind.accounts > 0).then(|| setback::problem(&behind));
         let found = store.examine().await.into_iter().chain(behind);
-        let problems =
-            found.map(|one| StoreProblem { code: one.code, what: one.what, remedy: one.remedy, stops: one.stops });
+        let problems = found.map(|one| StoreProblem {
+            code: one.code.name(),
+            what: one.what,
+            remedy: one.remedy,
+            stops: one.stops,
+        });
         Ok(StoreReport { store: store.describe(), problems: problems.collect() })
     })
 }

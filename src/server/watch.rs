@@ -80,13 +80,13 @@ pub(super) async fn store<S: Store>(
 fn tell(changed: &Changed) {
     for Problem { code, what, remedy, stops } in &changed.new {
         if *stops {
-            tracing::error!(problem = code, remedy, "{what}");
+            tracing::error!(problem = code.name(), remedy, "{what}");
         } else {
-            tracing::warn!(problem = code, remedy, "{what}");
+            tracing::warn!(problem = code.name(), remedy, "{what}");
         }
     }
     for Problem { code, .. } in &changed.gone {
-        tracing::info!(problem = code, "no longer a problem of the store");
+        tracing::info!(problem = code.name(), "no longer a problem of the store");
     }
 }
 

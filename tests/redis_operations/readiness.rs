@@ -25,7 +25,8 @@ async fn codes(store: &Redis) -> Vec<String> {
     let problems = store.examine().await;
     let code = |problem: &keygate::app::ports::Problem| {
         assert!(!problem.remedy.is_empty() && problem.what.contains("127.0.0.1"), "{problem:?}");
-        if problem.stops { problem.code.to_uppercase() } else { problem.code.to_owned() }
+        let name = problem.code.name();
+        if problem.stops { name.to_uppercase() } else { name.to_owned() }
     };
     problems.iter().map(code).collect()
 }

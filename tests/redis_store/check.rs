@@ -5,7 +5,7 @@ use crate::{
     world::{made, open, open_with, owner},
 };
 use keygate::{
-    app::ports::{Store, StoreError},
+    app::ports::{ProblemCode, Store, StoreError},
     store::redis::{OpenError, RedisOptions},
 };
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn a_server_of_another_secret_is_told_so() {
     }
     // Whoever runs without it hears of it too.
     let found = store.examine().await;
-    assert!(found.iter().any(|problem| problem.code == "secret" && problem.stops), "{found:?}");
+    assert!(found.iter().any(|problem| problem.code == ProblemCode::Secret && problem.stops), "{found:?}");
     open_with(options(), &[1, 2, 3]).await.unwrap();
     assert!(refusal(&server, &[3]).await.contains("server secret versions 1, 2 are missing"));
     assert_eq!(server.cli(&["SET", "kg1:ring", "garbage"]), "OK");

@@ -17,7 +17,7 @@ use crate::domain::{
     token::{Token, TokenFlaw},
     webhook::Letter,
 };
-pub use problem::Problem;
+pub use problem::{Problem, ProblemCode};
 use std::{future::Future, pin::Pin, sync::Arc};
 pub use store::{
     CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos, Shelf, Sought,

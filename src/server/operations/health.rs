@@ -1,6 +1,9 @@
 //! Whether the server is well, and what is wrong if it is not.
 
-use crate::{app::ports::Problem, tokens::IssuerState};
+use crate::{
+    app::ports::{Problem, ProblemCode},
+    tokens::IssuerState,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +38,8 @@ impl Health {
     /// What may be wrong with the store, by code, and whether it is.
     pub(super) fn store_problems(&self) -> Vec<(&'static str, bool)> {
         let problems = self.problems.lock();
-        Problem::CODES.map(|code| (code, problems.iter().any(|problem| problem.code == code))).to_vec()
+        let is_so = |code| problems.iter().any(|problem| problem.code == code);
+        ProblemCode::ALL.iter().map(|&code| (code.name(), is_so(code))).collect()
     }
 
     /// Whether requests should come here.
@@ -67,11 +71,9 @@ impl Health {
         let ready = self.is_ready();
         let mut checks = vec![check("store", true, store), check("staying", true, leaving)];
         let problems = self.problems.lock();
-        checks.extend(
-            problems
-                .iter()
-                .map(|Problem { code, what, remedy, stops }| check(code, *stops, Some(format!("{what}; {remedy}")))),
-        );
+        checks.extend(problems.iter().map(|Problem { code, what, remedy, stops }| {
+            check(code.name(), *stops, Some(format!("{what}; {remedy}")))
+        }));
         drop(problems);
         for issuer in issuers {
             let problem =
@@ -95,10 +97,10 @@ mod tests {
     fn ready_is_who_has_a_store_and_stays() {
         let health = Health::default();
         assert!(!health.ready(Vec::new()).0);
-        health.store(Ok(()), vec![Problem::slight("slow", "it is slow", "look why")]);
+        health.store(Ok(()), vec![Problem::slight(ProblemCode::Slow, "it is slow", "look why")]);
         let (ready, told) = health.ready(Vec::new());
         assert!(ready && health.is_ready() && told.to_string().contains("it is slow; look why"), "{told}");
-        health.store(Ok(()), vec![Problem::grave("evicts", "it evicts keys", "set `noeviction`")]);
+        health.store(Ok(()), vec![Problem::grave(ProblemCode::Eviction, "it evicts keys", "set `noeviction`")]);
         let (ready, told) = health.ready(Vec::new());
         assert!(!ready && health.store_answers() && told.to_string().contains("evicts"), "{told}");
         health.store(Err("it is away".to_owned()), Vec::new());

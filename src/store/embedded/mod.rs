@@ -20,7 +20,7 @@ use super::record::RecordCodec;
 use crate::{
     app::ports::{
         Clock, CommitError, EntryQuery, Expected, Fence, Found, Freshness, KeyListing, KeyQuery, MemoId, Memos,
-        Problem, Sought, Store, StoreError,
+        Problem, ProblemCode, Sought, Store, StoreError,
     },
     domain::{
         account::{Account, AccountSnapshot},
@@ -214,7 +214,7 @@ impl Store for Embedded {
             let what = format!(
                 "the embedded store could not be written: {cause}: no key is made, changed or ended, revoking neither"
             );
-            Problem::slight("disk", what, "make room on its disk, then restart keygate")
+            Problem::slight(ProblemCode::Disk, what, "make room on its disk, then restart keygate")
         };
         self.core.halted.get().map(told).into_iter().collect()
     }

@@ -91,6 +91,9 @@ async fn a_store_that_could_not_be_written_says_so_until_it_is_opened_again() {
     // Room alone does not help.
     assert!(matches!(write().await, Err(StoreError::Unavailable(why)) if why.contains("restart keygate")));
     let problems = store.examine().await;
-    assert_eq!(problems.iter().map(|problem| (problem.code, problem.stops)).collect::<Vec<_>>(), [("disk", false)]);
+    assert_eq!(
+        problems.iter().map(|problem| (problem.code.name(), problem.stops)).collect::<Vec<_>>(),
+        [("disk", false)]
+    );
     assert!(problems[0].remedy.contains("restart keygate"), "{problems:?}");
 }

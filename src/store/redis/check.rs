@@ -3,7 +3,7 @@
 
 use super::{RedisOptions, connection::Connection, keyspace, permissions, scripts};
 use crate::{
-    app::ports::{Problem, StoreError},
+    app::ports::{Problem, ProblemCode, StoreError},
     store::{
         marks::{self, Verdict},
         record::RecordCodec,
@@ -114,9 +114,9 @@ async fn stored(connection: &Connection) -> Result<Option<Vec<u8>>, StoreError> 
 fn problem(verdict: &Verdict) -> Option<Problem> {
     match verdict {
         Verdict::Known | Verdict::Note(_) => None,
-        Verdict::Lost(versions) => Some(Problem::grave("secret", marks::loss(versions), marks::REMEDY)),
+        Verdict::Lost(versions) => Some(Problem::grave(ProblemCode::Secret, marks::loss(versions), marks::REMEDY)),
         Verdict::Foreign => Some(Problem::grave(
-            "secret",
+            ProblemCode::Secret,
             "its records are sealed with a server secret that this server does not have",
             "give every server that uses this Redis the same versions of the server secret, or use another database of it",
         )),
@@ -145,7 +145,7 @@ impl RingMark {
             }
         }
         let what = "several servers write down other versions of the server secret at the same time";
-        Ok(Some(Problem::grave("secret", what, "give all of them the same `secrets` file")))
+        Ok(Some(Problem::grave(ProblemCode::Secret, what, "give all of them the same `secrets` file")))
     }
 }
 
@@ -162,14 +162,14 @@ pub(super) fn faults(info: &str, demands: Demands) -> Vec<Problem> {
     if parse_version(version).is_none_or(|version| version < OLDEST) {
         let (major, minor) = OLDEST;
         fault(
-            "version",
+            ProblemCode::Version,
             format!("its version is `{version}`"),
             format!("use Redis {major}.{minor} or newer, or Valkey"),
         );
     }
     if field(info, "cluster_enabled") == "1" {
         fault(
-            "cluster",
+            ProblemCode::Cluster,
             "it runs in cluster mode, which this version of keygate does not support".to_owned(),
             "use a single primary, with sentinels if it shall be replaced by itself".to_owned(),
         );
@@ -177,7 +177,7 @@ pub(super) fn faults(info: &str, demands: Demands) -> Vec<Problem> {
     let role = field(info, "role");
     if role != "master" {
         fault(
-            "replica",
+            ProblemCode::Replica,
             format!("its role is `{role}`"),
             "give the address of the primary, or of sentinels".to_owned(),
         );
@@ -185,14 +185,14 @@ pub(super) fn faults(info: &str, demands: Demands) -> Vec<Problem> {
     let policy = field(info, "maxmemory_policy");
     if policy != "noeviction" && !demands.allow_eviction {
         fault(
-            "eviction",
+            ProblemCode::Eviction,
             format!("its `maxmemory-policy` is `{policy}`, so it may drop keys and counters without a word"),
             "set `maxmemory-policy noeviction`, or allow eviction in keygate's configuration".to_owned(),
         );
     }
     if field(info, "aof_enabled") != "1" && !demands.allow_no_persistence {
         fault(
-            "persistence",
+            ProblemCode::Persistence,
             "it keeps no append-only file, so a crash loses keys and revocations that were acknowledged".to_owned(),
             "set `appendonly yes`, or allow running without persistence in keygate's configuration".to_owned(),
         );

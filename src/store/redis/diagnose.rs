@@ -1,7 +1,7 @@
 //! What an error of Redis means, in words that say what to do. Must never repeat a password, which no error of it holds.
 
 use super::{OpenError, scripts, target::Address};
-use crate::app::ports::{Problem, StoreError};
+use crate::app::ports::{Problem, ProblemCode, StoreError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use std::fmt::Display;
 
@@ -53,28 +53,32 @@ pub(super) fn known(what: &str, address: impl Display, error: &RedisError) -> Op
     };
     match error.kind() {
         _ if is_stranger(error) => grave(
-            "password",
+            ProblemCode::Password,
             "does not take the user and password that it was given",
             "give keygate the password of its user, in the address or in `password_file`; see also `ACL LOG` there",
         ),
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => {
-            grave("loading", "is still loading its data", "wait; `INFO persistence` there tells how far it is")
-        }
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
-            grave("replica", "is a replica, which takes no writes", "give the address of the primary, or of sentinels")
-        }
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => grave(
+            ProblemCode::Loading,
+            "is still loading its data",
+            "wait; `INFO persistence` there tells how far it is",
+        ),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => grave(
+            ProblemCode::Replica,
+            "is a replica, which takes no writes",
+            "give the address of the primary, or of sentinels",
+        ),
         ErrorKind::Server(ServerErrorKind::MasterDown) => grave(
-            "replica",
+            ProblemCode::Replica,
             "is a replica that has lost its primary",
             "give the address of the primary, or of sentinels",
         ),
         ErrorKind::Server(ServerErrorKind::NoPerm) => grave(
-            "permission",
+            ProblemCode::Permission,
             &format!("does not let keygate's user do what it must: {}", error.detail().unwrap_or_default()),
             "give the user what `deploy/redis/users.acl` gives it",
         ),
         _ if code(error) == "MISCONF" => grave(
-            "disk",
+            ProblemCode::Disk,
             "cannot write to its disk, so it takes no changes",
             "make room on its disk and see its log; it goes on by itself once it can write",
         ),

@@ -7,7 +7,7 @@ use super::{
     target::{Address, Place, Target},
 };
 use crate::{
-    app::ports::{Problem, StoreError},
+    app::ports::{Problem, ProblemCode, StoreError},
     dial::{ConnectError, Endpoint, Flaw, Identity, Stream, Tls, Trust},
 };
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection};
@@ -124,7 +124,7 @@ impl Access {
         let shows_nobody = self.tls.as_ref().is_some_and(|files| files.identity.is_none());
         if shows_nobody && error.to_string().contains("CertificateRequired") {
             return self.refused(
-                "certificate-missing",
+                ProblemCode::CertificateMissing,
                 address,
                 "demands a certificate of its clients",
                 format!("name one and its private key in `certificate_file` and `key_file` of `{}`", self.table),
@@ -139,7 +139,12 @@ impl Access {
         let Some(path) = &self.password_file else { return Ok(self.login.clone()) };
         let refused = |problem: String| {
             let what = format!("has no password: `{}` {problem}", path.display());
-            self.refused("password-file", address, &what, "mend the file: its first line is the password".to_owned())
+            self.refused(
+                ProblemCode::PasswordFile,
+                address,
+                &what,
+                "mend the file: its first line is the password".to_owned(),
+            )
         };
         let size = fs::metadata(path).map_err(|error| refused(format!("cannot be read: {error}")))?.len();
         if size > MOST_BYTES {
@@ -171,7 +176,7 @@ impl Access {
         });
         let endpoint = Endpoint::to(host, port, tls).map_err(|error| {
             let remedy = format!("mend what `{}` names", self.table);
-            self.refused("tls-files", address, &format!("cannot be connected to by TLS: {error}"), remedy)
+            self.refused(ProblemCode::TlsFiles, address, &format!("cannot be connected to by TLS: {error}"), remedy)
         })?;
         match endpoint.connect().await {
             Ok(stream) => Ok(stream),
@@ -197,10 +202,10 @@ impl Access {
             Flaw::NoTls => "it does not speak TLS there: name the port that does, or connect in plain".to_owned(),
             Flaw::Other => format!("see its log, and what `{table}` names"),
         };
-        self.refused("untrusted", address, &error.to_string(), remedy)
+        self.refused(ProblemCode::Untrusted, address, &error.to_string(), remedy)
     }
 
-    fn refused(&self, code: &'static str, address: &Address, what: &str, remedy: String) -> OpenError {
+    fn refused(&self, code: ProblemCode, address: &Address, what: &str, remedy: String) -> OpenError {
         OpenError::Refused(Problem::grave(code, format!("{} at `{address}`: {what}", self.what), remedy))
     }
 }

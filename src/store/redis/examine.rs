@@ -6,7 +6,7 @@ use super::{
     check::{Demands, field},
     diagnose,
 };
-use crate::app::ports::{Problem, StoreError};
+use crate::app::ports::{Problem, ProblemCode, StoreError};
 use redis::{RedisError, cmd};
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ impl Redis {
             Err(StoreError::Deadline(waited)) => {
                 let (place, waited) = (self.connection.place(), waited.as_millis());
                 vec![Problem::grave(
-                    "silent",
+                    ProblemCode::Silent,
                     format!("Redis at `{place}` gave no answer within {waited} ms"),
                     "see whether it hangs (`SLOWLOG GET`, its log, its disk) and whether the network lets it through",
                 )]
             }
             Err(error) => {
                 let remedy = "see that Redis runs there and lets this machine in";
-                vec![Problem::grave("unreachable", error.to_string(), remedy)]
+                vec![Problem::grave(ProblemCode::Unreachable, error.to_string(), remedy)]
             }
         }
     }
@@ -57,7 +57,7 @@ impl Redis {
                 let info: String = redis::from_redis_value(info).unwrap_or_default();
                 // It was taken as it was; what was changed since does not stop what works still, but what is a replica now does.
                 let changed = check::faults(&info, Demands::of(options)).into_iter();
-                found.extend(changed.map(|fault| Problem { stops: fault.code == "replica", ..fault }));
+                found.extend(changed.map(|fault| Problem { stops: fault.code == ProblemCode::Replica, ..fault }));
                 found.extend(room(&info).into_iter().chain(copies(&info, options.wait_replicas)));
             }
             Err(error) if tried.missing.is_empty() => return Err(error),
@@ -70,7 +70,7 @@ impl Redis {
                 problem.what = format!("Redis at `{place}`: {}", problem.what);
             }
         });
-        found.sort_by_key(|problem| (problem.code, !problem.stops));
+        found.sort_by_key(|problem| (problem.code.name(), !problem.stops));
         found.dedup_by_key(|problem| problem.code);
         Ok(found)
     }
@@ -80,7 +80,7 @@ impl Redis {
 fn hindrance(place: &str, error: &RedisError) -> Option<Problem> {
     if error.code() == Some("OOM") {
         return Some(Problem::slight(
-            "full",
+            ProblemCode::Full,
             "it has reached its `maxmemory`: no limit is charged and no key is made",
             "raise `maxmemory`, or remove data that is not keygate's",
         ));
@@ -93,7 +93,7 @@ fn slow(mut took: Vec<Duration>, deadline: Duration) -> Option<Problem> {
     let middle = *took.get(PINGS.div_euclid(2))?;
     (middle > deadline.div_f32(2.0)).then(|| {
         Problem::slight(
-            "slow",
+            ProblemCode::Slow,
             format!(
                 "its answers take {:.1} ms of the {} ms that a decision has for all its steps",
                 middle.as_secs_f64() * 1_000.0,
@@ -110,7 +110,7 @@ fn room(info: &str) -> Option<Problem> {
     let percent = used.saturating_mul(100).checked_div(most)?;
     (NEARLY_FULL..100).contains(&percent).then(|| {
         Problem::slight(
-            "nearly-full",
+            ProblemCode::NearlyFull,
             format!("{percent} % of its `maxmemory` of {most} bytes are used; when it is full, no limit is charged and no key is made"),
             "raise `maxmemory`, or remove data that is not keygate's",
         )
@@ -121,7 +121,7 @@ fn copies(info: &str, needed: u32) -> Option<Problem> {
     let online = info.lines().filter(|line| line.starts_with("slave") && line.contains("state=online")).count();
     (online < needed as usize).then(|| {
         Problem::slight(
-            "replicas",
+            ProblemCode::Replicas,
             format!("{online} of the {needed} replicas that changes wait for are connected: no key is made, changed or ended"),
             "bring replicas back, or lower `wait_replicas`",
         )
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn what_info_tells_of_room_and_copies_is_judged() {
         let codes = |info: &str, needed| -> Vec<&str> {
-            room(info).into_iter().chain(copies(info, needed)).map(|problem| problem.code).collect()
+            room(info).into_iter().chain(copies(info, needed)).map(|problem| problem.code.name()).collect()
         };
         assert!(codes("used_memory:1\r\nmaxmemory:0\r\n", 0).is_empty());
         assert!(codes("used_memory:89\r\nmaxmemory:100\r\n", 0).is_empty());

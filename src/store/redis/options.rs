@@ -1,6 +1,6 @@
 //! Which Redis, on which terms, and why it cannot be opened.
 
-use crate::app::ports::{Problem, StoreError};
+use crate::app::ports::{Problem, ProblemCode, StoreError};
 use std::{path::PathBuf, time::Duration};
 
 /// Which Redis, and on which terms.
@@ -113,8 +113,9 @@ impl OpenError {
     pub fn problems(&self) -> Vec<Problem> {
         let remedy = "see that Redis runs there and lets this machine in, or name another address";
         match self {
-            Self::Address => vec![Problem::grave("address", self.to_string(), "name another address")],
-            Self::Unreachable(error) => vec![Problem::grave("unreachable", error.to_string(), remedy)],
+            // It is refused before anything is asked, so a server that runs never tells it.
+            Self::Address => vec![Problem::grave(ProblemCode::Unreachable, self.to_string(), "name another address")],
+            Self::Unreachable(error) => vec![Problem::grave(ProblemCode::Unreachable, error.to_string(), remedy)],
             Self::Refused(problem) => vec![problem.clone()],
             Self::Unfit { address, faults } => {
                 let named = |fault: &Problem| Problem {

@@ -2,7 +2,7 @@
 //! may do before it looks at anything else but the number of words. What it may not do is told by name.
 
 use super::keyspace::{PREFIX, PROBE};
-use crate::app::ports::Problem;
+use crate::app::ports::{Problem, ProblemCode};
 use redis::{
     ErrorKind, Pipeline, RedisError, ServerErrorKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
@@ -100,7 +100,7 @@ impl Tried {
         let missing: Vec<String> = names.into_iter().chain(commands).collect();
         (!missing.is_empty()).then(|| {
             Problem::grave(
-                "permission",
+                ProblemCode::Permission,
                 format!("its user may not do all that keygate does: it lacks `{}`", missing.join(" ")),
                 "give it that with `ACL SETUSER`, and in the file that `aclfile` names: `deploy/redis/users.acl` has it all",
             )

@@ -2,7 +2,7 @@
 //! that was cut off may still name a primary that is none any more.
 
 use super::{OpenError, RedisOptions, TlsFiles, dialer::Access, target::Address};
-use crate::app::ports::{Problem, StoreError};
+use crate::app::ports::{Problem, ProblemCode, StoreError};
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo};
 use std::{
     fmt,
@@ -64,7 +64,7 @@ impl Sentinels {
                 true => {
                     OpenError::Unreachable(StoreError::Unavailable(format!("{self}: no sentinel answered in time")))
                 }
-                false => OpenError::Refused(Problem::grave("sentinels", what, remedy)),
+                false => OpenError::Refused(Problem::grave(ProblemCode::Sentinels, what, remedy)),
             }
         })
     }
