@@ -1,6 +1,10 @@
+mod files;
 mod loaded;
+mod members;
 mod mistakes;
 mod never_panics;
+mod onboarding;
+mod settings;
 mod shipped;
 mod tokens;
 mod traces;
