@@ -2,14 +2,19 @@
 //! numbers; realms, limits and reasons are places in arrays, found when the realm is loaded. A realm that goes takes its
 //! numbers with it.
 
+mod asked;
+mod exemplar;
 mod realm;
+mod sample;
 mod secrets;
 
 pub use super::ports::{
     meter::{BOUNDS_US, BUCKETS, Command, Count, Durations, DurationsRead, Level, StoreFault, StoreMeter, take_stripe},
     trace::TraceMeter,
 };
-pub use realm::{Answer, Exemplar, LimitState, Marks, RealmMeter, Remembered, Stored, Verb};
+pub use asked::{Answer, Remembered, Stored, Verb};
+pub use exemplar::{Exemplar, Marks};
+pub use realm::{LimitState, RealmMeter};
 pub use secrets::SecretsMeter;
 
 use super::{error::AppError, ports::StoreError, vault::VaultError};

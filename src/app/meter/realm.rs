@@ -1,6 +1,11 @@
 //! The numbers of one realm.
 
-use super::{Astray, BUCKETS, Count, Durations, DurationsRead, Failure, Level};
+use super::{
+    BUCKETS, Count, Durations, DurationsRead, Failure, Level,
+    asked::{Answer, Remembered, Stored, Verb},
+    exemplar::{Exemplar, Marks, Shown},
+    sample::Sample,
+};
 use crate::{
     app::ports::meter::{Stripes, bucket_of},
     domain::{
@@ -12,117 +17,7 @@ use crate::{
         webhook::Webhook,
     },
 };
-use parking_lot::Mutex;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
-/// What is asked at every request of a guarded product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// `Authenticate`.
-    Authenticate,
-    /// Envoy's `Check`.
-    Check,
-    /// `CheckRateLimit`.
-    CheckRateLimit,
-    /// Envoy's `ShouldRateLimit`.
-    ShouldRateLimit,
-}
-
-impl Verb {
-    /// Every verb, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Authenticate, Self::Check, Self::CheckRateLimit, Self::ShouldRateLimit];
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Authenticate => "authenticate",
-            Self::Check => "check",
-            Self::CheckRateLimit => "check_rate_limit",
-            Self::ShouldRateLimit => "should_rate_limit",
-        }
-    }
-
-    /// Whether its questions may come to no realm for that reason.
-    #[must_use]
-    pub const fn may_go(self, why: Astray) -> bool {
-        match self {
-            Self::Authenticate | Self::CheckRateLimit => matches!(why, Astray::UnknownRealm),
-            Self::Check => !matches!(why, Astray::UnknownRealm),
-            Self::ShouldRateLimit => matches!(why, Astray::UnknownRealm | Astray::Unreadable),
-        }
-    }
-
-    /// Whether it may deny for that reason: who judges limits alone has two.
-    #[must_use]
-    pub const fn may_deny(self, reason: DenyReason) -> bool {
-        match self {
-            Self::Authenticate | Self::Check => !matches!(reason, DenyReason::InvalidCode),
-            Self::CheckRateLimit | Self::ShouldRateLimit => {
-                matches!(reason, DenyReason::RateLimited | DenyReason::CostAboveLimit)
-            }
-        }
-    }
-}
-
-/// What was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Yes.
-    Allowed,
-    /// No.
-    Denied(DenyReason),
-    /// Nobody can tell.
-    Failed(Failure),
-}
-
-/// How a key was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remembered {
-    /// In memory.
-    Hit,
-    /// It was remembered that there is none.
-    Nothing,
-    /// The store was asked.
-    Asked,
-}
-
-/// How the secret that was let through is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// Under the newest server secret.
-    Newest,
-    /// Under an older one.
-    Older,
-    /// Under a hash that was made elsewhere.
-    Imported,
-}
-
-/// What leads from a number to a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// The request id that came with the call.
-    pub request_id: Option<String>,
-    /// The trace that the call is part of.
-    pub trace_id: Option<String>,
-}
-
-/// One of the decisions that a bucket counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exemplar {
-    /// What leads to it.
-    pub marks: Marks,
-    /// How long it took.
-    pub took: Duration,
-    /// When it was made.
-    pub at: Timestamp,
-}
+use std::{sync::Arc, time::Duration};
 
 /// How often a limit was found so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,13 +55,6 @@ struct LimitCounts {
     passed_over: Count,
 }
 
-/// What is shown for each bucket of a verb, and from when on another one may be.
-#[derive(Debug, Default)]
-struct Shown {
-    next: AtomicU64,
-    exemplar: Mutex<Option<Exemplar>>,
-}
-
 /// A subscriber's messages.
 #[derive(Debug, Default)]
 pub struct HookCounts {
@@ -196,9 +84,6 @@ pub struct RealmMeter {
 }
 
 impl RealmMeter {
-    /// How often a bucket may show another decision.
-    const SHOWN_US: u64 = 1_000_000;
-
     pub(super) fn new(on: bool, realm: &Realm) -> Self {
         let limits: Box<[Arc<str>]> = realm.limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let stripe = || Stripe {
@@ -258,17 +143,8 @@ impl RealmMeter {
     /// Shows a decision for its bucket, if that has not shown another one a moment ago; `marks` is asked only then.
     pub fn show(&self, verb: Verb, took: Duration, at: (Timestamp, Ticks), marks: impl FnOnce() -> Marks) {
         let shown = self.shown.get(verb as usize).and_then(|buckets| buckets.get(bucket_of(took)));
-        let Some(shown) = shown else { return };
-        let (now, next) = (at.1.as_micros(), shown.next.load(Ordering::Relaxed));
-        if now < next {
-            return;
-        }
-        shown.next.store(now.saturating_add(Self::SHOWN_US), Ordering::Relaxed);
-        let marks = marks();
-        if marks != Marks::default()
-            && let Some(mut place) = shown.exemplar.try_lock()
-        {
-            *place = Some(Exemplar { marks, took, at: at.0 });
+        if let Some(shown) = shown {
+            shown.show(took, at, marks);
         }
     }
 
@@ -362,7 +238,7 @@ impl RealmMeter {
         let counts = self.stripes.all().filter_map(|stripe| stripe.verbs.get(verb as usize));
         counts.for_each(|counts| counts.took.add_to(&mut read));
         let shown = self.shown.get(verb as usize);
-        let shown = shown.into_iter().flatten().map(|shown| shown.exemplar.lock().clone()).collect();
+        let shown = shown.into_iter().flatten().map(Shown::read).collect();
         (read, shown)
     }
 
@@ -406,38 +282,6 @@ impl RealmMeter {
     }
 }
 
-/// Lets a number of lines through in each second and counts the others.
-#[derive(Debug, Default)]
-struct Sample {
-    /// The second that is counted, and how many lines it had.
-    second: AtomicU64,
-    told: AtomicU64,
-    left_out: AtomicU64,
-}
-
-impl Sample {
-    fn turn(&self, most: u32, now: Ticks) -> Option<u64> {
-        if most == 0 {
-            return None;
-        }
-        // One more, so that the first second is another one than none.
-        let second = now.as_micros().checked_div(1_000_000).unwrap_or_default().saturating_add(1);
-        let counted = self.second.load(Ordering::Relaxed);
-        if counted != second
-            && self.second.compare_exchange(counted, second, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            self.told.store(0, Ordering::Relaxed);
-        }
-        // Read first: most denials of a flood only read.
-        let full = self.told.load(Ordering::Relaxed) >= u64::from(most);
-        if full || self.told.fetch_add(1, Ordering::Relaxed) >= u64::from(most) {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(self.left_out.swap(0, Ordering::Relaxed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -447,14 +291,5 @@ mod tests {
         let mut places: Vec<usize> = DenyReason::ALL.iter().map(|reason| *reason as usize).collect();
         places.sort_unstable();
         assert_eq!(places, (0..DenyReason::ALL.len()).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn so_many_denials_a_second_are_told_and_the_others_are_counted() {
-        let sample = Sample::default();
-        let turn = |most, micros| sample.turn(most, Ticks::from_micros(micros));
-        assert_eq!((turn(2, 0), turn(2, 1), turn(2, 2), turn(2, 999_999)), (Some(0), Some(0), None, None));
-        assert_eq!((turn(2, 1_000_000), turn(2, 1_000_001), turn(2, 1_000_002)), (Some(2), Some(0), None));
-        assert_eq!((turn(0, 5_000_000), turn(1, 6_000_000)), (None, Some(1)));
     }
 }
