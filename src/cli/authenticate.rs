@@ -13,6 +13,7 @@ use crate::proto::v1::{
     Allowed, AuthenticateRequest, AuthenticateResponse, Header, Headers, authenticate_request::Credential,
     authenticate_response::Outcome,
 };
+use tonic::metadata::{Ascii, MetadataValue};
 
 /// Ask who is calling, and whether they may
 ///
@@ -74,6 +75,9 @@ pub struct Args {
     /// Show the steps that led to the decision
     #[arg(long)]
     explain: bool,
+    /// What the server shall call this request in its log, and its traces, in place of an id of its own
+    #[arg(long, value_name = "ID", value_parser = values::parse_request_id)]
+    request_id: Option<MetadataValue<Ascii>>,
 }
 
 impl Args {
@@ -95,16 +99,17 @@ impl Args {
             // What a terminal shows, others read.
             release_credential: false,
         };
-        let answer = self.connection.open().await?.authenticate(request).await?;
+        let id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
+        let answer = self.connection.open().await?.authenticate(request, self.request_id.as_ref()).await?;
         let exit = match answer.outcome {
             Some(Outcome::Allowed(_)) => Exit::Success,
             Some(Outcome::Denied(_)) => Exit::Denied,
             None => return Err(Failure::odd_answer()),
         };
         if output.is_json() {
-            output.json(&json::authenticated(&answer))?;
+            output.json(&json::authenticated(&answer, id))?;
         } else {
-            show(output, &answer)?;
+            show(output, &answer, id)?;
         }
         Ok(exit)
     }
@@ -128,10 +133,10 @@ fn credential(key: Option<String>, stdin: bool, token: bool, headers: &[String])
     Ok(Credential::ApiKey(key.to_string()))
 }
 
-fn show(output: &mut Output, answer: &AuthenticateResponse) -> Result<(), Failure> {
+fn show(output: &mut Output, answer: &AuthenticateResponse, id: Option<&str>) -> Result<(), Failure> {
     match &answer.outcome {
-        Some(Outcome::Allowed(allowed)) => show_allowed(output, allowed)?,
-        Some(Outcome::Denied(denied)) => decision::denied(output, denied)?,
+        Some(Outcome::Allowed(allowed)) => show_allowed(output, allowed, id)?,
+        Some(Outcome::Denied(denied)) => decision::denied(output, denied, id)?,
         None => {}
     }
     let age = answer.data_age.as_ref().filter(|age| age.seconds > 0);
@@ -148,7 +153,7 @@ fn show(output: &mut Output, answer: &AuthenticateResponse) -> Result<(), Failur
     output.table(&["STAGE", "FINDING"], steps)
 }
 
-fn show_allowed(output: &mut Output, allowed: &Allowed) -> Result<(), Failure> {
+fn show_allowed(output: &mut Output, allowed: &Allowed, id: Option<&str>) -> Result<(), Failure> {
     output.line("allowed")?;
     let metadata: Vec<_> = allowed.metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let target = if allowed.target_account_id == allowed.account_id { "" } else { &allowed.target_account_id };
@@ -162,6 +167,7 @@ fn show_allowed(output: &mut Output, allowed: &Allowed) -> Result<(), Failure> {
         ("scopes", allowed.scopes.join(", ")),
         ("metadata", metadata.join(", ")),
         ("operation", allowed.operation.clone()),
+        ("request id", id.unwrap_or_default().to_owned()),
     ];
     fields.extend(decision::token(allowed.token.as_ref()));
     fields.extend(decision::headers(&allowed.headers));

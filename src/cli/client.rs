@@ -133,12 +133,19 @@ fn late(endpoint: &str, timeout: Duration) -> Failure {
 }
 
 impl Client {
-    /// Asks who is calling.
+    /// Asks who is calling. The server takes the id as what the request is called.
     ///
     /// # Errors
     /// When the server refuses, fails, or is out of reach.
-    pub async fn authenticate(&mut self, request: AuthenticateRequest) -> Result<AuthenticateResponse, Failure> {
-        let request = self.request(request);
+    pub async fn authenticate(
+        &mut self,
+        request: AuthenticateRequest,
+        id: Option<&MetadataValue<Ascii>>,
+    ) -> Result<AuthenticateResponse, Failure> {
+        let mut request = self.request(request);
+        if let Some(id) = id {
+            request.metadata_mut().insert("x-request-id", id.clone());
+        }
         let (endpoint, timeout) = (self.endpoint.clone(), self.timeout);
         answered(&endpoint, timeout, self.inner.authenticate(request)).await
     }

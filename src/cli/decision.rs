@@ -3,8 +3,8 @@
 use super::{exit::Exit, failure::Failure, json, names, output, output::Output, values};
 use crate::proto::v1::{Denied, Header, LimitState, TokenIdentity};
 
-/// Shows why not, and what the end client is told.
-pub fn denied(output: &mut Output, denied: &Denied) -> Result<(), Failure> {
+/// Shows why not, and what the end client is told. `id`: what the request was called.
+pub fn denied(output: &mut Output, denied: &Denied, id: Option<&str>) -> Result<(), Failure> {
     output.line(&format!("denied: {}", names::deny_reason(denied.reason)))?;
     let mut fields = vec![
         ("key", denied.key_id.clone()),
@@ -12,6 +12,7 @@ pub fn denied(output: &mut Output, denied: &Denied) -> Result<(), Failure> {
         ("limit", denied.limit.clone()),
         ("retry after", denied.retry_after.as_ref().map(values::span_for_people).unwrap_or_default()),
         ("status", denied.http_status.to_string()),
+        ("request id", id.unwrap_or_default().to_owned()),
     ];
     fields.extend(token(denied.token.as_ref()));
     fields.extend(headers(&denied.headers));
@@ -32,7 +33,7 @@ pub fn refused(output: &mut Output, denial: &Denied) -> Result<Exit, Failure> {
     if output.is_json() {
         output.json(&json::refused(denial))?;
     } else {
-        denied(output, denial)?;
+        denied(output, denial, None)?;
     }
     Ok(Exit::Denied)
 }

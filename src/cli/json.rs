@@ -151,9 +151,9 @@ pub fn import_verdict(line: u64, verdict: &ImportVerdict) -> Value {
     })
 }
 
-/// The answer of `Authenticate`.
+/// The answer of `Authenticate`, and what the request was called.
 #[must_use]
-pub fn authenticated(answer: &AuthenticateResponse) -> Value {
+pub fn authenticated(answer: &AuthenticateResponse, id: Option<&str>) -> Value {
     let mut object = Map::new();
     match &answer.outcome {
         Some(Outcome::Allowed(it)) => object.insert("allowed".to_owned(), allowed(it)),
@@ -165,6 +165,7 @@ pub fn authenticated(answer: &AuthenticateResponse) -> Value {
     object.insert("data_age".to_owned(), span(answer.data_age.as_ref()));
     object.insert("degraded".to_owned(), Value::from(answer.degraded));
     object.insert("explanation".to_owned(), steps.collect());
+    object.insert("request_id".to_owned(), Value::from(id));
     Value::Object(object)
 }
 
@@ -322,10 +323,14 @@ mod tests {
         same("Header", &checked["denied"]["headers"][0]);
         let outcome = Some(authenticate_response::Outcome::Allowed(Allowed::default()));
         let explanation = vec![ExplainStep::default()];
-        let answer = authenticated(&AuthenticateResponse { outcome, explanation, ..AuthenticateResponse::default() });
+        let answer = authenticated(
+            &AuthenticateResponse { outcome, explanation, ..AuthenticateResponse::default() },
+            Some("r-1"),
+        );
         same("Allowed", &answer["allowed"]);
         same("ExplainStep", &answer["explanation"][0]);
-        let whole: Vec<_> = pool["AuthenticateResponse"].iter().filter(|name| *name != "denied").cloned().collect();
+        let whole = pool["AuthenticateResponse"].iter().filter(|name| *name != "denied").cloned();
+        let whole: Vec<_> = whole.chain(["request_id".to_owned()]).collect();
         assert_eq!(names(&answer), whole);
     }
 

@@ -99,7 +99,7 @@ impl CheckArgs {
             output.json(&json::rate_limit_checked(&answer))?;
         } else {
             match &answer.denied {
-                Some(denied) => decision::denied(output, denied)?,
+                Some(denied) => decision::denied(output, denied, None)?,
                 None if answer.allowed => output.line("allowed")?,
                 None => output.line("denied")?,
             }

@@ -1,7 +1,8 @@
-//! What people type for spans, instants, pairs and headers, and how spans and instants are shown.
+//! What people type for spans, instants, request ids, pairs and headers, and how spans and instants are shown.
 
 use crate::{domain::id::KeyId, proto::google};
 use std::{collections::BTreeMap, time::Duration};
+use tonic::metadata::{Ascii, MetadataValue};
 
 /// The units of a span, the longest first, in milliseconds.
 const UNITS: [(&str, u64); 6] =
@@ -47,6 +48,16 @@ pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     let span = parse_span(text)?;
     let allowed = Duration::from_millis(1)..=Duration::from_secs(3_600);
     if allowed.contains(&span) { Ok(span) } else { Err("allowed is `1ms` to `1h`".to_owned()) }
+}
+
+/// Reads a request id, such as `r-1`: one that the server takes as it is.
+///
+/// # Errors
+/// Says what is allowed.
+pub fn parse_request_id(text: &str) -> Result<MetadataValue<Ascii>, &'static str> {
+    let legal = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let id = if legal { text.parse().ok() } else { None };
+    id.ok_or("allowed are 1 to 128 printable ASCII characters, no spaces")
 }
 
 /// Reads an instant in the form of RFC 3339, such as `2030-01-31T12:00:00Z`.
@@ -184,6 +195,16 @@ mod tests {
         }
         assert!(parse_span("18446744073709551615ms1ms").is_err());
         assert!(parse_timeout("0s").is_err() && parse_timeout("2h").is_err() && parse_timeout("1h").is_ok());
+    }
+
+    #[test]
+    fn a_request_id_is_one_that_the_server_takes_as_it_is() {
+        for text in ["r", "8f0e-1:2/3~", &"x".repeat(128)] {
+            assert_eq!(parse_request_id(text).unwrap(), text);
+        }
+        for text in ["", " ", "a b", "a\n", "a\u{7f}", "ä", &"x".repeat(129)] {
+            assert!(parse_request_id(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

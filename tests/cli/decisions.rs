@@ -10,7 +10,7 @@ async fn an_allowed_request_ends_with_0_and_a_denied_one_with_3() {
     let allowed = server.present(&secret).ends(0);
     assert_eq!(allowed.stderr, "");
     let answer = allowed.json();
-    assert_eq!(fields(&answer), ["allowed", "limits", "data_age", "degraded", "explanation"]);
+    assert_eq!(fields(&answer), ["allowed", "limits", "data_age", "degraded", "explanation", "request_id"]);
     let it = &answer["allowed"];
     assert_eq!((&it["key_id"], &it["account_id"], &it["scopes"]), (&json!(id), &json!("acme"), &json!(["read-write"])));
 
@@ -18,13 +18,42 @@ async fn an_allowed_request_ends_with_0_and_a_denied_one_with_3() {
     let denied = server.present(&unknown).ends(3);
     assert_eq!(denied.stderr, "", "a denial is an answer, not a failure");
     let answer = denied.json();
-    assert_eq!(fields(&answer), ["denied", "limits", "data_age", "degraded", "explanation"]);
+    assert_eq!(fields(&answer), ["denied", "limits", "data_age", "degraded", "explanation", "request_id"]);
     let it = &answer["denied"];
     assert_eq!(it["http_status"], 401);
     let body: Value = serde_json::from_str(it["body"].as_str().unwrap()).unwrap();
     assert_eq!(body, json!({ "error": { "type": "unauthorized", "message": "Invalid or missing API key." } }));
     let words = server.ran(server.call(&["authenticate", "--realm", "recurr", "--key-stdin"]).stdin(&unknown)).ends(3);
     assert!(words.stdout.starts_with("denied: ") && words.stderr.is_empty(), "{words:#?}");
+}
+
+#[tokio::test]
+async fn a_request_is_called_in_the_log_what_its_sender_calls_it() {
+    let server = Keygate::start(&["--log-level", "debug"]).await;
+    let (_, secret) = server.key_of("acme");
+    let ask = |id: &str, more: &[&str], key: &str| {
+        let ask = ["authenticate", "--realm", "recurr", "--key-stdin", "--request-id", id];
+        server.ran(server.call(&[&ask[..], more].concat()).stdin(key))
+    };
+    let longest = "x".repeat(128);
+    for (id, key, code) in [("r-1", &*secret, 0), ("r-2", "no key", 3), (&longest, &*secret, 0)] {
+        assert_eq!(ask(id, &["--output", "json"], key).ends(code).json()["request_id"], id);
+        server.wait_for_output(&format!("request_id=\"{id}\"")).await;
+        let words = ask(id, &[], key).ends(code);
+        let line = words.stdout.lines().find_map(|line| line.strip_prefix("request id"));
+        assert_eq!(line.map(str::trim), Some(id), "{words:#?}");
+    }
+    let unnamed = server.present(&secret).ends(0);
+    assert_eq!(unnamed.json()["request_id"], Value::Null);
+
+    // What is as long as a key is not repeated: it may be one that was put in the wrong place.
+    for (id, shown) in [("", ""), ("a b", "a b"), ("ä", "ä"), ("a\tb", "a\tb"), (&"x".repeat(129), "…")] {
+        let refused = ask(id, &[], &secret).ends(2);
+        let expected = format!(
+            "error: invalid value '{shown}' for '--request-id <ID>': allowed are 1 to 128 printable ASCII characters, no spaces"
+        );
+        assert_eq!(refused.stderr.lines().next(), Some(&*expected), "{refused:#?}");
+    }
 }
 
 #[tokio::test]
