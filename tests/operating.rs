@@ -209,37 +209,6 @@ async fn limited(limits: &str) -> Keygate {
     Keygate::start(&["--config", &settings.path()]).await
 }
 
-async fn log_tells(keygate: &Keygate, words: &str) {
-    until(|| async { keygate.output() }, |output| output.contains(words)).await;
-}
-
-#[tokio::test]
-async fn a_connection_too_many_is_closed_and_told_in_the_log() {
-    let keygate = limited("connections = 4").await;
-    let (_, key) = keygate.new_key("recurr", "acme", "live").await;
-    // The tests' own client has one or two of the places; here come more than there are.
-    let open = || {
-        let stream = TcpStream::connect(keygate.address()).unwrap();
-        // Never waited for so long: the server speaks first, or closes.
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream
-    };
-    let mut opened: Vec<TcpStream> = (0..6).map(|_| open()).collect();
-    let closed = |stream: &mut TcpStream| match stream.read(&mut [0; 64]) {
-        Ok(0) => true,
-        // The server speaks first: its settings.
-        Ok(_) => false,
-        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-    };
-    let refused = opened.iter_mut().map(closed).filter(|closed| *closed).count();
-    assert!((2..=5).contains(&refused), "{refused} of 6 were closed");
-    log_tells(&keygate, "too many connections").await;
-    // Whoever has a place keeps it, and a place that gets free is given on.
-    keygate.authenticate(by_key("recurr", &key)).await.allowed();
-    drop(opened);
-    until(|| async { closed(&mut open()) }, |closed| !closed).await;
-}
-
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_said_is_closed() {
     let keygate = limited("arrival_timeout = \"200ms\"").await;

@@ -81,8 +81,8 @@ const ENDED_BY_US: Family = Family {
     name: "keygate_connections_ended",
     kind: Kind::Counter,
     labels: &["reason"],
-    help: "Connections that the server ended: nothing was asked for long, answers were not taken, or half a frame came and no \
-           more.",
+    help: "Connections that the server ended: nothing was asked for long, answers were not taken, half a frame came and no \
+           more, or others came for the place of one on which nothing was ever asked.",
 };
 const SLOWED: Family = Family {
     name: "keygate_connections_slowed",

@@ -4,16 +4,16 @@
 //! every worker the same number, where sockets that share a port would leave it to a hash of few addresses; and nobody
 //! else can bind the port beside this server.
 
-use super::connection::{Accepted, Stream};
-use crate::{
-    app::{meter::Meter, ports::Clock, seldom::Seldom},
-    config::ListenerName,
+use super::{
+    connection::{Accepted, Stream},
+    places::Places,
 };
+use crate::config::ListenerName;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
 };
 
 /// How long accepting rests after a failure that passes by itself, such as too many open files.
@@ -27,13 +27,6 @@ const PROBES: u32 = 3;
 #[cfg(target_os = "linux")]
 const UNCONFIRMED: Duration = Duration::from_secs(60);
 
-/// Places of the listener for management: its own, so that nobody who fills the others keeps operators out.
-const MANAGEMENT: usize = 256;
-/// Places of the Unix socket beyond those that it shares with the port.
-const UNIX: usize = 64;
-/// Places are scarce when fewer than one in so many is free.
-const SCARCE: usize = 8;
-
 /// One worker's connections.
 pub(super) type Incoming = mpsc::UnboundedReceiver<Accepted>;
 
@@ -46,71 +39,6 @@ pub(super) enum Door {
 enum OpenDoor {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// The places for connections.
-pub(super) struct Places {
-    /// Shared by the port and the Unix socket.
-    free: Arc<Semaphore>,
-    of_unix: Arc<Semaphore>,
-    of_management: Arc<Semaphore>,
-    most: usize,
-    refused: Seldom,
-    clock: Arc<dyn Clock>,
-    meter: Arc<Meter>,
-}
-
-impl Places {
-    pub(super) fn new(most: usize, clock: Arc<dyn Clock>, meter: Arc<Meter>) -> Self {
-        let made = |most| Arc::new(Semaphore::new(most));
-        let (free, of_unix, of_management) = (made(most), made(UNIX), made(MANAGEMENT));
-        Self { free, of_unix, of_management, most, refused: Seldom::new(), clock, meter }
-    }
-
-    /// How many connections there may be at a time.
-    pub(super) const fn of(most: usize) -> usize {
-        most.saturating_add(UNIX).saturating_add(MANAGEMENT)
-    }
-
-    /// How many are taken, and how many there are: without those that are reserved.
-    pub(super) fn taken(&self) -> (u64, u64) {
-        (self.most.saturating_sub(self.free.available_permits()) as u64, self.most as u64)
-    }
-
-    /// Whether those who ask for nothing should make room.
-    pub(super) fn are_scarce(&self, listener: ListenerName) -> bool {
-        match listener {
-            ListenerName::Management => self.of_management.available_permits() < MANAGEMENT / SCARCE,
-            ListenerName::Listen | ListenerName::ListenUnix => self.free.available_permits() < self.most / SCARCE,
-        }
-    }
-
-    /// A place, if one is free. A connection without one is closed: in a queue it would only wait for a server that
-    /// is busy.
-    fn take(&self, listener: ListenerName) -> Option<OwnedSemaphorePermit> {
-        let take = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
-        let place = match listener {
-            ListenerName::Listen => take(&self.free),
-            ListenerName::ListenUnix => take(&self.free).or_else(|| take(&self.of_unix)),
-            ListenerName::Management => take(&self.of_management),
-        };
-        if place.is_some() {
-            self.meter.connections.one()
-        } else {
-            self.meter.connections_refused.one()
-        }
-        if place.is_none()
-            && let Some(left_out) = self.refused.turn(self.clock.ticks())
-        {
-            tracing::warn!(
-                most = if listener == ListenerName::Management { MANAGEMENT } else { self.most },
-                listener = listener.name(),
-                left_out,
-                "too many connections: a new one was closed (`limits.connections`)"
-            );
-        }
-        place
-    }
 }
 
 /// Binds a port, and tells which.
@@ -147,7 +75,7 @@ pub(super) async fn run(
         match accepted {
             Ok(stream) => {
                 // A worker that ended has said why itself.
-                if let Some(place) = places.take(listener) {
+                if let Some(place) = places.take(listener).await {
                     drop(turns.next().map(|worker| worker.send(Accepted { stream, place, listener })));
                 }
             }

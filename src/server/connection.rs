@@ -1,7 +1,7 @@
-//! One connection: the place that it takes up, the time in which its client has to begin speaking, how much of it is read at a
-//! time, and how its answers are written.
+//! One connection: the time in which its client has to begin speaking, how much of it is read at a time, and how its answers are
+//! written.
 
-use super::{inflow::Inflow, line::Line};
+use super::{inflow::Inflow, line::Line, places::Place};
 use crate::{
     app::{meter::Meter, ports::Clock},
     config::ListenerName,
@@ -15,14 +15,13 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
 
 /// A connection that belongs to no runtime yet, the place that it takes up, and the listener that it came in by.
 pub(super) struct Accepted {
     pub(super) stream: Stream,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
     pub(super) listener: ListenerName,
 }
 
@@ -34,20 +33,14 @@ pub(super) enum Stream {
 
 /// Bytes with which every client of HTTP/2 begins. What keeps a connection alive later does not run before they came.
 pub(super) const PREFACE_BYTES: usize = 24;
-/// Bytes of a connection that are read in one turn, before others have theirs: some twenty calls. HTTP/2 would else go on for as
-/// long as there is more, a hundred times as long.
-const READ_BYTES: usize = 2_048;
 
-/// A stream that takes up one of the places for connections until it is dropped.
+/// A stream whose client is read in its turn.
 pub(super) struct Connection<IO> {
     stream: IO,
     greeting: Option<Greeting>,
-    _place: OwnedSemaphorePermit,
     inflow: Inflow,
     watch: Watch,
-    /// Bytes that were read in this turn.
-    turn: usize,
-    /// While nothing is read of it: until when.
+    /// While nothing is read of it for what it said: until when.
     rests: Option<Pin<Box<Sleep>>>,
 }
 
@@ -66,16 +59,16 @@ struct Greeting {
 
 impl<IO> Connection<IO> {
     /// The client has until `timer` ends to begin.
-    pub(super) fn new(stream: IO, place: OwnedSemaphorePermit, timer: Pin<Box<Sleep>>, watch: Watch) -> Self {
+    pub(super) fn new(stream: IO, timer: Pin<Box<Sleep>>, watch: Watch) -> Self {
         let greeting = Some(Greeting { missing: PREFACE_BYTES, timer });
-        Self { stream, greeting, _place: place, inflow: Inflow::new(), watch, turn: 0, rests: None }
+        Self { stream, greeting, inflow: Inflow::new(), watch, rests: None }
     }
 
-    /// Whether nothing is read of it now. Its task is told when that is over.
-    fn is_resting(&mut self, context: &mut Context<'_>) -> bool {
+    /// How many bytes of it may be read now. If none, its task is told when that is over.
+    fn may_read(&mut self, context: &mut Context<'_>) -> Option<usize> {
         if let Some(rest) = &mut self.rests {
             if rest.as_mut().poll(context).is_pending() {
-                return true;
+                return None;
             }
             self.rests = None;
         }
@@ -83,17 +76,17 @@ impl<IO> Connection<IO> {
             self.watch.meter.connections_slowed.one();
             let rest = self.rests.insert(Box::pin(sleep(self.inflow.wait())));
             if rest.as_mut().poll(context).is_pending() {
-                return true;
+                return None;
             }
         }
         self.rests = None;
-        let had_turn = self.turn >= READ_BYTES;
-        if had_turn || self.watch.line.is_crowded() {
-            self.turn = 0;
-            context.waker().wake_by_ref();
-            return true;
-        }
-        false
+        self.watch.line.ticket.may_read(context)
+    }
+}
+
+impl<IO> Drop for Connection<IO> {
+    fn drop(&mut self) {
+        self.watch.line.ticket.leaves();
     }
 }
 
@@ -103,21 +96,19 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_resting(context) {
-            return Poll::Pending;
-        }
+        let Some(most) = self.may_read(context) else { return Poll::Pending };
         if self.inflow.is_hopeless(|| self.watch.clock.ticks()) {
             // Its client said thousands of things a second for long, and asked for nothing.
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        let Self { stream, greeting, inflow, watch, turn, .. } = &mut *self;
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES.min(buffer.remaining())));
+        let Self { stream, greeting, inflow, watch, .. } = &mut *self;
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most.min(buffer.remaining())));
         let read = Pin::new(stream).poll_read(context, &mut part);
         let came = part.filled();
-        *turn = if read.is_pending() { 0 } else { turn.saturating_add(came.len()) };
         if !came.is_empty() {
             let frames = inflow.heard(came);
             watch.line.heard(frames, inflow.midway());
+            watch.line.ticket.heard(came.len());
         }
         let came = came.len();
         buffer.advance(came);
@@ -147,5 +138,38 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{clock::SystemClock, turns::BYTES};
+    use tokio::io::AsyncWriteExt;
+
+    /// HTTP/2 asks again at once for more after it was told that there is nothing now.
+    #[tokio::test]
+    async fn in_one_turn_so_much_is_read_and_no_more_however_often_it_is_tried() {
+        let line = Line::new(Arc::default());
+        let watch = Watch { line: Arc::clone(&line), clock: Arc::new(SystemClock::new()), meter: Arc::default() };
+        let (mut client, stream) = tokio::io::duplex(64 * BYTES);
+        let mut connection = Connection::new(stream, Box::pin(sleep(std::time::Duration::from_secs(60))), watch);
+        // One long frame.
+        let said = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\xf0\0\0\0\0\0\0\x01"[..], &[0; 8 * BYTES]].concat();
+        client.write_all(&said).await.unwrap();
+        let mut room = vec![0; said.len()];
+        let mut all = ReadBuf::new(&mut room);
+        for turn in 1..=4 {
+            line.ticket.begins();
+            std::future::poll_fn(|context| {
+                for _ in 0..5 {
+                    let _ = Pin::new(&mut connection).poll_read(context, &mut all);
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert_eq!(all.filled().len(), turn * BYTES);
+        }
+        assert_eq!(all.filled(), &said[..4 * BYTES]);
     }
 }

@@ -2,6 +2,7 @@
 //! and whether it stands still in the middle of a frame. Whoever asks for answers and does not take them would else have them
 //! kept in memory for ever.
 
+use super::turns::{Ticket, Turns};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -20,17 +21,15 @@ const UNTAKEN: u32 = 1_024;
 /// So many answers may wait on a connection all the same.
 const UNTAKEN_BY_ONE: u32 = 16;
 
-/// So many calls of one worker may wait for their first turn before any connection is read again. Each is a task already, however
-/// small its request was, and those who ask little would wait behind all of them.
-const UNBEGUN: u32 = 64;
+/// A connection asks for much that has more calls open at a time.
+const FEW: u32 = 16;
 
 /// What the connections of one worker have in common.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// Answers that wait for their clients.
     untaken: AtomicU32,
-    /// Calls that came, and had no turn yet.
-    unbegun: AtomicU32,
+    turns: Arc<Turns>,
 }
 
 /// Which of the two rounds that are counted something belongs to.
@@ -55,6 +54,7 @@ pub(super) struct Line {
     midway: AtomicBool,
     /// Frames so far.
     frames: AtomicU32,
+    pub(super) ticket: Arc<Ticket>,
     all: Arc<Lines>,
 }
 
@@ -98,6 +98,7 @@ impl Line {
             round: AtomicU32::new(0),
             midway: AtomicBool::new(false),
             frames: AtomicU32::new(0),
+            ticket: Ticket::new(&all.turns),
             all,
         })
     }
@@ -106,13 +107,16 @@ impl Line {
     pub(super) fn call(self: &Arc<Self>) -> Open {
         add(&self.open, 1);
         add(&self.calls, 1);
-        add(&self.all.unbegun, 1);
+        if self.open.load(Relaxed) > FEW {
+            self.ticket.asks_much(true);
+        }
+        self.ticket.came();
         Open { line: Arc::clone(self), begun: false }
     }
 
-    /// Whether the calls that came have to have their turn before more is read.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.all.unbegun.load(Relaxed) >= UNBEGUN
+    /// Whether nothing was asked on it so far.
+    pub(super) fn is_new(&self) -> bool {
+        self.calls.load(Relaxed) == 0
     }
 
     /// Whether too many answers wait for this client, while there are many of all.
@@ -186,6 +190,7 @@ impl Line {
                     return Ending::Unread;
                 }
             }
+            self.ticket.asks_much(self.open.load(Relaxed) > FEW);
             let asked = self.calls.load(Relaxed);
             let busy = asked != calls || self.open.load(Relaxed) > 0 || self.untaken() > 0;
             calls = asked;
@@ -208,7 +213,7 @@ impl Open {
     /// It has its first turn. Whether it can be served: not if too many answers wait for its client.
     pub(super) fn begin(&mut self) -> bool {
         if !std::mem::replace(&mut self.begun, true) {
-            subtract(&self.line.all.unbegun, 1);
+            self.line.all.turns.began();
         }
         !self.line.is_choked()
     }
@@ -385,16 +390,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_is_read_while_many_calls_wait_for_their_turn() {
+    fn a_call_counts_as_not_begun_until_its_turn_and_many_at_a_time_are_remembered_for_a_while() {
         let line = Line::new(Arc::default());
-        let mut calls: Vec<_> = (0..UNBEGUN).map(|_| line.call()).collect();
-        assert!(line.is_crowded());
+        let mut calls: Vec<_> = (0..FEW).map(|_| line.call()).collect();
         calls[0].begin();
         calls[0].begin();
-        assert!(!line.is_crowded());
+        assert_eq!((line.all.turns.unbegun(), line.ticket.is_of_much()), (FEW - 1, false));
         calls.push(line.call());
-        assert!(line.is_crowded());
+        assert!(line.ticket.is_of_much());
         drop(calls);
-        assert_eq!(line.all.unbegun.load(Relaxed), 0);
+        assert_eq!((line.all.turns.unbegun(), line.ticket.is_of_much()), (0, true));
+        runtime().block_on(async { ends(&line, true).await });
+        assert!(!line.ticket.is_of_much());
     }
 }

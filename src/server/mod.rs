@@ -20,6 +20,7 @@ mod line;
 mod offenders;
 mod operations;
 mod operator;
+mod places;
 mod post;
 mod reload;
 mod restore;
@@ -29,6 +30,7 @@ mod socket;
 mod stores;
 mod telling;
 mod tls;
+mod turns;
 mod vault;
 mod watch;
 mod worker;
@@ -62,6 +64,7 @@ use entropy::SystemEntropy;
 use front::Services;
 use journal::FileJournal;
 use offenders::Offenders;
+use places::Places;
 use reload::Reloader;
 use setback::Setbacks;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
@@ -122,7 +125,7 @@ pub fn run(
 ) -> Result<(), StartError> {
     telling::start_log(&settings.log);
     dumps::forbid()?;
-    descriptors::raise(acceptor::Places::of(settings.limits.connections));
+    descriptors::raise(Places::of(settings.limits.connections));
     let background = background_runtime()?;
     // Before anything else: else SIGHUP would end a server that is still starting.
     let told = background.block_on(async { reload::hangups() })?;
@@ -171,7 +174,7 @@ pub fn run(
 
     let load = settings.limits.clone();
     let doors = Arc::new(Doors::new(load.acts));
-    let places = Arc::new(acceptor::Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
+    let places = Arc::new(Places::new(load.connections, clock.clone(), Arc::clone(&meter)));
     let (stop, stopping) = signal::channel(false);
     let audit = AuditStreams::new(stopping.clone());
     let (reporter, health) = tonic_health::server::health_reporter();

@@ -1,11 +1,12 @@
 //! One worker: a thread with a runtime of its own, on which its connections, decisions and its way to the store live.
 
 use super::{
-    acceptor::{Incoming, Places},
+    acceptor::Incoming,
     connection::{Accepted, Connection, Stream, Watch},
     front::Front,
     line::{Ending, Line, Lines, Patience, Watched},
     offenders::{self, Offenders},
+    places::{Place, Places},
     tls,
 };
 use crate::{
@@ -30,13 +31,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
+    task::JoinHandle,
     time::{Sleep, sleep, timeout},
 };
 use tonic_health::pb::health_server::Health;
@@ -155,17 +158,17 @@ struct Host<S: Clone, H: Health> {
 impl<S: Store, H: Health> Connections<S, H> {
     fn take(&self, accepted: Accepted) {
         let Accepted { stream, place, listener } = accepted;
-        let (host, mut going) = (Arc::clone(&self.host), self.all.subscribe());
+        let (host, mut going, occupant) = (Arc::clone(&self.host), self.all.subscribe(), place.occupant());
         let taken = match stream {
             Stream::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
                 let (peer, stop) = (stream.peer_addr().ok(), self.stop.clone());
                 match host.hosting.tls.acceptor_of(listener) {
-                    None => drop(tokio::spawn(async move {
+                    None => tokio::spawn(async move {
                         host.wait_for(peer, &mut going).await;
                         let ended = host.serve(stream, host.arrival(place, listener), going).await;
                         host.ended(ended, peer);
-                    })),
-                    Some(acceptor) => drop(tokio::spawn(async move {
+                    }),
+                    Some(acceptor) => tokio::spawn(async move {
                         host.wait_for(peer, &mut going).await;
                         match tls::shake_hands(&acceptor, stream, host.timer(), stop).await {
                             Ok((stream, left)) => {
@@ -176,19 +179,46 @@ impl<S: Store, H: Health> Connections<S, H> {
                             }
                             Err(error) => host.not_agreed(&error, peer),
                         }
-                    })),
+                    }),
                 }
             }),
             Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
-                drop(tokio::spawn(async move {
+                tokio::spawn(async move {
                     let ended = host.serve(stream, host.arrival(place, listener), going).await;
                     host.ended(ended, None);
-                }));
+                })
             }),
         };
-        if let Err(error) = taken {
-            tracing::warn!(%error, "a connection could not be served");
+        match taken {
+            Ok(task) => occupant.served_by(task.abort_handle()),
+            Err(error) => tracing::warn!(%error, "a connection could not be served"),
         }
+    }
+}
+
+/// A connection that is served: it has its turn whenever its task has one.
+struct Served<'a, C> {
+    connection: Pin<&'a mut C>,
+    line: &'a Line,
+}
+
+impl<C: Future> Future for Served<'_, C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.line.ticket.begins();
+        let served = self.connection.as_mut().poll(context);
+        self.line.ticket.ends();
+        served
+    }
+}
+
+/// A task that ends with the one that began it.
+struct Beside<T>(JoinHandle<T>);
+
+impl<T> Drop for Beside<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -196,7 +226,7 @@ impl<S: Store, H: Health> Connections<S, H> {
 struct Arrival {
     /// Ends when its client has to have begun.
     most: Pin<Box<Sleep>>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     listener: ListenerName,
     /// What its client showed.
     client: Option<Arc<ClientCertificate>>,
@@ -204,7 +234,7 @@ struct Arrival {
 
 impl<S: Store, H: Health> Host<S, H> {
     /// A connection on which nothing is shown.
-    fn arrival(&self, place: OwnedSemaphorePermit, listener: ListenerName) -> Arrival {
+    fn arrival(&self, place: Place, listener: ListenerName) -> Arrival {
         Arrival { most: self.timer(), place, listener, client: None }
     }
 
@@ -225,13 +255,16 @@ impl<S: Store, H: Health> Host<S, H> {
             clock: Arc::clone(&self.hosting.clock),
             meter: Arc::clone(&self.hosting.meter),
         };
-        let stream = TokioIo::new(Connection::new(stream, place, most, watch));
+        let stream = TokioIo::new(Connection::new(stream, most, watch));
         let (front, called) = (Arc::clone(&self.front), Arc::clone(&line));
         let connection = CONNECTIONS.fetch_add(1, Relaxed);
         let (release, manages) = (self.hosting.release.contains(&listener), self.hosting.manage.contains(&listener));
         let client = client.filter(|_| manages);
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
+            if called.is_new() {
+                place.asked();
+            }
             if let Some(client) = &client {
                 request.extensions_mut().insert(Arc::clone(client));
             }
@@ -247,31 +280,30 @@ impl<S: Store, H: Health> Host<S, H> {
         });
         // In a task of its own: what is waited for there comes seldom, and would be looked at whenever a frame comes.
         let (patience, places, mut all) = (self.patience, Arc::clone(&self.hosting.places), going.clone());
-        let mut ending = tokio::spawn(async move {
+        let watched = Arc::clone(&line);
+        let mut ending = Beside(tokio::spawn(async move {
             tokio::select! {
                 _ = all.wait_for(|going| *going) => None,
-                why = line.watched(patience, || places.are_scarce(listener)) => Some(why),
+                why = watched.watched(patience, || places.are_scarce(listener)) => Some(why),
             }
-        });
-        let mut served = pin!(self.protocol.serve_connection(stream, service));
+        }));
+        let connection = pin!(self.protocol.serve_connection(stream, service));
+        let mut served = Served { connection, line: &line };
         let why = tokio::select! {
             biased;
-            ended = &mut served => {
-                ending.abort();
-                return ended;
-            }
-            why = &mut ending => why.unwrap_or_default(),
+            ended = &mut served => return ended,
+            why = &mut ending.0 => why.unwrap_or_default(),
         };
         if let Some(count) = why.and_then(|why| self.hosting.meter.connections_ended.get(why as usize)) {
             count.one();
         }
         match why {
             None => {
-                served.as_mut().graceful_shutdown();
+                served.connection.as_mut().graceful_shutdown();
                 served.await
             }
             Some(Ending::Idle) => {
-                served.as_mut().graceful_shutdown();
+                served.connection.as_mut().graceful_shutdown();
                 // Whoever asks for something at this very moment is answered.
                 timeout(self.patience.taking, served).await.unwrap_or(Ok(()))
             }

@@ -78,7 +78,7 @@ async fn as_many_connections_as_a_server_takes_without_more_stay_within_bounds()
     let seen = attacked(&keygate, "as many connections as there may be", open).await;
     println!("{} connections", seen.outcome.len());
     let page = keygate.metrics().await;
-    assert!(page.sum("keygate_connections_refused_total", &[("reason", "no_place")]) >= 1.0, "{}", page.text);
+    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 1.0, "{}", page.text);
 }
 
 #[tokio::test]
@@ -88,23 +88,17 @@ async fn whoever_never_asked_makes_room_soon_and_whoever_did_stays() {
     let mut asked = Wire::open(keygate.address()).await.unwrap();
     assert!(asked.ask(&call(1, AUTHENTICATE, ASKED), 1).await);
     let mut silent = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..15 {
         silent.push(Wire::open(keygate.address()).await.unwrap());
     }
-    // Every place is taken. Far sooner than a minute, somebody else has one.
-    let served = async {
-        loop {
-            let mut wire = Wire::open(keygate.address()).await.unwrap();
-            if wire.ask(&call(1, AUTHENTICATE, ASKED), 1).await {
-                return;
-            }
+    // Places are scarce: far sooner than a minute those who did not ask are told to go, though nobody came for their places.
+    let told = async {
+        while keygate.metrics().await.sum("keygate_connections_ended_total", &[("reason", "idle")]) < 10.0 {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(Duration::from_secs(20), served).await.expect("there is room");
+    timeout(Duration::from_secs(20), told).await.expect("they are told to go");
     assert!(asked.ask(&call(3, AUTHENTICATE, ASKED), 1).await, "it was told to go");
-    let page = keygate.metrics().await;
-    assert!(page.sum("keygate_connections_ended_total", &[("reason", "idle")]) >= 1.0, "{}", page.text);
 }
 
 #[tokio::test]

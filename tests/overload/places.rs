@@ -1,10 +1,11 @@
-//! Who holds all places of one listener keeps nobody out of another.
+//! Who holds all places of one listener keeps nobody out of another; and who asks for nothing keeps nobody out at all.
 
 use crate::support::calls::signed;
 use crate::{
-    frames::Wire,
+    frames::{ASKED, AUTHENTICATE, Wire, call},
     support::{
         calls::{Answered, by_key},
+        keygate::Keygate,
         operations::OPERATIONS,
     },
     world,
@@ -13,6 +14,7 @@ use keygate::proto::v1::{
     ListKeys, ManageKeysRequest, authorization_client::AuthorizationClient, manage_keys_request::Operation,
 };
 use std::time::Duration;
+use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
 #[tokio::test]
@@ -28,7 +30,7 @@ async fn operators_get_in_while_every_place_of_the_port_is_taken() {
     for wire in &mut wires {
         refused += usize::from(wire.ended(Duration::from_millis(20)).await.is_some());
     }
-    assert!(refused >= 19, "{refused} were refused");
+    assert!(refused >= 19, "{refused} were refused or made room");
 
     let socket = keygate.data_dir().join("keygate.sock");
     let through = |endpoint: String| async move { Endpoint::from_shared(endpoint).unwrap().connect().await };
@@ -51,6 +53,64 @@ async fn operators_get_in_while_every_place_of_the_port_is_taken() {
         wires.push(Wire::open(&address).await.unwrap());
     }
     let page = keygate.metrics().await;
-    assert!(page.sum("keygate_connections_refused_total", &[("reason", "no_place")]) >= 19.0, "{}", page.text);
+    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 19.0, "{}", page.text);
     keygate.authenticate(by_key("recurr", &key)).await.allowed();
+}
+
+/// A server with so few places, on which nobody has to begin soon.
+async fn with_places(places: usize) -> Keygate {
+    let settings = format!("[limits]\nconnections = {places}\narrival_timeout = \"5m\"");
+    world::server_with(&settings, &OPERATIONS).await
+}
+
+async fn ask(wire: &mut Wire, stream: u32) -> bool {
+    timeout(world::RECOVERY, wire.ask(&call(stream, AUTHENTICATE, ASKED), 1)).await.expect("answered or ended")
+}
+
+#[tokio::test]
+async fn whoever_comes_takes_the_place_of_the_first_that_never_asked() {
+    let keygate = with_places(8).await;
+    let open = || async { Wire::open(keygate.address()).await.unwrap() };
+    let mut asked = open().await;
+    assert!(ask(&mut asked, 1).await);
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(open().await);
+    }
+    let mut late = open().await;
+    assert!(ask(&mut late, 1).await, "there is no room");
+    // Those that came first have gone, and those that came last may still ask, as may whoever did before.
+    for wire in &mut silent[..14] {
+        assert!(wire.ended(world::RECOVERY).await.is_some());
+    }
+    assert!(ask(silent.last_mut().unwrap(), 1).await && ask(&mut asked, 3).await);
+    let page = keygate.metrics().await;
+    let count = |name, reason| page.sum(name, &[("reason", reason)]);
+    assert!(count("keygate_connections_ended_total", "made_room") >= 14.0, "{}", page.text);
+    assert!(count("keygate_connections_refused_total", "no_place") < 1.0, "{}", page.text);
+}
+
+#[tokio::test]
+async fn whoever_asked_makes_room_for_nobody() {
+    let keygate = with_places(4).await;
+    let mut asked = Vec::new();
+    let refused = loop {
+        let mut wire = Wire::open(keygate.address()).await.unwrap();
+        if !ask(&mut wire, 1).await {
+            break wire;
+        }
+        asked.push(wire);
+        assert!(asked.len() <= 4);
+    };
+    for wire in &mut asked {
+        assert!(ask(wire, 3).await, "it was cut off");
+    }
+    keygate.wait_for_output("too many connections: a new one was closed").await;
+    let page = keygate.metrics().await;
+    assert!(page.sum("keygate_connections_refused_total", &[("reason", "no_place")]) >= 1.0, "{}", page.text);
+
+    // A place that gets free is given on.
+    drop((asked, refused));
+    let served = async { while !ask(&mut Wire::open(keygate.address()).await.unwrap(), 1).await {} };
+    timeout(world::RECOVERY, served).await.expect("there is room");
 }

@@ -141,6 +141,25 @@ async fn a_slow_handshake_takes_a_place_and_is_cut_off() {
     assert!(is_served(&keygate, keygate.channel()).await);
 }
 
+/// Whoever comes when all places are taken gets that of the handshake that stands still for longest.
+#[tokio::test]
+async fn handshakes_that_stand_still_keep_nobody_out() {
+    let world = World::new();
+    let keygate = world.start("[limits]\narrival_timeout = \"5m\"\nconnections = 4\n", &OPERATIONS).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(keygate.address()).await.unwrap();
+        stream.write_all(&[22, 3, 1]).await.unwrap();
+        silent.push(stream);
+    }
+    assert!(is_served(&keygate, world.client(None).channel(keygate.address())).await);
+    for stream in &mut silent[..6] {
+        until_closed(stream).await;
+    }
+    let page = keygate.metrics().await;
+    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 6.0, "{}", page.text);
+}
+
 #[tokio::test]
 async fn a_handshake_does_not_keep_the_server_from_ending() {
     let world = World::new();

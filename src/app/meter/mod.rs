@@ -210,8 +210,11 @@ impl ConfigurationMeter {
 /// calls of clients that do not take their answers.
 pub const SHED_KINDS: [&str; 6] = ["decision", "act", "bulk", "arriving", "stream", "untaken"];
 
-/// Why the server ended a connection: nothing was asked for long; answers were not taken; half a frame came and no more.
-pub const ENDED_REASONS: [&str; 3] = ["idle", "unread", "stalled"];
+/// Why the server ended a connection: nothing was asked for long; answers were not taken; half a frame came and no more; nothing was
+/// ever asked, and somebody else came for its place.
+pub const ENDED_REASONS: [&str; 4] = ["idle", "unread", "stalled", "made_room"];
+/// The last of [`ENDED_REASONS`].
+pub const ENDED_MADE_ROOM: usize = 3;
 
 /// Everything that is counted of one server. Cheap where it is off: then nothing is counted and nobody asks.
 #[derive(Debug, Default)]

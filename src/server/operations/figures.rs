@@ -8,7 +8,7 @@ use crate::{
     },
     grpc::InWork,
     metrics::{self, Cache, Format, Issuer, Now, Redis, Scene},
-    server::{acceptor::Places, clock::SystemClock, tls},
+    server::{clock::SystemClock, places::Places, tls},
     store::{Held, StoreFigures},
     tokens::{IssuerState, Issuers},
 };
