@@ -108,7 +108,7 @@ impl Line {
         add(&self.open, 1);
         add(&self.calls, 1);
         if self.open.load(Relaxed) > FEW {
-            self.ticket.asks_much(true);
+            self.ticket.set_asks_much(true);
         }
         self.ticket.came();
         Open { line: Arc::clone(self), begun: false }
@@ -157,7 +157,7 @@ impl Line {
     }
 
     /// Begins another round. Whether answers wait that waited through all of the one before.
-    fn turn(&self) -> bool {
+    fn next_round(&self) -> bool {
         let next = self.round.load(Relaxed).wrapping_add(1);
         self.round.store(next, Relaxed);
         self.untaken.get(next as usize & 1).is_some_and(|waiting| waiting.load(Relaxed) > 0)
@@ -182,15 +182,17 @@ impl Line {
             ticked = ticked.wrapping_add(1);
             if ticked.checked_rem(rounds) == Some(0) {
                 let heard = self.frames.load(Relaxed);
-                if self.midway.load(Relaxed) && heard == frames {
+                // What it says is not heard while others are read before it.
+                let is_silent = heard == frames && !self.ticket.waits();
+                if self.midway.load(Relaxed) && is_silent {
                     return Ending::Stalled;
                 }
-                frames = heard;
-                if self.turn() {
+                if self.next_round() && (is_silent || heard != frames) {
                     return Ending::Unread;
                 }
+                frames = heard;
             }
-            self.ticket.asks_much(self.open.load(Relaxed) > FEW);
+            self.ticket.set_asks_much(self.open.load(Relaxed) > FEW);
             let asked = self.calls.load(Relaxed);
             let busy = asked != calls || self.open.load(Relaxed) > 0 || self.untaken() > 0;
             calls = asked;

@@ -4,7 +4,8 @@
 //! they stand in a queue, and are called one by one.
 //!
 //! Nobody waits in vain: while somebody waits, there is a call that has not begun, or a connection that was called. The last call
-//! that begins calls the next connection; a connection that was called and brought no call does so when its turn ends.
+//! that begins calls the next connection; a connection that was called and brought no call does so when its turn ends. Where there
+//! is no last one, since others ask little again and again, one is called now and then all the same.
 
 use parking_lot::Mutex;
 use std::{
@@ -16,9 +17,12 @@ use std::{
     task::{Context, Waker},
 };
 
-/// Calls that may wait for their first turn before connections that ask for much are read, and before any is.
+/// From so many calls on that wait for their first turn, no connection that asks for much is read, but one that was called.
 const UNBEGUN_OF_MANY: u32 = 4;
+/// From so many on, no other one either.
 const UNBEGUN: u32 = 64;
+/// After so many calls that others began, whoever waits is called though more of them wait.
+const AT_LEAST_AFTER: u32 = 256;
 /// Bytes of a connection that are read in one turn, before others have theirs: some twenty calls. HTTP/2 would else go on for as
 /// long as there is more, a hundred times as long.
 pub(super) const BYTES: usize = 2_048;
@@ -34,9 +38,11 @@ pub(super) struct Turns {
     unbegun: AtomicU32,
     /// Calls of connections that ask for much, since the last one of another.
     of_many: AtomicU32,
+    /// Calls that began since somebody was called.
+    begun: AtomicU32,
     /// Whether a connection was called and has not had its turn.
     has_called: AtomicBool,
-    /// Whether anybody may be in the queue.
+    /// Whether anybody may be in the queue: what every call asks, without a lock.
     anybody_waits: AtomicBool,
     queue: Mutex<VecDeque<(Arc<Ticket>, Waker)>>,
 }
@@ -65,8 +71,12 @@ impl Turns {
     pub(super) fn began(&self) {
         let left = self.unbegun.load(Relaxed).wrapping_sub(1);
         self.unbegun.store(left, Relaxed);
-        if left == 0 && self.anybody_waits.load(Relaxed) {
-            self.call();
+        if self.anybody_waits.load(Relaxed) {
+            let begun = self.begun.load(Relaxed).saturating_add(1);
+            self.begun.store(begun, Relaxed);
+            if left == 0 || begun >= AT_LEAST_AFTER {
+                self.call();
+            }
         }
     }
 
@@ -81,6 +91,7 @@ impl Turns {
             if next.waits.swap(false, Relaxed) {
                 next.is_called.store(true, Relaxed);
                 self.has_called.store(true, Relaxed);
+                self.begun.store(0, Relaxed);
                 waker.wake();
                 break;
             }
@@ -100,8 +111,8 @@ impl Ticket {
         })
     }
 
-    /// Whether many calls are open on its connection, or were a short while ago.
-    pub(super) fn asks_much(&self, much: bool) {
+    /// Tells whether many calls are open on its connection, or were a short while ago.
+    pub(super) fn set_asks_much(&self, much: bool) {
         self.asks_much.store(much, Relaxed);
     }
 
@@ -142,11 +153,17 @@ impl Ticket {
         Some(left)
     }
 
+    /// Whether nothing is read of its connection since others are before it.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Relaxed)
+    }
+
     /// Waits behind those that wait already.
     fn wait(self: &Arc<Self>, context: &Context<'_>) {
-        if self.waits.swap(true, Relaxed) {
+        if self.waits() {
             return;
         }
+        self.waits.store(true, Relaxed);
         let turns = &self.turns;
         turns.queue.lock().push_back((Arc::clone(self), context.waker().clone()));
         turns.anybody_waits.store(true, Relaxed);
@@ -209,7 +226,7 @@ mod tests {
     impl Connection {
         fn new(turns: &Arc<Turns>, asks_much: bool) -> Self {
             let ticket = Ticket::new(turns);
-            ticket.asks_much(asks_much);
+            ticket.set_asks_much(asks_much);
             Self { ticket, woken: Arc::default() }
         }
 
@@ -311,7 +328,7 @@ mod tests {
     #[test]
     fn whoever_goes_holds_up_nobody() {
         let turns = with_calls(UNBEGUN_OF_MANY);
-        let [first, second, third] = [(); 3].map(|()| Connection::new(&turns, true));
+        let [first, second, third, fourth] = [(); 4].map(|()| Connection::new(&turns, true));
         assert!(!first.runs(0) && !second.runs(0) && !third.runs(0));
         first.ticket.leaves();
         begin(&turns, UNBEGUN_OF_MANY);
@@ -319,14 +336,28 @@ mod tests {
         // It was called, and goes before its turn.
         second.ticket.leaves();
         assert_eq!((second.woken(), third.woken()), (0, 1));
-        assert!(third.runs(1));
-        // Nobody but one that has gone stands before it.
-        assert!(!turns.has_called.load(Relaxed));
+        assert!(third.runs(UNBEGUN_OF_MANY));
+        // Whoever stood before it has gone when the last call begins.
+        assert!(!fourth.runs(0) && !third.runs(0));
+        fourth.ticket.leaves();
+        begin(&turns, UNBEGUN_OF_MANY);
+        assert_eq!((fourth.woken(), third.woken()), (0, 1));
+        assert!(third.runs(0) && !turns.anybody_waits.load(Relaxed));
+    }
+
+    #[test]
+    fn whoever_waits_is_called_though_others_always_have_calls_that_wait() {
+        let turns = with_calls(UNBEGUN);
+        let [much, little] = [true, false].map(|much| Connection::new(&turns, much));
+        assert!(!much.runs(0));
+        for _ in 1..AT_LEAST_AFTER {
+            begin(&turns, 1);
+            assert!(little.runs(1));
+            assert_eq!(much.woken(), 0);
+        }
         begin(&turns, 1);
-        (0..UNBEGUN_OF_MANY).for_each(|_| third.ticket.came());
-        assert!(!first.runs(0));
-        first.ticket.leaves();
-        turns.unbegun.store(0, Relaxed);
-        assert!(!third.runs(0) && third.woken() == 1 && third.runs(0));
+        little.ticket.came();
+        // It was called, and is read however many calls wait.
+        assert!(much.woken() == 1 && turns.unbegun() == UNBEGUN && much.runs(1) && !much.runs(0));
     }
 }
