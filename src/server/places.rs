@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -31,7 +31,7 @@ const UNIX: usize = 64;
 /// Places are scarce when fewer than one in so many is free.
 const SCARCE: usize = 8;
 /// How long a connection that is cut off may take to go, before the one that came for its place is closed.
-const LEAVING: Duration = Duration::from_millis(100);
+const LEAVING: Duration = Duration::from_millis(500);
 
 /// The places for connections.
 pub(super) struct Places {
@@ -58,6 +58,7 @@ struct Room {
 pub(super) struct Place {
     room: Arc<Room>,
     number: u64,
+    is_used: AtomicBool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -146,7 +147,7 @@ impl Room {
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         let number = self.came.fetch_add(1, Relaxed);
         self.silent.lock().insert(number, None);
-        Place { room: Arc::clone(self), number, _permit: permit }
+        Place { room: Arc::clone(self), number, is_used: AtomicBool::new(false), _permit: permit }
     }
 
     /// Cuts off the connection that came first of those on which nothing was asked. Whether there was one.
@@ -166,15 +167,20 @@ impl Place {
         Occupant { room: Arc::clone(&self.room), number: self.number }
     }
 
-    /// Something was asked on its connection, which is not cut off any more for others.
-    pub(super) fn asked(&self) {
-        self.room.silent.lock().remove(&self.number);
+    /// Something is asked on its connection, which is not cut off any more for others. Whether it was not cut off before.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_used.swap(true, Relaxed) || self.leave()
+    }
+
+    /// It is not among the silent ones any more. Whether it was.
+    fn leave(&self) -> bool {
+        self.room.silent.lock().remove(&self.number).is_some()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.asked();
+        self.leave();
     }
 }
 
@@ -185,5 +191,38 @@ impl Occupant {
             Some(connection) => *connection = Some(cut_off),
             None => cut_off.abort(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test]
+    async fn a_connection_that_was_cut_off_before_a_worker_had_it_ends_when_one_has_it() {
+        let room = Room::new(1);
+        let place = room.enter().expect("it is free");
+        assert!(room.enter().is_none() && room.cut_off_first() && !room.cut_off_first());
+        let occupant = place.occupant();
+        let task = tokio::spawn(async move {
+            let _place = place;
+            pending::<()>().await;
+        });
+        occupant.served_by(task.abort_handle());
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert!(room.enter().is_some(), "its place is free");
+    }
+
+    #[tokio::test]
+    async fn whoever_asked_is_kept_and_whoever_was_cut_off_is_not_served() {
+        let room = Room::new(3);
+        let [asked, cut_off, silent] = [(); 3].map(|()| room.enter().expect("it is free"));
+        assert!(asked.is_kept());
+        assert!(room.cut_off_first());
+        assert!(!cut_off.is_kept() && silent.is_kept() && asked.is_kept());
+        assert!(!room.cut_off_first());
+        drop((asked, cut_off, silent));
+        assert!(room.silent.lock().is_empty() && room.free.available_permits() == 3);
     }
 }

@@ -112,7 +112,8 @@ pub(super) async fn serve<S: Store, H: Health>(
         () = stopped => {}
         () = taken => {}
     }
-    // Whoever was let in before is served too.
+    // Whoever was let in before is served too, and nobody after.
+    incoming.close();
     while let Ok(accepted) = incoming.try_recv() {
         connections.take(accepted);
     }
@@ -262,9 +263,8 @@ impl<S: Store, H: Health> Host<S, H> {
         let client = client.filter(|_| manages);
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
-            if called.is_new() {
-                place.asked();
-            }
+            // Whoever is cut off at this moment must not have something done whose answer is lost.
+            let is_kept = !called.is_new() || place.is_kept();
             if let Some(client) = &client {
                 request.extensions_mut().insert(Arc::clone(client));
             }
@@ -273,8 +273,11 @@ impl<S: Store, H: Health> Host<S, H> {
             }
             let mut open = called.call();
             async move {
-                let answer =
-                    if open.begin() { entrance.answer(request, connection, manages).await } else { entrance.choked() };
+                let answer = if open.begin() && is_kept {
+                    entrance.answer(request, connection, manages).await
+                } else {
+                    entrance.choked()
+                };
                 Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
             }
         });

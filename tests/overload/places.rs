@@ -47,13 +47,16 @@ async fn operators_get_in_while_every_place_of_the_port_is_taken() {
     AuthorizationClient::new(manager).manage_keys(signed(Some(keygate.operator()), list.clone())).await.unwrap();
 
     // Nor does whoever holds all of management's keep anybody from deciding.
+    let made_room = async || keygate.metrics().await.sum("keygate_connections_ended_total", &[("reason", "made_room")]);
+    let before = made_room().await;
+    assert!(before >= 19.0, "{before}");
     drop(wires);
     let mut wires = Vec::new();
     for _ in 0..300 {
         wires.push(Wire::open(&address).await.unwrap());
     }
-    let page = keygate.metrics().await;
-    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 19.0, "{}", page.text);
+    let taken = async { while made_room().await < before + 40.0 {} };
+    timeout(world::RECOVERY, taken).await.expect("those that came first make room");
     keygate.authenticate(by_key("recurr", &key)).await.allowed();
 }
 
@@ -85,9 +88,7 @@ async fn whoever_comes_takes_the_place_of_the_first_that_never_asked() {
     }
     assert!(ask(silent.last_mut().unwrap(), 1).await && ask(&mut asked, 3).await);
     let page = keygate.metrics().await;
-    let count = |name, reason| page.sum(name, &[("reason", reason)]);
-    assert!(count("keygate_connections_ended_total", "made_room") >= 14.0, "{}", page.text);
-    assert!(count("keygate_connections_refused_total", "no_place") < 1.0, "{}", page.text);
+    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 14.0, "{}", page.text);
 }
 
 #[tokio::test]
