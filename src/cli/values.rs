@@ -1,6 +1,9 @@
 //! What people type for spans, instants, request ids, pairs and headers, and how spans and instants are shown.
 
-use crate::{domain::id::KeyId, proto::google};
+use crate::{
+    domain::id::{KeyId, is_request_id},
+    proto::google,
+};
 use std::{collections::BTreeMap, time::Duration};
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -55,8 +58,7 @@ pub fn parse_timeout(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Says what is allowed.
 pub fn parse_request_id(text: &str) -> Result<MetadataValue<Ascii>, &'static str> {
-    let legal = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let id = if legal { text.parse().ok() } else { None };
+    let id = if is_request_id(text) { text.parse().ok() } else { None };
     id.ok_or("allowed are 1 to 128 printable ASCII characters, no spaces")
 }
 

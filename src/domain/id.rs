@@ -140,6 +140,12 @@ fn is_scope(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@*".contains(&b))
 }
 
+/// Whether a call may be known by this id: 1 to 128 printable ASCII characters, no spaces.
+#[must_use]
+pub fn is_request_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// An account of a realm: the unit of consistency. Everything that must change together belongs to one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountRef {

@@ -2,13 +2,16 @@
 //! id that joins them. A store that is away fails every request, so of each kind of failure one line a second is written.
 
 use super::{envoy::HttpRequest, status};
-use crate::app::{
-    error::AppError,
-    house::House,
-    meter::{Failure, Marks},
-    ports::{StoreError, trace::Span},
-    seldom::Seldom,
-    vault::VaultError,
+use crate::{
+    app::{
+        error::AppError,
+        house::House,
+        meter::{Failure, Marks},
+        ports::{StoreError, trace::Span},
+        seldom::Seldom,
+        vault::VaultError,
+    },
+    domain::id::is_request_id,
 };
 use tonic::{Response, Status, metadata::MetadataMap};
 
@@ -84,8 +87,7 @@ impl<'c> Call<'c> {
     }
 
     pub(super) fn given_id(&self) -> Option<&str> {
-        let legal = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-        self.header(REQUEST_ID).filter(legal)
+        self.header(REQUEST_ID).filter(|id| is_request_id(id))
     }
 
     fn header(&self, name: &str) -> Option<&str> {
