@@ -4,7 +4,7 @@ use super::{
     Scene,
     page::{Family, Kind, Page, seconds},
 };
-use crate::app::meter::{ENDED_REASONS, SHED_KINDS};
+use crate::app::meter::{Ending, SHED_KINDS};
 
 const BUILD: Family =
     Family { name: "keygate_build", kind: Kind::Info, labels: &["version", "store"], help: "What runs here." };
@@ -162,15 +162,15 @@ pub(super) fn write(page: &mut Page, scene: &Scene<'_>) {
     }
     page.family(&CONNECTIONS).add(&[], now.connections.0);
     page.family(&CONNECTIONS_MOST).add(&[], now.connections.1);
-    page.family(&ACCEPTED).add(&[], meter.connections.get());
+    page.family(&ACCEPTED).add(&[], meter.connections.taken.get());
     let mut refused = page.family(&ENDED);
-    refused.add(&["no_place"], meter.connections_refused.get()).add(&["broken"], meter.connections_broken.get());
-    refused.add(&["no_tls"], meter.handshakes_failed.get());
+    refused.add(&["no_place"], meter.connections.refused.get()).add(&["broken"], meter.connections.broken.get());
+    refused.add(&["no_tls"], meter.connections.not_agreed.get());
     let mut ended = page.family(&ENDED_BY_US);
-    for (reason, count) in ENDED_REASONS.into_iter().zip(&meter.connections_ended) {
-        ended.add(&[reason], count.get());
+    for why in Ending::ALL {
+        ended.add(&[why.name()], meter.connections.ended_count(why));
     }
-    page.family(&SLOWED).add(&[], meter.connections_slowed.get());
+    page.family(&SLOWED).add(&[], meter.connections.slowed.get());
     page.family(&AHEAD).add(&[], seconds(u64::try_from(now.clock_ahead.as_micros()).unwrap_or(u64::MAX)));
     let mut certificates = page.family(&CERTIFICATES);
     for (listener, end) in &now.certificates_end {

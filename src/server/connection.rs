@@ -73,7 +73,7 @@ impl<IO> Connection<IO> {
             self.rests = None;
         }
         while self.inflow.is_over(|| self.watch.clock.ticks()) {
-            self.watch.meter.connections_slowed.one();
+            self.watch.meter.connections.slowed.one();
             let rest = self.rests.insert(Box::pin(sleep(self.inflow.wait())));
             if rest.as_mut().poll(context).is_pending() {
                 return None;

@@ -2,16 +2,17 @@
 //! and whether it stands still in the middle of a frame. Whoever asks for answers and does not take them would else have them
 //! kept in memory for ever.
 
+mod answers;
+
+pub(super) use answers::Watched;
+
 use super::turns::{Ticket, Turns};
-use bytes::{Buf, Bytes};
-use http_body::{Body, Frame, SizeHint};
+use crate::app::meter::Ending;
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -78,17 +79,6 @@ pub(super) struct Patience {
     pub(super) idle_while_scarce: Duration,
 }
 
-/// Why a connection is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// Nothing was asked for long.
-    Idle,
-    /// Answers were not taken.
-    Unread,
-    /// Half a frame came, and no more.
-    Stalled,
-}
-
 impl Line {
     pub(super) fn new(all: Arc<Lines>) -> Arc<Self> {
         Arc::new(Self {
@@ -112,11 +102,6 @@ impl Line {
         }
         self.ticket.came();
         Open { line: Arc::clone(self), begun: false }
-    }
-
-    /// Whether nothing was asked on it so far.
-    pub(super) fn is_new(&self) -> bool {
-        self.calls.load(Relaxed) == 0
     }
 
     /// Whether too many answers wait for this client, while there are many of all.
@@ -182,12 +167,13 @@ impl Line {
             ticked = ticked.wrapping_add(1);
             if ticked.checked_rem(rounds) == Some(0) {
                 let heard = self.frames.load(Relaxed);
+                let is_silent = heard == frames;
                 // What it says is not heard while others are read before it.
-                let is_silent = heard == frames && !self.ticket.waits();
-                if self.midway.load(Relaxed) && is_silent {
+                let is_held_up = is_silent && self.ticket.waits();
+                if self.midway.load(Relaxed) && is_silent && !is_held_up {
                     return Ending::Stalled;
                 }
-                if self.next_round() && (is_silent || heard != frames) {
+                if self.next_round() && !is_held_up {
                     return Ending::Unread;
                 }
                 frames = heard;
@@ -228,96 +214,10 @@ impl Drop for Open {
     }
 }
 
-/// An answer's body, which is watched until its client has it.
-pub(super) struct Watched<B> {
-    body: B,
-    open: Open,
-    /// While the client is waited for, and not the server: since which round.
-    waiting: Option<Round>,
-}
-
-impl<B> Watched<B> {
-    pub(super) fn new(body: B, open: Open) -> Self {
-        let waiting = Some(open.line.wait());
-        Self { body, open, waiting }
-    }
-
-    fn goes_on(&mut self) {
-        if let Some(round) = self.waiting.take() {
-            self.open.line.took(round);
-        }
-    }
-}
-
-impl<B> Drop for Watched<B> {
-    fn drop(&mut self) {
-        self.goes_on();
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
-    type Data = Part;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Part>, Self::Error>>> {
-        let this = &mut *self;
-        // It is asked for more when the client takes more.
-        this.goes_on();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        let line = &this.open.line;
-        this.waiting = Some(line.wait());
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Part::new(bytes, line)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Bytes of an answer, which are dropped when they are on their way.
-pub(super) struct Part {
-    bytes: Bytes,
-    line: Arc<Line>,
-    round: Round,
-}
-
-impl Part {
-    fn new(bytes: Bytes, line: &Arc<Line>) -> Self {
-        Self { bytes, line: Arc::clone(line), round: line.wait() }
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        self.line.took(self.round);
-    }
-}
-
-impl Buf for Part {
-    fn remaining(&self) -> usize {
-        self.bytes.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.bytes.advance(count);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use http_body_util::{BodyExt, Full};
+    use super::{answers::Part, *};
+    use bytes::Bytes;
 
     const PATIENCE: Patience = Patience {
         taking: Duration::from_millis(10),
@@ -338,24 +238,19 @@ mod tests {
             Ending::Idle if scarce && line.calls.load(Relaxed) == 0 => PATIENCE.taking,
             Ending::Idle if scarce => PATIENCE.idle_while_scarce,
             Ending::Idle => PATIENCE.idle,
-            Ending::Unread | Ending::Stalled => PATIENCE.taking,
+            _ => PATIENCE.taking,
         };
         (ending, began.elapsed() >= least)
     }
 
     #[test]
-    fn an_answer_counts_until_its_bytes_are_gone() {
+    fn an_answer_that_is_not_taken_ends_its_connection_and_one_that_is_does_not() {
         runtime().block_on(async {
             let line = Line::new(Arc::default());
-            let mut answer = Watched::new(Full::new(Bytes::from_static(b"answer")), line.call());
-            assert_eq!((line.open.load(Relaxed), line.untaken()), (1, 1));
-            let part = answer.frame().await.unwrap().unwrap().into_data().unwrap_or_else(|_| panic!("data"));
-            assert!(answer.frame().await.is_none());
-            drop(answer);
-            assert_eq!((line.open.load(Relaxed), line.untaken(), part.remaining()), (0, 1, 6));
+            drop(line.call());
+            let part = Part::new(Bytes::new(), &line);
             assert_eq!(ends(&line, false).await, (Ending::Unread, true));
             drop(part);
-            assert_eq!((line.untaken(), line.all.untaken.load(Relaxed)), (0, 0));
             assert_eq!(ends(&line, false).await, (Ending::Idle, true));
             assert_eq!(ends(&line, true).await, (Ending::Idle, true));
         });

@@ -3,7 +3,7 @@
 
 use crate::{
     app::{
-        meter::{ENDED_MADE_ROOM, Meter},
+        meter::{Ending, Meter},
         ports::Clock,
         seldom::Seldom,
     },
@@ -56,13 +56,13 @@ struct Room {
 
 /// A place that a connection takes up until this is dropped.
 pub(super) struct Place {
-    room: Arc<Room>,
-    number: u64,
+    occupant: Occupant,
     is_used: AtomicBool,
     _permit: OwnedSemaphorePermit,
 }
 
 /// How a connection is known that has a place.
+#[derive(Clone)]
 pub(super) struct Occupant {
     room: Arc<Room>,
     number: u64,
@@ -108,15 +108,13 @@ impl Places {
         if place.is_none()
             && let Some(room) = [Some(room), beyond].into_iter().flatten().find(|room| room.cut_off_first())
         {
-            if let Some(count) = self.meter.connections_ended.get(ENDED_MADE_ROOM) {
-                count.one();
-            }
+            self.meter.connections.ended(Ending::MadeRoom);
             place = timeout(LEAVING, room.wait()).await.ok().flatten();
         }
         if place.is_some() {
-            self.meter.connections.one();
+            self.meter.connections.taken.one();
         } else {
-            self.meter.connections_refused.one();
+            self.meter.connections.refused.one();
             if let Some(left_out) = self.refused.turn(self.clock.ticks()) {
                 tracing::warn!(
                     most = room.most,
@@ -147,7 +145,8 @@ impl Room {
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         let number = self.came.fetch_add(1, Relaxed);
         self.silent.lock().insert(number, None);
-        Place { room: Arc::clone(self), number, is_used: AtomicBool::new(false), _permit: permit }
+        let occupant = Occupant { room: Arc::clone(self), number };
+        Place { occupant, is_used: AtomicBool::new(false), _permit: permit }
     }
 
     /// Cuts off the connection that came first of those on which nothing was asked. Whether there was one.
@@ -164,27 +163,30 @@ impl Room {
 
 impl Place {
     pub(super) fn occupant(&self) -> Occupant {
-        Occupant { room: Arc::clone(&self.room), number: self.number }
+        self.occupant.clone()
     }
 
     /// Something is asked on its connection, which is not cut off any more for others. Whether it was not cut off before.
     pub(super) fn is_kept(&self) -> bool {
-        self.is_used.swap(true, Relaxed) || self.leave()
-    }
-
-    /// It is not among the silent ones any more. Whether it was.
-    fn leave(&self) -> bool {
-        self.room.silent.lock().remove(&self.number).is_some()
+        if !self.is_used.load(Relaxed) && self.occupant.leaves() {
+            self.is_used.store(true, Relaxed);
+        }
+        self.is_used.load(Relaxed)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.leave();
+        self.occupant.leaves();
     }
 }
 
 impl Occupant {
+    /// It is not among the silent ones any more. Whether it was.
+    fn leaves(&self) -> bool {
+        self.room.silent.lock().remove(&self.number).is_some()
+    }
+
     /// A worker has it, and cuts it off like this when its place is needed before anything was asked on it.
     pub(super) fn served_by(self, cut_off: AbortHandle) {
         match self.room.silent.lock().get_mut(&self.number) {
@@ -220,7 +222,7 @@ mod tests {
         let [asked, cut_off, silent] = [(); 3].map(|()| room.enter().expect("it is free"));
         assert!(asked.is_kept());
         assert!(room.cut_off_first());
-        assert!(!cut_off.is_kept() && silent.is_kept() && asked.is_kept());
+        assert!(!cut_off.is_kept() && !cut_off.is_kept() && silent.is_kept() && asked.is_kept());
         assert!(!room.cut_off_first());
         drop((asked, cut_off, silent));
         assert!(room.silent.lock().is_empty() && room.free.available_permits() == 3);

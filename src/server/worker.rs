@@ -4,14 +4,14 @@ use super::{
     acceptor::Incoming,
     connection::{Accepted, Connection, Stream, Watch},
     front::Front,
-    line::{Ending, Line, Lines, Patience, Watched},
+    line::{Line, Lines, Patience, Watched},
     offenders::{self, Offenders},
     places::{Place, Places},
     tls,
 };
 use crate::{
     app::{
-        meter::Meter,
+        meter::{Ending, Meter},
         ports::{Clock, Store},
         seldom::Seldom,
     },
@@ -264,7 +264,7 @@ impl<S: Store, H: Health> Host<S, H> {
         let service = service_fn(move |mut request: http::Request<_>| {
             let entrance = front.entrance();
             // Whoever is cut off at this moment must not have something done whose answer is lost.
-            let is_kept = !called.is_new() || place.is_kept();
+            let is_kept = place.is_kept();
             if let Some(client) = &client {
                 request.extensions_mut().insert(Arc::clone(client));
             }
@@ -297,8 +297,8 @@ impl<S: Store, H: Health> Host<S, H> {
             ended = &mut served => return ended,
             why = &mut ending.0 => why.unwrap_or_default(),
         };
-        if let Some(count) = why.and_then(|why| self.hosting.meter.connections_ended.get(why as usize)) {
-            count.one();
+        if let Some(why) = why {
+            self.hosting.meter.connections.ended(why);
         }
         match why {
             None => {
@@ -310,7 +310,7 @@ impl<S: Store, H: Health> Host<S, H> {
                 // Whoever asks for something at this very moment is answered.
                 timeout(self.patience.taking, served).await.unwrap_or(Ok(()))
             }
-            Some(why @ (Ending::Unread | Ending::Stalled)) => {
+            Some(why) => {
                 tracing::debug!(?why, "a connection was cut off");
                 Ok(())
             }
@@ -320,7 +320,7 @@ impl<S: Store, H: Health> Host<S, H> {
     /// Whoever was cut off a short while ago begins a little later.
     async fn wait_for(&self, peer: Option<SocketAddr>, going: &mut watch::Receiver<bool>) {
         if peer.is_some_and(|peer| self.hosting.offenders.holds(peer.ip(), self.hosting.clock.ticks())) {
-            self.hosting.meter.connections_slowed.one();
+            self.hosting.meter.connections.slowed.one();
             tokio::select! {
                 () = sleep(offenders::WAIT) => {}
                 _ = going.wait_for(|going| *going) => {}
@@ -330,7 +330,7 @@ impl<S: Store, H: Health> Host<S, H> {
 
     fn ended(&self, ended: Result<(), hyper::Error>, peer: Option<SocketAddr>) {
         if let Err(error) = ended {
-            self.hosting.meter.connections_broken.one();
+            self.hosting.meter.connections.broken.one();
             // Whoever only went away did nothing wrong.
             let broke_rules = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
             if let Some(peer) = peer
@@ -343,7 +343,7 @@ impl<S: Store, H: Health> Host<S, H> {
     }
 
     fn not_agreed(&self, error: &tls::NotAgreed, peer: Option<SocketAddr>) {
-        self.hosting.meter.handshakes_failed.one();
+        self.hosting.meter.connections.not_agreed.one();
         if let Some(peer) = peer
             // Whoever only went away, such as one who asks whether the port is open, did nothing wrong.
             && matches!(error, tls::NotAgreed::Failed(cause) if cause.kind() == io::ErrorKind::InvalidData)

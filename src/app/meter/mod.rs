@@ -3,6 +3,7 @@
 //! numbers with it.
 
 mod asked;
+mod connections;
 mod exemplar;
 mod realm;
 mod sample;
@@ -13,6 +14,7 @@ pub use super::ports::{
     trace::TraceMeter,
 };
 pub use asked::{Answer, Remembered, Stored, Verb};
+pub use connections::{ConnectionsMeter, Ending};
 pub use exemplar::{Exemplar, Marks};
 pub use realm::{LimitState, RealmMeter};
 pub use secrets::SecretsMeter;
@@ -210,12 +212,6 @@ impl ConfigurationMeter {
 /// calls of clients that do not take their answers.
 pub const SHED_KINDS: [&str; 6] = ["decision", "act", "bulk", "arriving", "stream", "untaken"];
 
-/// Why the server ended a connection: nothing was asked for long; answers were not taken; half a frame came and no more; nothing was
-/// ever asked, and somebody else came for its place.
-pub const ENDED_REASONS: [&str; 4] = ["idle", "unread", "stalled", "made_room"];
-/// The last of [`ENDED_REASONS`].
-pub const ENDED_MADE_ROOM: usize = 3;
-
 /// Everything that is counted of one server. Cheap where it is off: then nothing is counted and nobody asks.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -227,18 +223,8 @@ pub struct Meter {
     pub secrets: SecretsMeter,
     /// Calls that were refused because too many were in work, in the order of [`SHED_KINDS`].
     pub shed: [Count; SHED_KINDS.len()],
-    /// Connections that were ended, in the order of [`ENDED_REASONS`].
-    pub connections_ended: [Count; ENDED_REASONS.len()],
-    /// Connections whose frames were left unread for a while, since they moved nothing; how often.
-    pub connections_slowed: Count,
-    /// Connections that were taken.
-    pub connections: Count,
-    /// Connections that were closed because there was no place.
-    pub connections_refused: Count,
-    /// Connections whose client did not begin in time, or not with HTTP/2, or broke it later.
-    pub connections_broken: Count,
-    /// Connections on which no TLS was agreed on.
-    pub handshakes_failed: Count,
+    /// What became of connections.
+    pub connections: ConnectionsMeter,
     /// Accounts that were found behind what this server had written down of them.
     pub gone_back: Count,
     /// Keys that stopped to work again because of that.
@@ -349,6 +335,7 @@ mod tests {
         assert!(Astray::ALL.iter().enumerate().all(|(at, why)| *why as usize == at));
         assert!(ActResult::ALL.iter().enumerate().all(|(at, result)| *result as usize == at));
         assert!(Verb::ALL.iter().enumerate().all(|(at, verb)| *verb as usize == at));
+        assert!(Ending::ALL.iter().enumerate().all(|(at, why)| *why as usize == at));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Desk {
     }
 
     fn not_agreed(&self, error: &tls::NotAgreed) {
-        self.figures.meter.handshakes_failed.one();
+        self.figures.meter.connections.not_agreed.one();
         tracing::debug!(%error, "no TLS was agreed on with a client of the operations port: its connection was closed");
     }
 
