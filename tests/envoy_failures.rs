@@ -8,13 +8,11 @@ mod support;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fs,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 use support::{
-    front::{Front, SETTINGS},
+    front::{Front, SETTINGS, patient},
     http,
     keygate::Keygate,
     proxy::{Change, Envoy},
@@ -173,16 +171,8 @@ async fn a_store_that_is_away_is_503_and_never_403() {
     wait_for(&front, &key, 200).await;
 }
 
-/// The machine that runs the tests has other things to do: here nobody is refused because an answer took long. The shipped
-/// settings with a longer deadline, and the same for Envoy.
-fn patient(folder: &Path) -> String {
-    let shipped = fs::read_to_string(SETTINGS[1]).unwrap();
-    let file = folder.join("keygate.toml");
-    fs::write(&file, format!("{shipped}\n[store.redis]\ndeadline = \"1s\"\n")).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
-const PATIENT: [Change<'_>; 2] = [
+/// The machine that runs the tests has other things to do: here nobody is refused because an answer took long.
+const PATIENT_PROXY: [Change<'_>; 2] = [
     ("timeout: 0.25s\n                        # A question", "timeout: 5s\n                        # A question"),
     ("max_interval: 0.25s", "max_interval: 5s"),
 ];
@@ -203,7 +193,7 @@ async fn each_of_two_servers_goes_and_comes_back_without_one_failed_request() {
     let settings = ["--config", file.as_str()];
     let stack = Stack::redis(&settings).await;
     let mut second = stack.second(&settings).await;
-    let front = Front::before_two(stack, second.port(), &PATIENT).await;
+    let front = Front::before_two(stack, second.port(), &PATIENT_PROXY).await;
     let load = Load::new(&front.stack).await;
     let Front { envoy, upstream, mut stack, .. } = front;
     let story = async {

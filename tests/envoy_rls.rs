@@ -17,6 +17,7 @@ use envoy_types::pb::{
 use support::{
     calls::assert_invalid,
     envoy::{descriptor, limit},
+    files::PATIENT,
     stack::Stack,
 };
 
@@ -81,7 +82,8 @@ async fn shop(redis: bool) -> Shop {
     let files = tempfile::tempdir().unwrap();
     let (realm, settings) = (files.path().join("shop.toml"), files.path().join("keygate.toml"));
     std::fs::write(&realm, REALM).unwrap();
-    std::fs::write(&settings, "realms = [\"shop.toml\"]\n[envoy.domains]\n\"edge/shop\" = \"shop\"\n").unwrap();
+    let text = "realms = [\"shop.toml\"]\n[envoy.domains]\n\"edge/shop\" = \"shop\"\n";
+    std::fs::write(&settings, format!("{text}{PATIENT}")).unwrap();
     let arguments = ["--config", settings.to_str().unwrap()];
     let stack = if redis { Stack::redis(&arguments).await } else { Stack::embedded(&arguments).await };
     Shop { stack, _files: files }

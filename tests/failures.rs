@@ -156,7 +156,8 @@ async fn redis_gone_in_the_middle_is_unavailable_and_mends_itself() {
 
 #[tokio::test]
 async fn a_paused_redis_is_answered_for_within_the_deadline() {
-    let stack = Stack::redis(&[]).await;
+    let settings = ConfigFile::settings("[store.redis]\ndeadline = \"50ms\"\n");
+    let stack = Stack::redis(&["--config", &settings.path()]).await;
     let (id, key) = stack.new_key("recurr", "acme", "live").await;
     stack.authenticate(by_key("recurr", &key)).await.allowed();
     let redis = stack.redis.as_ref().unwrap();

@@ -4,6 +4,7 @@ use crate::{
     SOON, options, refusal,
     support::{
         calls::{Answered, by_key, charged},
+        files::ConfigFile,
         keygate::{DataDir, Keygate},
         stack::Stack,
     },
@@ -53,7 +54,8 @@ async fn somebody_who_is_silent_is_not_waited_for_longer_than_said() {
 /// How long each kind of outage lasts for a caller after Redis is back; the numbers stand in docs/performance.md.
 #[tokio::test]
 async fn recovery_is_measured() {
-    let mut stack = Stack::redis(&[]).await;
+    let settings = ConfigFile::settings("[store.redis]\ndeadline = \"50ms\"\n");
+    let mut stack = Stack::redis(&["--config", &settings.path()]).await;
     let (_, key) = stack.new_key("recurr", "acme", "live").await;
     let mut slowest = Duration::ZERO;
     let answered = async |stack: &Stack| {

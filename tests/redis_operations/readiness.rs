@@ -146,7 +146,7 @@ async fn the_log_tells_a_problem_once_and_health_follows_what_cannot_be_served_w
 async fn acts_that_must_reach_replicas_are_refused_while_there_are_none() {
     let primary = RedisServer::start();
     let settings = ConfigFile::settings(&format!(
-        "[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{}\"\nwait_replicas = 1\nwait_timeout = \"300ms\"\n",
+        "[store]\nkind = \"redis\"\n[store.redis]\nurl = \"{}\"\nwait_replicas = 1\nwait_timeout = \"300ms\"\ndeadline = \"1s\"\n",
         primary.url()
     ));
     let arguments = ["--config", &settings.path()];

@@ -95,12 +95,7 @@ async fn every_answer_is_of_one_state_embedded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_is_of_one_state_redis() {
     let redis = crate::support::redis::RedisServer::start();
-    let world = World::with(
-        Some(redis),
-        NEVER,
-        &[("one", state(0))],
-        "threads = 3\n[limits]\nmisses_per_source = 0\n[store.redis]\ndeadline = \"1s\"",
-    )
-    .await;
+    let world =
+        World::with(Some(redis), NEVER, &[("one", state(0))], "threads = 3\n[limits]\nmisses_per_source = 0").await;
     every_answer_is_of_one_state(world).await;
 }

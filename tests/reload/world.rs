@@ -1,6 +1,6 @@
 //! A server whose files change while it runs.
 
-use crate::support::{calls, keygate::Keygate, redis::RedisServer, stack::Stack};
+use crate::support::{calls, files::PATIENT, keygate::Keygate, redis::RedisServer, stack::Stack};
 use keygate::proto::v1::AuthenticateRequest;
 use std::{
     fs,
@@ -80,7 +80,8 @@ impl World {
             fs::write(folder.path().join("realms").join(format!("{name}.toml")), text).unwrap();
         }
         let config = folder.path().join("keygate.toml");
-        fs::write(&config, format!("{settings}\n[reload]\ncheck_every = \"{every}\"\n")).unwrap();
+        let patient = if redis.is_some() { PATIENT } else { "" };
+        fs::write(&config, format!("{settings}\n[reload]\ncheck_every = \"{every}\"\n{patient}")).unwrap();
         let (config, realms) = (config.display().to_string(), folder.path().join("realms").display().to_string());
         let mut arguments = vec!["--config", &config, "--realm-file", &realms];
         let url = redis.as_ref().map(RedisServer::url).unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::{
     run::{done, status, until, version, watchful},
     support::{
         calls::{Answered, by_key, key_for},
-        files::ConfigFile,
+        files::{ConfigFile, PATIENT},
         keygate::Keygate,
         stack::Stack,
     },
@@ -23,15 +23,14 @@ use tonic_health::pb::health_check_response::ServingStatus;
 
 const TURNED: &str = "this version of the server secret is used from now on";
 
-/// How a server of the fleet is set up: the machine that runs the tests has other things to do than to answer within 50 ms.
-fn patient(every: &str) -> ConfigFile {
-    let text = format!("[store.redis]\ndeadline = \"1s\"\n[reload]\ncheck_every = \"{every}\"\n");
-    ConfigFile::settings(&text)
+/// How a server of the fleet is set up.
+fn looking(every: &str) -> ConfigFile {
+    ConfigFile::settings(&format!("[reload]\ncheck_every = \"{every}\"\n{PATIENT}"))
 }
 
 /// Reads its files only when it is told to.
 fn deaf() -> ConfigFile {
-    ConfigFile::settings("[reload]\ncheck_every = \"0s\"\n")
+    looking("0s")
 }
 
 fn tell(server: &Keygate) {
@@ -41,7 +40,7 @@ fn tell(server: &Keygate) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_rotates_without_a_denied_call() {
-    let (early, late) = (patient("100ms"), patient("0s"));
+    let (early, late) = (looking("100ms"), looking("0s"));
     let stack = Stack::redis(&["--config", &early.path()]).await;
     let second = stack.second(&["--config", &late.path()]).await;
     let mut keys = Vec::new();

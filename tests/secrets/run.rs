@@ -1,7 +1,7 @@
 //! `keygate secrets …`, and servers that read the file often.
 
 use crate::support::{
-    files::ConfigFile,
+    files::{ConfigFile, PATIENT},
     keygate::{BINARY, Keygate},
 };
 use serde_json::Value;
@@ -14,7 +14,7 @@ use std::{
 
 /// Settings of a server that sees a changed file at once.
 pub fn watchful() -> ConfigFile {
-    ConfigFile::settings("[reload]\ncheck_every = \"100ms\"\n")
+    ConfigFile::settings(&format!("[reload]\ncheck_every = \"100ms\"\n{PATIENT}"))
 }
 
 /// The command, with nothing of the environment that it would heed.

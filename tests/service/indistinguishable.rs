@@ -5,7 +5,7 @@ use crate::{
     on_both_stores,
     support::{
         calls::{Answered, by_bearer, charged, key_for, seconds, well_formed},
-        files::ConfigFile,
+        files::{ConfigFile, PATIENT},
         redis::RedisServer,
         stack::Stack,
     },
@@ -94,7 +94,7 @@ on_both_stores! {
 
 /// A server that writes down nothing of its acts: one that does looks every second whether its store still knows of them.
 async fn alone() -> (ConfigFile, Stack) {
-    let settings = ConfigFile::settings("[recovery]\njournal = \"\"\n");
+    let settings = ConfigFile::settings(&format!("[recovery]\njournal = \"\"\n{PATIENT}"));
     let stack = Stack::redis(&["--config", &settings.path()]).await;
     (settings, stack)
 }

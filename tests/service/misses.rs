@@ -2,7 +2,7 @@
 
 use crate::support::{
     calls::{Answered, by_bearer, well_formed},
-    files::ConfigFile,
+    files::{ConfigFile, PATIENT},
     stack::Stack,
 };
 use keygate::proto::v1::{
@@ -16,7 +16,7 @@ const BUDGET: usize = 5;
 const LOTTERY: usize = 16;
 
 fn settings() -> ConfigFile {
-    ConfigFile::settings(&format!("[limits]\nmisses_per_source = {BUDGET}\n"))
+    ConfigFile::settings(&format!("[limits]\nmisses_per_source = {BUDGET}\n{PATIENT}"))
 }
 
 fn from(source: &str, key: &str) -> AuthenticateRequest {

@@ -1,7 +1,25 @@
 //! Files that a server is started with.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+    sync::OnceLock,
+};
 use tempfile::TempDir;
+
+/// Settings by which a server waits for Redis longer than usual: where many tests run at a time, an answer may take more than 50 ms.
+pub const PATIENT: &str = "[store.redis]\ndeadline = \"1s\"\n";
+
+/// A file with [`PATIENT`].
+pub fn patient() -> &'static Path {
+    static WRITTEN: OnceLock<PathBuf> = OnceLock::new();
+    WRITTEN.get_or_init(|| {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("patient-{}.toml", process::id()));
+        fs::write(&file, PATIENT).expect("a file can be written");
+        file
+    })
+}
 
 /// A file in a folder of its own, gone when this is dropped.
 pub struct ConfigFile {

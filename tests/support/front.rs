@@ -1,12 +1,13 @@
 //! A whole installation: keygate on one of its stores, a service, and Envoy between it and the world.
 
 use super::{
+    files::PATIENT,
     http::{self, Answer},
     proxy::{Change, Envoy, KEYGATE, SERVICE, SOCKET, local},
     stack::Stack,
     upstream::Upstream,
 };
-use std::path::Path;
+use std::{fs, path::Path};
 use tempfile::TempDir;
 
 /// The settings of keygate behind Envoy, as they are shipped.
@@ -18,13 +19,17 @@ pub struct Front {
     pub envoy: Envoy,
     pub upstream: Upstream,
     pub stack: Stack,
-    _socket: Option<TempDir>,
+    /// With files that its servers use.
+    _folder: Option<TempDir>,
 }
 
 impl Front {
     /// With `central.yaml`, over TCP, on Redis.
     pub async fn central() -> Self {
-        Self::before(Stack::redis(&SETTINGS).await, &[]).await
+        let folder = TempDir::with_prefix("keygate-settings-").expect("a temporary directory can be made");
+        let settings = patient(folder.path());
+        let front = Self::before(Stack::redis(&["--config", &settings]).await, &[]).await;
+        Self { _folder: Some(folder), ..front }
     }
 
     /// With `sidecar.yaml`, over a Unix socket, on the embedded store.
@@ -40,7 +45,7 @@ impl Front {
         let upstream = Upstream::start();
         let path = format!("path: {}", socket.display());
         let envoy = Envoy::start("sidecar.yaml", &[(SERVICE, &local(upstream.port())), (SOCKET, &path)]).await;
-        Self { envoy, upstream, stack, _socket: Some(folder) }
+        Self { envoy, upstream, stack, _folder: Some(folder) }
     }
 
     /// With `central.yaml` and more changes, before this keygate.
@@ -49,7 +54,7 @@ impl Front {
         let (service, keygate) = (local(upstream.port()), local(stack.port()));
         let own = [(SERVICE, service.as_str()), (KEYGATE, keygate.as_str())];
         let envoy = Envoy::start("central.yaml", &[&own, changes].concat()).await;
-        Self { envoy, upstream, stack, _socket: None }
+        Self { envoy, upstream, stack, _folder: None }
     }
 
     /// With `central.yaml` and more changes, before this keygate and another one.
@@ -63,7 +68,7 @@ impl Front {
         let service = local(upstream.port());
         let own = [(SERVICE, service.as_str()), (KEYGATE, both.as_str())];
         let envoy = Envoy::start("central.yaml", &[&own, changes].concat()).await;
-        Self { envoy, upstream, stack, _socket: None }
+        Self { envoy, upstream, stack, _folder: None }
     }
 
     /// Sends a request to the host of that realm.
@@ -87,6 +92,14 @@ impl Front {
         assert_eq!((answer.status, self.upstream.calls() - before), (status, 0), "{head} {headers:?}: {answer:?}");
         answer
     }
+}
+
+/// The same settings in a file of that folder, with which a server waits longer for Redis.
+pub fn patient(folder: &Path) -> String {
+    let shipped = fs::read_to_string(SETTINGS[1]).expect("the shipped file can be read");
+    let settings = folder.join("keygate.toml");
+    fs::write(&settings, format!("{shipped}\n{PATIENT}")).expect("the directory can be written");
+    text(&settings).to_owned()
 }
 
 fn text(path: &Path) -> &str {

@@ -3,7 +3,7 @@
 //! Whatever it prints is kept, and every secret that went through this harness is looked for in it: when a server ends, the
 //! test fails if one of them was printed. Errors are searched as they come.
 
-use super::realms;
+use super::{files, realms};
 use hyper_util::rt::TokioIo;
 use keygate::{
     dial::{self, Identity, Tls, Trust},
@@ -91,6 +91,10 @@ impl Keygate {
         let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         if !arguments.iter().any(|argument| argument == "--realm-file") && !names_realms(&arguments) {
             arguments.extend(["--realm-file".to_owned(), realms::shipped().display().to_string()]);
+        }
+        let given = |name| arguments.iter().any(|argument| argument == name);
+        if given("--redis-url") && !given("--config") {
+            arguments.extend(["--config".to_owned(), files::patient().display().to_string()]);
         }
         let printed = Arc::default();
         let (process, address) = launch(&data, ANY_PORT, &arguments, &printed, secured.as_ref()).await?;

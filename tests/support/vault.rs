@@ -2,6 +2,7 @@
 
 use super::{
     calls::{by_key, charged, signed},
+    files::PATIENT,
     keygate::Keygate,
 };
 use keygate::proto::v1::{
@@ -60,7 +61,7 @@ impl VaultFiles {
     pub fn settings(&self, keks: &[&str], release_on: &[&str]) {
         let keks: String = keks.iter().map(|kek| format!("[[vault.key_encryption_keys]]\n{kek}\n")).collect();
         let before = &self.before;
-        let text = format!("{before}\n[vault]\nrelease_on = {release_on:?}\nremember = \"100ms\"\n{keks}");
+        let text = format!("{before}\n[vault]\nrelease_on = {release_on:?}\nremember = \"100ms\"\n{keks}{PATIENT}");
         fs::write(self.path("keygate.toml"), text).expect("the directory can be written");
     }
 

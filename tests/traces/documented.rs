@@ -5,6 +5,7 @@ use crate::{
     support::{
         calls::{by_key, charged},
         envoy,
+        files::PATIENT,
         otlp::{Mood, Receiver},
         realms,
         stack::Stack,
@@ -25,7 +26,7 @@ fn documented(heading: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn every_span_and_attribute_is_documented() {
     let receiver = Receiver::start(Mood::Good).await;
-    let settings = settings(&receiver, "sample = 1");
+    let settings = settings(&receiver, &format!("sample = 1\n{PATIENT}"));
     let arguments = arguments(&settings);
     let shipped = realms::shipped().to_str().unwrap().to_owned();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--realm-file", shipped.as_str()]).collect();
