@@ -17,7 +17,10 @@ async fn whoever_holds_and_lets_be_is_cut_off() {
     for name in HOLDS {
         // A server of its own: who was cut off by one waits there before the next connection.
         let keygate = world::server_with("[limits]\narrival_timeout = \"500ms\"", &OPERATIONS).await;
-        let until = Instant::now() + Duration::from_millis(2_500);
+        // Requests that do not come end by themselves, and their connections may stay.
+        let may_stay = ["half a message", "heads without end"].contains(&name);
+        // Whoever is not heard, since others are read before it, is not cut off: on a busy machine that takes longer than the time.
+        let until = Instant::now() + if may_stay { Duration::from_millis(2_500) } else { Duration::from_secs(15) };
         let attack = attacks::hold(name, keygate.address(), CONNECTIONS, until);
         let seen = world::attacked(&keygate, name, attack).await;
         println!("{name}: {:?}", seen.outcome);
@@ -27,13 +30,12 @@ async fn whoever_holds_and_lets_be_is_cut_off() {
             "no window" | "a window of one byte" => ended("unread"),
             "half a head" | "half a frame" => ended("stalled"),
             "half a preface" => page.sum("keygate_connections_refused_total", &[("reason", "broken")]),
-            // Requests that do not come end by themselves, and their connections may stay. Whoever lets hundreds of them wait is told
-            // so, and not those who send theirs whole.
+            // Whoever lets hundreds of them wait is told so, and not those who send theirs whole.
             "half a message" | "heads without end" => page.sum("keygate_calls_shed_total", &[("kind", "arriving")]),
             _ => 1.0,
         };
         assert!(counted > 0.0, "{name}:\n{}", page.text);
-        if !["half a message", "heads without end"].contains(&name) {
+        if !may_stay {
             assert!(seen.outcome.ended >= CONNECTIONS / 2, "{name}: {:?}", seen.outcome);
         }
         assert_eq!(page.sum("keygate_calls_in_work", &[("kind", "decision")]), 0.0, "{name}:\n{}", page.text);
