@@ -1,5 +1,5 @@
 //! What 1,000,000 keys cost, on both stores: importing them, starting with them, memory, disk, the first look at a key,
-//! and whether a page of a listing costs the same as with 1,000.
+//! whether a page of a listing costs the same as with 1,000, backing them up while others ask, and restoring them.
 //!
 //! The environment may set KEYGATE_BENCH_KEYS.
 
@@ -14,7 +14,11 @@
 
 mod support;
 
-use std::time::Instant;
+use hdrhistogram::Histogram;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 use support::{
     keygate::{Keygate, Manager, account},
     keys,
@@ -33,6 +37,10 @@ const PAGE: i32 = 100;
 const PAGES_MEASURED: usize = 201;
 const COLD_ALONE: usize = 2_000;
 const COLD_TOGETHER: usize = 50_000;
+/// Keys that are asked about beside a backup.
+const ASKED: usize = 100_000;
+const ALONE: Duration = Duration::from_secs(3);
+const BESIDE: Duration = Duration::from_millis(250);
 
 fn main() {
     let cores = Cores::share();
@@ -40,11 +48,16 @@ fn main() {
 
     println!("\n{} keys on the embedded store", keys.len());
     let disk = |server: &Keygate| bytes_on_disk(&server.data()) as f64;
-    let embedded = run(Keygate::start(cores, None), &keys, "on disk", disk);
+    let server = Keygate::start(cores, None);
+    let (server, embedded) = run(server, &keys, "on disk", disk);
+    back_up(&server, cores, None, &keys);
+    drop(server);
 
     println!("\n{} keys on Redis", keys.len());
     let redis = RedisServer::start();
-    let on_redis = run(Keygate::start(cores, Some(redis.url())), &keys, "in Redis", |_| used_memory(&redis));
+    let server = Keygate::start(cores, Some(redis.url()));
+    let (server, on_redis) = run(server, &keys, "in Redis", |_| used_memory(&redis));
+    back_up(&server, cores, Some(RedisServer::start()), &keys);
 
     println!();
     for (store, ratio) in [("embedded", embedded), ("Redis", on_redis)] {
@@ -54,8 +67,8 @@ fn main() {
     }
 }
 
-/// Gives the time of a page with all keys as a multiple of the time with few.
-fn run(mut server: Keygate, keys: &[String], place: &str, stored: impl Fn(&Keygate) -> f64) -> f64 {
+/// Gives the server, and the time of a page with all keys as a multiple of the time with few.
+fn run(mut server: Keygate, keys: &[String], place: &str, stored: impl Fn(&Keygate) -> f64) -> (Keygate, f64) {
     let mut manager = server.manager();
     let (few, many) = keys.split_at(FEW);
     manager.import(few, 0, KEYS_PER_ACCOUNT);
@@ -77,7 +90,45 @@ fn run(mut server: Keygate, keys: &[String], place: &str, stored: impl Fn(&Keyga
     cold(&server, keys);
     let mut manager = server.manager();
     let large = pages(&mut manager, keys.len());
-    large / small
+    (server, large / small)
+}
+
+/// Backs everything up while somebody asks one call after the other, and restores it into a store of the same kind.
+fn back_up(server: &Keygate, cores: Cores, redis: Option<RedisServer>, keys: &[String]) {
+    let asked = keys.iter().take(ASKED).enumerate().map(|(number, key)| keys::request(key, number));
+    let requests = Requests::new(asked);
+    let ask = |server: &Keygate, until| drive(server.target(Method::AUTHENTICATE), Crowd::ONE, &requests, until);
+    let p99_us = |latency_ns: &Histogram<u64>| latency_ns.value_at_quantile(0.99) as f64 / 1e3;
+    // Each is looked at for the first time, and then is known.
+    drive(server.target(Method::AUTHENTICATE), Crowd::MANY, &requests, Until::Sent(requests.count()));
+    let alone = ask(server, Until::Elapsed(ALONE));
+
+    let (begun, before) = (Instant::now(), resident_bytes(server.id()));
+    let (file, mut backup) = server.back_up();
+    let mut beside = ask(server, Until::Elapsed(BESIDE)).latency_ns;
+    let mut most = resident_bytes(server.id());
+    let ended = loop {
+        if let Some(ended) = backup.try_wait().expect("our own child") {
+            break ended;
+        }
+        beside += ask(server, Until::Elapsed(BESIDE)).latency_ns;
+        most = most.max(resident_bytes(server.id()));
+    };
+    assert!(ended.success(), "`keygate backup` ended with {ended}");
+    let (seconds, count) = (begun.elapsed().as_secs_f64(), keys.len() as f64);
+    let bytes = fs::metadata(&file).expect("it is there").len() as f64 / count;
+    println!("  backup: {seconds:.1} s, {:.0} keys/s, {bytes:.0} bytes a key", count / seconds);
+    println!("  the server's memory meanwhile: {} more at most", mib(most.saturating_sub(before) as f64));
+    println!(
+        "  calls one at a time: p99 {:.0} µs, beside the backup {:.0} µs",
+        p99_us(&alone.latency_ns),
+        p99_us(&beside)
+    );
+
+    let (restored, took) = Keygate::restored(cores, redis.as_ref().map(RedisServer::url), server, &file);
+    println!("  restore: {:.1} s, {:.0} keys/s", took.as_secs_f64(), count / took.as_secs_f64());
+    // Whoever is not let through ends the bench.
+    ask(&restored, Until::Sent(COLD_ALONE.min(requests.count())));
 }
 
 /// Authenticates keys that were never seen since the start: keygate must read them, though the operating system may have

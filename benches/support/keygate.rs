@@ -1,5 +1,7 @@
 //! A real `keygate serve` in a directory of its own, and what the benches ask of its management.
 
+mod backups;
+
 use super::{
     keys,
     loader::{Method, Target},
@@ -69,13 +71,23 @@ impl Keygate {
         more: &str,
         (address, management, tls): (SocketAddr, SocketAddr, Option<&'static Arc<ClientConfig>>),
     ) -> Self {
+        let mut server = Self::prepared(cores, redis, more, (address, management, tls));
+        server.launch();
+        server
+    }
+
+    /// One that is set up and does not run.
+    fn prepared(
+        cores: Cores,
+        redis: Option<String>,
+        more: &str,
+        (address, management, tls): (SocketAddr, SocketAddr, Option<&'static Arc<ClientConfig>>),
+    ) -> Self {
         let dir = TempDir::with_prefix("keygate-bench-").expect("a temporary directory can be made");
         let write = |name, text: &str| fs::write(dir.path().join(name), text).expect("the directory can be written");
         write("bench.toml", keys::REALM_FILE);
         write("keygate.toml", &(settings(address, redis.as_deref()) + more));
-        let mut server = Self { cores, dir, address, management, tls, child: None, start_up: Duration::ZERO };
-        server.launch();
-        server
+        Self { cores, dir, address, management, tls, child: None, start_up: Duration::ZERO }
     }
 
     fn launch(&mut self) {
