@@ -14,10 +14,12 @@ use std::{sync::Arc, time::Duration};
 use tonic::Status;
 
 /// Whatever a desk does, which lets it in itself.
-const DESKS: [&str; 4] = ["/keygate.v1.Directory/", "/keygate.v1.Vault/", "/keygate.v1.Webhooks/", MINT];
+const DESKS: [&str; 5] =
+    ["/keygate.v1.Directory/", "/keygate.v1.Vault/", "/keygate.v1.Webhooks/", "/keygate.v1.Secrets/", MINT];
 const MINT: &str = "/keygate.v1.EmbedTokens/Mint";
 const MANAGE_KEYS: &str = "/keygate.v1.Authorization/ManageKeys";
-const AUDIT_LOG: &str = "/keygate.v1.AuditLog/";
+/// Whatever reads as the audit log is read.
+const READINGS: [&str; 2] = ["/keygate.v1.AuditLog/", "/keygate.v1.Backup/"];
 /// Whoever asks for health is always let in: a server that is busy is not one that is ill.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -39,7 +41,7 @@ pub struct Gate {
 
 /// What a gate takes on.
 pub struct GateLoad {
-    /// Counts every call but acts and readings of the audit log.
+    /// Counts every call but acts, readings of the audit log and backups.
     pub decisions: Arc<Turnstile>,
     /// Counts these.
     pub acts: Arc<Turnstile>,
@@ -49,6 +51,31 @@ pub struct GateLoad {
     pub largest: usize,
     /// How many workers share what all take on.
     pub workers: usize,
+}
+
+/// How a call is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Counted(Place),
+    Desk,
+    Watch,
+    Reflection,
+    Free,
+}
+
+impl Way {
+    fn of(path: &str) -> Self {
+        match path {
+            // The most frequent first.
+            AUTHENTICATE | CHECK => Self::Counted(Place::Decision),
+            WATCH => Self::Watch,
+            path if path.starts_with(HEALTH) => Self::Free,
+            path if path == MANAGE_KEYS || DESKS.iter().any(|desk| path.starts_with(desk)) => Self::Desk,
+            path if path.starts_with(REFLECTION) => Self::Reflection,
+            path if READINGS.iter().any(|reading| path.starts_with(reading)) => Self::Counted(Place::Act),
+            _ => Self::Counted(Place::Decision),
+        }
+    }
 }
 
 /// A call that was let in.
@@ -78,17 +105,12 @@ impl Gate {
 
     /// Lets a call in until the ticket is dropped, unless there are too many.
     pub(super) fn enter(&self, path: &str) -> Result<Entered<'_>, Status> {
-        let place = match path {
-            // The most frequent first.
-            AUTHENTICATE | CHECK => Place::Decision,
-            path if path.starts_with(HEALTH) && path != WATCH => return Ok(Entered::without(Standing::Free)),
-            path if path == MANAGE_KEYS || DESKS.iter().any(|desk| path.starts_with(desk)) => {
-                return Ok(Entered::without(Standing::Later));
-            }
-            WATCH => return self.stream(&self.watches),
-            path if path.starts_with(REFLECTION) => return self.stream(&self.reflections),
-            path if path.starts_with(AUDIT_LOG) => Place::Act,
-            _ => Place::Decision,
+        let place = match Way::of(path) {
+            Way::Counted(place) => place,
+            Way::Desk => return Ok(Entered::without(Standing::Later)),
+            Way::Watch => return self.stream(&self.watches),
+            Way::Reflection => return self.stream(&self.reflections),
+            Way::Free => return Ok(Entered::without(Standing::Free)),
         };
         let turnstile: &Turnstile = self.room.turnstile(place);
         let ticket = Ticket::to(turnstile).ok_or_else(|| self.room.refused(place.kind(), turnstile.most()))?;
@@ -114,5 +136,53 @@ impl Gate {
 impl Entered<'_> {
     const fn without(standing: Standing) -> Self {
         Self { _ticket: None, stream: None, standing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::v1::DESCRIPTORS;
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    /// Whatever takes a place of those who ask whether a request may pass; whatever else is ours manages.
+    const DECISIONS: [&str; 7] = [
+        "/keygate.v1.Authorization/Authenticate",
+        "/keygate.v1.Authorization/CheckRateLimit",
+        "/keygate.v1.EmbedTokens/KeySet",
+        // Strangers, who have places of their own behind these.
+        "/keygate.v1.Onboarding/Signup",
+        "/keygate.v1.Onboarding/Verify",
+        "/keygate.v1.Realms/RenderError",
+        "/nobody.knows/This",
+    ];
+
+    #[test]
+    fn whatever_manages_takes_no_place_of_a_decision() {
+        let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+        let ours = set.file.iter().filter(|file| file.package() == "keygate.v1");
+        let mut methods = Vec::new();
+        for service in ours.flat_map(|file| &file.service) {
+            let path = |method: &str| format!("/keygate.v1.{}/{method}", service.name());
+            methods.extend(service.method.iter().map(|method| path(method.name())));
+        }
+        assert!(methods.len() > 25, "{methods:?}");
+        for path in methods.iter().map(String::as_str).chain(DECISIONS) {
+            let way = Way::of(path);
+            let expected = match path {
+                path if DECISIONS.contains(&path) => Way::Counted(Place::Decision),
+                path if path.contains("AuditLog") || path.contains("Backup") => Way::Counted(Place::Act),
+                _ => Way::Desk,
+            };
+            assert_eq!(way, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn health_is_free_and_streams_that_stay_have_places_of_their_own() {
+        assert_eq!(Way::of("/grpc.health.v1.Health/Check"), Way::Free);
+        assert_eq!(Way::of("/grpc.health.v1.Health/Watch"), Way::Watch);
+        assert_eq!(Way::of("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"), Way::Reflection);
     }
 }
