@@ -55,6 +55,8 @@ pub(super) struct Line {
     midway: AtomicBool,
     /// Frames so far.
     frames: AtomicU32,
+    /// Whether anything was read of it since that was last looked at.
+    was_read: AtomicBool,
     pub(super) ticket: Arc<Ticket>,
     all: Arc<Lines>,
 }
@@ -71,7 +73,8 @@ fn subtract(count: &AtomicU32, less: u32) {
 /// How long what may last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Until a part of an answer is taken, and until a frame is there whole: this and at most twice this.
+    /// Until a part of an answer is taken, and until a frame is there whole: this and at most twice this, but for the time in
+    /// which others are read before it.
     pub(super) taking: Duration,
     /// Until something is asked; zero: for ever.
     pub(super) idle: Duration,
@@ -88,6 +91,7 @@ impl Line {
             round: AtomicU32::new(0),
             midway: AtomicBool::new(false),
             frames: AtomicU32::new(0),
+            was_read: AtomicBool::new(false),
             ticket: Ticket::new(&all.turns),
             all,
         })
@@ -113,6 +117,7 @@ impl Line {
     pub(super) fn heard(&self, frames: u32, midway: bool) {
         add(&self.frames, frames);
         self.midway.store(midway, Relaxed);
+        self.was_read.store(true, Relaxed);
     }
 
     /// An answer, or a part of one, begins to wait for the client.
@@ -167,10 +172,11 @@ impl Line {
             ticked = ticked.wrapping_add(1);
             if ticked.checked_rem(rounds) == Some(0) {
                 let heard = self.frames.load(Relaxed);
-                let is_silent = heard == frames;
                 // What it says is not heard while others are read before it.
-                let is_held_up = is_silent && self.ticket.waits();
-                if self.midway.load(Relaxed) && is_silent && !is_held_up {
+                let was_read = self.was_read.load(Relaxed);
+                self.was_read.store(false, Relaxed);
+                let is_held_up = !was_read && self.ticket.waits();
+                if self.midway.load(Relaxed) && heard == frames && !is_held_up {
                     return Ending::Stalled;
                 }
                 if self.next_round() && !is_held_up {

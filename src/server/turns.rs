@@ -1,6 +1,6 @@
 //! Whose bytes are read next on a worker. A call is a task as soon as its head was read, and tasks have their turns in the order
 //! in which they came: whoever asks little would wait behind all the calls of those who ask much. So a connection with few open
-//! calls is read at once. One with many is read when no call waits for its first turn, and after those that wait for the same:
+//! calls is read at once. One with many is read when few calls wait for their first turn, and after those that wait for the same:
 //! they stand in a queue, and are called one by one.
 //!
 //! Nobody waits in vain: while somebody waits, there is a call that has not begun, or a connection that was called. The last call
@@ -44,7 +44,7 @@ pub(super) struct Turns {
     has_called: AtomicBool,
     /// Whether anybody may be in the queue: what every call asks, without a lock.
     anybody_waits: AtomicBool,
-    queue: Mutex<VecDeque<(Arc<Ticket>, Waker)>>,
+    queue: Mutex<VecDeque<Arc<Ticket>>>,
 }
 
 /// The turns of one connection.
@@ -57,6 +57,8 @@ pub(super) struct Ticket {
     read: AtomicUsize,
     /// Whether it is in the queue.
     waits: AtomicBool,
+    /// While it waits: how it is called. In the queue it would keep all that a connection held which has gone.
+    waker: Mutex<Option<Waker>>,
     /// Whether it was called.
     is_called: AtomicBool,
 }
@@ -86,13 +88,15 @@ impl Turns {
             return;
         }
         let mut queue = self.queue.lock();
-        while let Some((next, waker)) = queue.pop_front() {
+        while let Some(next) = queue.pop_front() {
             // Whoever has gone meanwhile waits no more.
             if next.waits.swap(false, Relaxed) {
                 next.is_called.store(true, Relaxed);
                 self.has_called.store(true, Relaxed);
                 self.begun.store(0, Relaxed);
-                waker.wake();
+                if let Some(waker) = next.waker.lock().take() {
+                    waker.wake();
+                }
                 break;
             }
         }
@@ -107,6 +111,7 @@ impl Ticket {
             asks_much: AtomicBool::new(false),
             read: AtomicUsize::new(0),
             waits: AtomicBool::new(false),
+            waker: Mutex::new(None),
             is_called: AtomicBool::new(false),
         })
     }
@@ -165,7 +170,8 @@ impl Ticket {
         }
         self.waits.store(true, Relaxed);
         let turns = &self.turns;
-        turns.queue.lock().push_back((Arc::clone(self), context.waker().clone()));
+        *self.waker.lock() = Some(context.waker().clone());
+        turns.queue.lock().push_back(Arc::clone(self));
         turns.anybody_waits.store(true, Relaxed);
         // It may stand behind nobody but connections that have gone.
         if turns.unbegun.load(Relaxed) == 0 {
@@ -187,6 +193,7 @@ impl Ticket {
     /// Its connection is gone.
     pub(super) fn leaves(&self) {
         self.waits.store(false, Relaxed);
+        drop(self.waker.lock().take());
         self.ends();
     }
 }

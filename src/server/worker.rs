@@ -166,7 +166,7 @@ impl<S: Store, H: Health> Connections<S, H> {
                 match host.hosting.tls.acceptor_of(listener) {
                     None => tokio::spawn(async move {
                         host.wait_for(peer, &mut going).await;
-                        let ended = host.serve(stream, host.arrival(place, listener), going).await;
+                        let ended = host.serve(stream, host.arrival(place, listener, peer), going).await;
                         host.ended(ended, peer);
                     }),
                     Some(acceptor) => tokio::spawn(async move {
@@ -174,7 +174,7 @@ impl<S: Store, H: Health> Connections<S, H> {
                         match tls::shake_hands(&acceptor, stream, host.timer(), stop).await {
                             Ok((stream, left)) => {
                                 let client = tls::identity::of(&stream);
-                                let arrival = Arrival { most: left, place, listener, client };
+                                let arrival = Arrival { most: left, place, listener, peer, client };
                                 let ended = host.serve(stream, arrival, going).await;
                                 host.ended(ended, peer);
                             }
@@ -185,7 +185,7 @@ impl<S: Store, H: Health> Connections<S, H> {
             }),
             Stream::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
                 tokio::spawn(async move {
-                    let ended = host.serve(stream, host.arrival(place, listener), going).await;
+                    let ended = host.serve(stream, host.arrival(place, listener, None), going).await;
                     host.ended(ended, None);
                 })
             }),
@@ -229,14 +229,15 @@ struct Arrival {
     most: Pin<Box<Sleep>>,
     place: Place,
     listener: ListenerName,
+    peer: Option<SocketAddr>,
     /// What its client showed.
     client: Option<Arc<ClientCertificate>>,
 }
 
 impl<S: Store, H: Health> Host<S, H> {
     /// A connection on which nothing is shown.
-    fn arrival(&self, place: Place, listener: ListenerName) -> Arrival {
-        Arrival { most: self.timer(), place, listener, client: None }
+    fn arrival(&self, place: Place, listener: ListenerName, peer: Option<SocketAddr>) -> Arrival {
+        Arrival { most: self.timer(), place, listener, peer, client: None }
     }
 
     /// Ends when a client that came now has to have begun.
@@ -247,7 +248,7 @@ impl<S: Store, H: Health> Host<S, H> {
     async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        Arrival { most, place, listener, client }: Arrival,
+        Arrival { most, place, listener, peer, client }: Arrival,
         going: watch::Receiver<bool>,
     ) -> Result<(), hyper::Error> {
         let line = Line::new(Arc::clone(&self.lines));
@@ -273,10 +274,10 @@ impl<S: Store, H: Health> Host<S, H> {
             }
             let mut open = called.call();
             async move {
-                let answer = if open.begin() && is_kept {
-                    entrance.answer(request, connection, manages).await
-                } else {
-                    entrance.choked()
+                let answer = match (is_kept, open.begin()) {
+                    (true, true) => entrance.answer(request, connection, manages).await,
+                    (true, false) => entrance.choked(),
+                    (false, _) => entrance.gone(),
                 };
                 Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
             }
@@ -311,7 +312,7 @@ impl<S: Store, H: Health> Host<S, H> {
                 timeout(self.patience.taking, served).await.unwrap_or(Ok(()))
             }
             Some(why) => {
-                tracing::debug!(?why, "a connection was cut off");
+                tracing::debug!(why = why.name(), peer = peer.map(tracing::field::display), "a connection was cut off");
                 Ok(())
             }
         }
@@ -338,7 +339,7 @@ impl<S: Store, H: Health> Host<S, H> {
             {
                 self.hosting.offenders.note(peer.ip(), self.hosting.clock.ticks());
             }
-            tracing::debug!(%error, "a connection ended before its time");
+            tracing::debug!(%error, peer = peer.map(tracing::field::display), "a connection ended before its time");
         }
     }
 

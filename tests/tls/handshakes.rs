@@ -153,11 +153,11 @@ async fn handshakes_that_stand_still_keep_nobody_out() {
         silent.push(stream);
     }
     assert!(is_served(&keygate, world.client(None).channel(keygate.address())).await);
-    for stream in &mut silent[..6] {
+    for stream in &mut silent[..4] {
         until_closed(stream).await;
     }
     let page = keygate.metrics().await;
-    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 6.0, "{}", page.text);
+    assert!(page.sum("keygate_connections_ended_total", &[("reason", "made_room")]) >= 4.0, "{}", page.text);
 }
 
 #[tokio::test]

@@ -122,6 +122,11 @@ impl<S: Store> Entrance<S> {
         self.gate.untaken().into_http().map(Either::Right)
     }
 
+    /// The refusal of a call on a connection that was cut off for another one: nobody reads it.
+    pub fn gone(&self) -> Answer {
+        Status::unavailable("this connection was closed").into_http().map(Either::Right)
+    }
+
     async fn authenticate(&self, request: Request<impl Arriving>) -> Answer {
         let Ways { straight, generated } = &self.authorization;
         match plain::take::<AuthenticateRequest, _>(request, self.largest.decision).await {
