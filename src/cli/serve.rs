@@ -78,6 +78,22 @@ pub struct Args {
     check_store: bool,
 }
 
+/// A text that may hold a password.
+#[derive(Clone)]
+struct Unshown(String);
+
+impl From<String> for Unshown {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Unshown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// What says where the store is, also for commands that open it without serving.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Place {
@@ -93,7 +109,7 @@ pub(super) struct Place {
     /// Where Redis is, for `--store redis`: `redis://`, `rediss://` for TLS, `redis+sentinel://`. May hold a password:
     /// better set in the environment, or in a file
     #[arg(long, value_name = "URL", env = "KEYGATE_REDIS_URL", hide_env_values = true)]
-    redis_url: Option<String>,
+    redis_url: Option<Unshown>,
     /// File with the password of the user on Redis, read for every new connection, so that it can be rotated
     #[arg(long, value_name = "FILE", env = "KEYGATE_REDIS_PASSWORD_FILE")]
     redis_password_file: Option<PathBuf>,
@@ -175,7 +191,7 @@ impl Args {
 
     /// These settings, with what flags and variables say in their place.
     fn over(self, mut settings: Settings) -> Result<Settings, Failure> {
-        let given = |url: String| {
+        let given = |Unshown(url): Unshown| {
             RedisUrl::new(&url).map_err(|allowed| {
                 Failure::usage(format!(
                     "`--redis-url` or KEYGATE_REDIS_URL is not an address of Redis: allowed is {allowed}"

@@ -99,6 +99,11 @@ impl<'a> SecretRef<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        key::ServerSecret,
+        seal::{DataKey, KeyEncryptionKey},
+        webhook::SigningSecret,
+    };
     use std::{
         fmt::{Debug, Display},
         marker::PhantomData,
@@ -129,5 +134,9 @@ mod tests {
         assert_eq!([Probe::<ProviderCredential>::DEBUG, Probe::<ProviderCredential>::DISPLAY], [false, false]);
         assert_eq!([Probe::<ReleasedValue>::DEBUG, Probe::<ReleasedValue>::DISPLAY], [false, false]);
         assert_eq!([Probe::<SecretRef<'_>>::DEBUG, Probe::<SecretRef<'_>>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<ServerSecret>::DEBUG, Probe::<ServerSecret>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<SigningSecret>::DEBUG, Probe::<SigningSecret>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<DataKey>::DEBUG, Probe::<DataKey>::DISPLAY], [false, false]);
+        assert_eq!([Probe::<KeyEncryptionKey>::DEBUG, Probe::<KeyEncryptionKey>::DISPLAY], [false, false]);
     }
 }
