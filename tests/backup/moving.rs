@@ -30,7 +30,8 @@ const SECOND: &str = "keygate backup second.backup && keygate restore --config n
 const JOURNAL: &str = "cp old/journal new/";
 
 fn settings(store: Option<&RedisServer>, data: &str) -> String {
-    let store = store.map(|redis| format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = {:?}\n", redis.url()));
+    let store = store
+        .map(|redis| format!("[store]\nkind = \"redis\"\n[store.redis]\nurl = {:?}\ndeadline = \"1s\"\n", redis.url()));
     format!(
         "data_dir = {data:?}\nrealms = [{:?}]\n[reload]\ncheck_every = \"100ms\"\n{}",
         realms::shipped().display().to_string(),

@@ -153,13 +153,15 @@ async fn endless(address: &str, until: Instant, begin: &[u8], part: &[u8]) -> bo
 }
 
 /// Every attack that holds something and lets it be, by name.
-pub const HOLDS: [&str; 8] = [
+pub const HOLDS: [&str; 10] = [
     "no window",
     "a window of one byte",
     "nothing is read",
     "half a preface",
     "half a head",
     "half a frame",
+    "a head, byte by byte",
+    "a message, byte by byte",
     "half a message",
     "heads without end",
 ];
@@ -190,6 +192,11 @@ pub async fn hold(name: &'static str, address: &str, connections: usize, until: 
         let says = match name {
             "half a head" => frame(HEADERS, 0, 1, &head(AUTHENTICATE)),
             "half a frame" => frame(HEADERS, END_HEADERS, 1, &head(AUTHENTICATE))[..20].to_vec(),
+            "a head, byte by byte" => frame(HEADERS, END_HEADERS, 1, &head(AUTHENTICATE))[..20].to_vec(),
+            "a message, byte by byte" => {
+                let begun = frame(HEADERS, END_HEADERS, 1, &head(AUTHENTICATE));
+                [begun, frame(DATA, 0, 1, &[0; 1_000])[..20].to_vec()].concat()
+            }
             "half a message" => {
                 // Each announces as much as may come, and sends most of it.
                 let part = [&[0, 0, 0, 0xff, 0xff][..], &[0; 900]].concat();
@@ -215,6 +222,15 @@ pub async fn hold(name: &'static str, address: &str, connections: usize, until: 
                         return true;
                     }
                     sleep(Duration::from_millis(20)).await;
+                }
+                return false;
+            }
+            if name.ends_with("byte by byte") {
+                while Instant::now() < until {
+                    if !wire.push(&[0], until).await {
+                        return true;
+                    }
+                    sleep(Duration::from_millis(100)).await;
                 }
                 return false;
             }

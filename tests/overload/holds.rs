@@ -28,7 +28,7 @@ async fn whoever_holds_and_lets_be_is_cut_off() {
         let ended = |reason| page.sum("keygate_connections_ended_total", &[("reason", reason)]);
         let counted = match name {
             "no window" | "a window of one byte" => ended("unread"),
-            "half a head" | "half a frame" => ended("stalled"),
+            "half a head" | "half a frame" | "a head, byte by byte" | "a message, byte by byte" => ended("stalled"),
             "half a preface" => page.sum("keygate_connections_refused_total", &[("reason", "broken")]),
             // Whoever lets hundreds of them wait is told so, and not those who send theirs whole.
             "half a message" | "heads without end" => page.sum("keygate_calls_shed_total", &[("kind", "arriving")]),

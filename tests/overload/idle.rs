@@ -5,7 +5,7 @@ use crate::{
     support::operations::OPERATIONS,
     world::{self, attacked, beside, resident},
 };
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -17,7 +17,10 @@ const EACH: u64 = 48 * 1_024;
 
 /// So many connections as the machine lets one process have.
 fn many() -> usize {
-    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let given = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: given.maximum, maximum: given.maximum };
+    setrlimit(Resource::Nofile, raised).expect("a process may have what it may raise its limit to");
+    let most = given.maximum.unwrap_or(u64::MAX);
     MANY.min(usize::try_from(most.saturating_sub(500)).unwrap_or(MANY))
 }
 

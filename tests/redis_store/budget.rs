@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 /// Stands before a Redis and holds every answer back for a while.
 struct Slowness {
@@ -142,4 +143,19 @@ async fn an_act_of_management_does_not_share_the_time_of_a_decision() {
     keygate.revoke("recurr", &id).await;
     // What is wrong is told: an answer takes more than half of the time.
     keygate.wait_for_output("not serving until the store answers").await;
+}
+
+/// What the log says of it names the kind, and health follows what cannot be served with.
+#[tokio::test]
+async fn a_redis_that_is_slow_is_told_and_one_that_is_silent_stops_the_server() {
+    let redis = RedisServer::start();
+    let slowness = Slowness::before(&redis);
+    let folder = tempfile::tempdir().unwrap();
+    let keygate = keygate(&slowness, folder.path(), "100ms").await;
+    slowness.hold_back(60);
+    keygate.wait_for_output("problem=\"slow\"").await;
+    assert_eq!(keygate.health().await, ServingStatus::Serving);
+    slowness.hold_back(60_000);
+    keygate.wait_for_output("problem=\"silent\"").await;
+    keygate.wait_for_health(ServingStatus::NotServing, Duration::from_secs(20)).await;
 }

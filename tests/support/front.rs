@@ -94,7 +94,7 @@ impl Front {
     }
 }
 
-/// The same settings in a file of that folder, with which a server waits longer for Redis.
+/// What [`SETTINGS`] name, in a file of that folder with which a server waits longer for Redis.
 pub fn patient(folder: &Path) -> String {
     let shipped = fs::read_to_string(SETTINGS[1]).expect("the shipped file can be read");
     let settings = folder.join("keygate.toml");
