@@ -360,6 +360,22 @@ async fn rules_and_dashboard_ask_for_what_there_is() {
         let missing = |name: &&String| !there.contains(*name) && !of_documented.contains(*name);
         assert_eq!(asked.iter().find(missing), None, "{file}");
     }
+    promtool(&["check", "rules", &ConfigFile::new("dashboard.yaml", &dashboard_rules()).path()], "");
+}
+
+/// The dashboard's expressions as recording rules: Prometheus reads no dashboard. A string of JSON is one of YAML, and Grafana puts
+/// something in place of its variables.
+fn dashboard_rules() -> String {
+    let dashboard = text("deploy/prometheus/dashboard.json");
+    let filled = dashboard.replace("$__rate_interval", "5m").replace("$job", "keygate").replace("$realm", "shop");
+    let expressions = filled.lines().filter_map(|line| line.trim().strip_prefix("\"expr\": "));
+    let rule = |(number, expression): (usize, &str)| {
+        assert!(!expression.contains('$'), "a variable that the dashboard does not have: {expression}");
+        format!("      - {{ record: \"dashboard:{number}\", expr: {} }}\n", expression.trim_end_matches(','))
+    };
+    let rules: Vec<String> = expressions.enumerate().map(rule).collect();
+    assert!(rules.len() > 30, "{rules:?}");
+    format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.concat())
 }
 
 #[test]
