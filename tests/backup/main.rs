@@ -10,6 +10,7 @@ mod bench;
 mod busy;
 mod forward;
 mod moving;
+mod of_before;
 mod refused;
 mod setback;
 mod whole;
